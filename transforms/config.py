@@ -1,0 +1,308 @@
+"""The job file as frozen models: every key, its type, its default and its meaning.
+
+Only shape and combination are checked here, with no access to any store or endpoint; `job_file` reads the file and
+turns what these models refuse into messages, the preflight checks the rest.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+
+__all__ = [
+    "CallsConfig",
+    "ColumnsConfig",
+    "DeploymentConfig",
+    "JobConfig",
+    "ModelConfig",
+    "NodepoolConfig",
+    "OutputConfig",
+    "RunnerConfig",
+    "SourceConfig",
+    "StopConfig",
+    "StreamConfig",
+]
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def parse_duration(value: object) -> object:
+    """Read "90s", "10m", "1.5h" or a number of seconds as seconds; leave anything else to pydantic's own message."""
+    if isinstance(value, str):
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?\s*", value)
+        if not match:
+            raise ValueError(f"{value!r} is no duration; write a number with a unit, as in 30s, 10m or 1h")
+        return float(match[1]) * _UNITS[match[2] or "s"]
+    return value
+
+
+_SIZE_SCHEMA = {
+    "anyOf": [
+        {"type": "integer", "minimum": 0},
+        {"type": "string", "pattern": r"^\d+(\.\d+)?\s*[kKMGT]?i?B?$"},
+    ]
+}
+_DURATION_SCHEMA = {
+    "anyOf": [
+        {"type": "number", "minimum": 0},
+        {"type": "string", "pattern": r"^\d+(\.\d+)?\s*(ms|s|m|h|d)?$"},
+    ]
+}
+
+Duration = Annotated[float, BeforeValidator(parse_duration), Field(gt=0), WithJsonSchema(_DURATION_SCHEMA)]
+Size = Annotated[ByteSize, Field(gt=0), WithJsonSchema(_SIZE_SCHEMA)]
+MediaType = Literal["image", "text", "video", "audio"]
+
+
+def _size(text: str) -> ByteSize:
+    return ByteSize._validate(text, None)  # type: ignore[arg-type]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, protected_namespaces=(), use_attribute_docstrings=False
+    )
+
+
+class ColumnsConfig(_Section):
+    """Which columns of a manifest or table mean what."""
+
+    uri: str | None = Field(None, description="Column with the reference, any fsspec URL or path.")
+    content: str | None = Field(None, description="Column with the content itself: text or bytes.")
+    id: str | None = Field(None, description="Column with the input's id; default: the uri.")
+    version: str | None = Field(None, description="Column with the content's version, such as an etag.")
+    keep: tuple[str, ...] = Field((), description="Columns copied into the predictions table.")
+
+    @model_validator(mode="after")
+    def _one_content(self) -> ColumnsConfig:
+        if self.uri and self.content:
+            raise ValueError(
+                f"uri={self.uri!r} and content={self.content!r} both say where the content is; keep one of them"
+            )
+        if self.content and not self.id:
+            raise ValueError(
+                f"content={self.content!r} needs an id column as well, because there is no uri to name an input by; "
+                "add id: COLUMN"
+            )
+        return self
+
+
+class SourceConfig(_Section):
+    """What the job reads: exactly one of files, manifest, table."""
+
+    files: tuple[str, ...] | None = Field(
+        None, description="A pattern or a list of patterns, any fsspec URL."
+    )
+    manifest: str | None = Field(
+        None, description="A CSV, TSV, JSONL or Parquet file, or a pattern; one row an input."
+    )
+    table: str | None = Field(None, description="A Parquet dataset; Hive partitions are understood.")
+    media: MediaType | None = Field(None, description="What the content is; by default told from the suffix.")
+    columns: ColumnsConfig = Field(ColumnsConfig(), description="Columns of a manifest or table.")
+    max_bytes: Size = Field(
+        _size("128MB"), description="A larger content becomes an error row and is not fetched."
+    )
+    deduplicate: Literal["none", "content"] = Field(
+        "none",
+        description="content: inputs with identical content are sent and paid once; each gets its rows.",
+    )
+    revalidate: bool = Field(
+        True,
+        description="Ask the store for the version of finished inputs again, to find those that changed.",
+    )
+    storage: dict[str, Any] = Field({}, description="fsspec options of the source's store.")
+
+    @field_validator("files", mode="before")
+    @classmethod
+    def _one_pattern_is_a_list(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> SourceConfig:
+        named = [key for key in ("files", "manifest", "table") if getattr(self, key)]
+        if len(named) != 1:
+            given = " and ".join(named) or "none of them"
+            raise ValueError(f"exactly one of files, manifest, table must be given, found {given}")
+        if self.files and self.columns != ColumnsConfig():
+            raise ValueError(
+                "columns belong to a manifest or a table, but this source is files; remove columns"
+            )
+        if not self.files and not (self.columns.uri or self.columns.content):
+            raise ValueError(
+                "a manifest or table needs columns: {uri: COLUMN} or columns: {content: COLUMN, id: COLUMN}"
+            )
+        return self
+
+
+class DeploymentConfig(_Section):
+    """A dedicated deployment."""
+
+    id: str = Field(min_length=1)
+    user_id: str = Field(min_length=1)
+
+
+class NodepoolConfig(_Section):
+    """A dedicated nodepool of a compute cluster."""
+
+    id: str = Field(min_length=1)
+    compute_cluster_id: str = Field(min_length=1)
+    user_id: str = Field(min_length=1)
+
+
+class StreamConfig(_Section):
+    """How content is cut for a method whose argument streams."""
+
+    piece_bytes: Size | None = Field(None, description="Bytes of one piece.")
+    piece_seconds: Duration | None = Field(None, description="Length of one piece of audio.")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> StreamConfig:
+        if self.piece_bytes and self.piece_seconds:
+            raise ValueError("piece_bytes and piece_seconds both say where to cut; keep one of them")
+        return self
+
+
+class ModelConfig(_Section):
+    """Which model, where, and how its method is called."""
+
+    url: str | None = Field(None, description="https://clarifai.com/USER/APP/models/MODEL[/versions/VERSION]")
+    user_id: str | None = Field(None, description="Owner of the model, in place of url.")
+    app_id: str | None = Field(None, description="App of the model, in place of url.")
+    model_id: str | None = Field(None, description="Id of the model, in place of url.")
+    version_id: str | None = Field(None, description="Version of the model; latest by default.")
+    endpoint: str | None = Field(
+        None,
+        description="Address of the API; default $CLARIFAI_API_BASE, else the public API; `embedded` starts our own.",
+    )
+    allow_plaintext: bool = Field(
+        False, description="Allow sending the key unencrypted to a host that is not this one."
+    )
+    deployment: DeploymentConfig | None = Field(None, description="Dedicated deployment to send to.")
+    nodepool: NodepoolConfig | None = Field(None, description="Dedicated nodepool to send to.")
+    method: str = Field("predict", min_length=1, description="Name of the model's method.")
+    arguments: dict[str, Any] = Field({}, description="The method's parameters by name.")
+    stream: StreamConfig = Field(StreamConfig(), description="How content is cut for a streaming argument.")
+
+    @model_validator(mode="after")
+    def _named_once(self) -> ModelConfig:
+        ids = [key for key in ("user_id", "app_id", "model_id") if getattr(self, key)]
+        if self.url and ids:
+            raise ValueError(f"url and {', '.join(ids)} both name the model; keep one of them")
+        if ids and len(ids) < 3:
+            missing = [key for key in ("user_id", "app_id", "model_id") if key not in ids]
+            raise ValueError(f"a model named by ids also needs {', '.join(missing)}")
+        if not self.url and not ids and self.endpoint != "embedded":
+            raise ValueError("no model is named; add url, or user_id with app_id and model_id")
+        if self.deployment and self.nodepool:
+            raise ValueError("deployment and nodepool both say where to send; keep one of them")
+        return self
+
+
+class CallsConfig(_Section):
+    """How hard one worker process may press on the endpoint."""
+
+    batch_size: int = Field(32, ge=1, le=128, description="Most inputs in one call.")
+    batch_bytes: Size = Field(_size("32MB"), description="Most bytes of content in one call.")
+    in_flight: int = Field(16, ge=1, le=4096, description="Calls under way at once in one worker process.")
+    in_flight_bytes: Size = Field(_size("256MB"), description="Bytes of content under way at once.")
+    timeout: Duration = Field(60.0, description="Deadline of one call.")
+    retry_for: Duration = Field(600.0, description="Time budget of one batch, from its first attempt.")
+    calls_per_second: float | None = Field(
+        None, gt=0, description="Most calls started in any one second, all workers together."
+    )
+    inputs_per_second: float | None = Field(
+        None, gt=0, description="Most inputs sent in any one second, all workers together."
+    )
+    limiter: str | None = Field(
+        None,
+        description="redis://HOST:PORT/DB of a limiter that a fleet of changing size shares; default: fixed shares.",
+    )
+
+    @model_validator(mode="after")
+    def _batch_fits_in_flight(self) -> CallsConfig:
+        if self.batch_bytes > self.in_flight_bytes:
+            raise ValueError(
+                f"batch_bytes={int(self.batch_bytes)} is above in_flight_bytes={int(self.in_flight_bytes)}, so no full "
+                "batch could ever leave; lower batch_bytes or raise in_flight_bytes"
+            )
+        if self.inputs_per_second and self.batch_size > self.inputs_per_second:
+            raise ValueError(
+                f"batch_size={self.batch_size} is above inputs_per_second={self.inputs_per_second:g}, so one call would "
+                "exceed a second's allowance; lower batch_size"
+            )
+        return self
+
+
+class OutputConfig(_Section):
+    """Where the tables go and what they hold."""
+
+    uri: str = Field(min_length=1, description="Directory of the tables, any fsspec URL.")
+    masks: Literal["rle", "png", "both", "none"] = Field("rle", description="How masks are stored.")
+    raw: bool = Field(False, description="Keep each Output message, serialized, in predictions.raw.")
+    pieces: bool = Field(
+        False, description="Keep a row for each piece of a streamed text beside the joined text."
+    )
+    partition_by: tuple[str, ...] = Field((), description="Hive partitions: kept columns, `date` or `model`.")
+    file_bytes: Size = Field(_size("128MB"), description="Size that table files aim for.")
+    part_seconds: Duration = Field(
+        60.0, description="Finished rows are durable at the latest after this time."
+    )
+    storage: dict[str, Any] = Field({}, description="fsspec options of the output's store.")
+
+    @field_validator("partition_by", mode="before")
+    @classmethod
+    def _one_column_is_a_list(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
+
+
+class StopConfig(_Section):
+    """When a job that goes wrong, or costs too much, stops by itself."""
+
+    error_ratio: float = Field(
+        0.2,
+        gt=0,
+        le=1,
+        description="Stop when this share of at least 100 finished inputs failed; 1 never stops.",
+    )
+    inputs: int | None = Field(None, ge=1, description="Stop after this many inputs were sent: a budget.")
+
+
+class RunnerConfig(_Section):
+    """Where the job runs."""
+
+    name: Literal["direct", "flink", "spark", "dataflow", "prism"] = "direct"
+    workers: int = Field(1, ge=1, description="Worker processes; on a cluster the parallelism.")
+    options: dict[str, Any] = Field({}, description="Beam pipeline options, passed on.")
+
+
+class JobConfig(_Section):
+    """A whole job file."""
+
+    job: Literal["bulk-inference", "scheduled-labeling", "lake-enrichment"] = "bulk-inference"
+    source: SourceConfig
+    model: ModelConfig
+    calls: CallsConfig = CallsConfig()
+    output: OutputConfig
+    stop: StopConfig = StopConfig()
+    runner: RunnerConfig = RunnerConfig()
+
+    @model_validator(mode="after")
+    def _partitions_are_kept(self) -> JobConfig:
+        for name in self.output.partition_by:
+            if name not in ("date", "model", *self.source.columns.keep):
+                raise ValueError(
+                    f"output.partition_by names {name!r}, which is neither `date`, `model` nor a column in "
+                    "source.columns.keep; add it to keep"
+                )
+        return self
