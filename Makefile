@@ -1,0 +1,73 @@
+# Every target sets up what it needs from nothing but Python 3.10 to 3.13 and make.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+# CI and laptops may share a machine with others: xdist workers follow the cores, not a number written here.
+PYTEST_WORKERS ?= auto
+
+.PHONY: quickstart test wheel-test cluster-test lint types format docs dev clean
+
+quickstart: $(VENV)/.run
+	$(BIN)/bulkinfer run configs/quickstart.yaml
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest -m "not cluster" -n $(PYTEST_WORKERS)
+
+# The built wheel, from a folder whose own transforms/ and pipelines/ would break anything that imported them.
+wheel-test: $(VENV)/.test
+	rm -rf build/wheel build/decoy
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir build/wheel .
+	$(BIN)/python -m pip install --quiet --no-deps --target build/wheel/site build/wheel/*.whl
+	mkdir -p build/decoy/transforms build/decoy/pipelines
+	echo 'raise ImportError("a decoy was imported")' | tee build/decoy/transforms/__init__.py > build/decoy/pipelines/__init__.py
+	cd build/decoy && PYTHONPATH=$(CURDIR)/build/wheel/site $(abspath $(BIN))/python -m pytest -c $(CURDIR)/pyproject.toml \
+		--rootdir $(CURDIR) -m "not cluster" -n $(PYTEST_WORKERS) $(CURDIR)/tests
+
+cluster-test: $(VENV)/.test
+	$(BIN)/python -m pytest -m cluster -p no:xdist tests/cluster
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(MAKE) types
+
+types: $(VENV)/.dev
+	$(BIN)/mypy -p bulkinfer.transforms -p bulkinfer.pipelines
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# The CLI and job file references are generated; a test fails when they are stale.
+docs: $(VENV)/.test
+	$(BIN)/python docs/generate.py
+
+dev: $(VENV)/.dev
+
+clean:
+	rm -rf $(VENV) build dist out .cluster *.egg-info
+
+# Strict editable installs link the files that exist, so a module added or removed asks for a new install.
+SOURCES := $(sort $(wildcard transforms/*.py pipelines/*.py))
+INSTALL = $(BIN)/python -m pip install --quiet --editable "$(1)" --config-settings editable_mode=strict
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.sources: $(BIN)/python FORCE
+	@echo '$(SOURCES)' | cmp -s - $@ || echo '$(SOURCES)' > $@
+
+$(VENV)/.run: pyproject.toml $(VENV)/.sources
+	$(call INSTALL,.[demo])
+	@touch $@
+
+$(VENV)/.test: pyproject.toml $(VENV)/.sources
+	$(call INSTALL,.[test])
+	@touch $@ $(VENV)/.run
+
+$(VENV)/.dev: pyproject.toml $(VENV)/.sources
+	$(call INSTALL,.[dev])
+	@touch $@ $(VENV)/.test $(VENV)/.run
+
+FORCE:

@@ -1,0 +1,1 @@
+"""Jobs, and all that talks to a person."""

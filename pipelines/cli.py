@@ -1,0 +1,259 @@
+"""The `bulkinfer` command: the only place that prints or exits.
+
+Each command imports what it needs when it runs, because Beam alone takes seconds to import and `--help` may not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+__all__ = ["EXIT_CODES", "main"]
+
+EXIT_CODES = {
+    0: "every input is in `predictions`",
+    1: "the job failed",
+    2: "the command line, the job file or the preflight check is at fault, and no input was sent",
+    3: "the job finished and some inputs are in `errors`",
+    4: "stopped early by a limit the job set (error ratio, budget, interrupt); the same command goes on",
+}
+
+_EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()) + "."
+
+
+class _Examples(click.Command):
+    """A command whose help ends with examples, line by line."""
+
+    def __init__(self, *args: Any, examples: tuple[str, ...] = (), **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.examples = examples
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Examples"):
+            for example in self.examples:
+                formatter.write(f"  {example}\n")
+
+
+@contextlib.contextmanager
+def _faults() -> Iterator[None]:
+    """Turn our errors into one message on stderr and the contract's exit code."""
+    from bulkinfer.transforms.errors import BulkinferError, JobError, StoppedError
+
+    try:
+        yield
+    except JobError as error:
+        click.echo(f"bulkinfer: {error}", err=True)
+        # Whether inputs were sent decides between "at fault before anything was sent" and "failed on the way".
+        sys.exit(1 if getattr(error, "inputs_sent", False) else 2)
+    except StoppedError as error:
+        click.echo(f"bulkinfer: stopped early: {error}", err=True)
+        sys.exit(4)
+    except BulkinferError as error:
+        click.echo(f"bulkinfer: {error}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        click.echo("bulkinfer: interrupted", err=True)
+        sys.exit(4)
+
+
+def _configure_logging(verbose: int) -> None:
+    # Importing Beam installs a root handler of its own; `force` takes its place whichever came first.
+    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    logging.basicConfig(
+        level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr, force=True
+    )
+    for noisy in ("apache_beam", "grpc", "urllib3", "botocore", "aiobotocore", "fsspec"):
+        logging.getLogger(noisy).setLevel(max(level, logging.ERROR if verbose < 2 else level))
+
+
+_job_argument = click.argument("job", type=click.Path(path_type=Path))
+_set_option = click.option(
+    "--set", "overrides", multiple=True, metavar="KEY.PATH=VALUE", help="Override a key of the job file."
+)
+_limit_option = click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N inputs.")
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+_verbose_option = click.option("-v", "--verbose", count=True, help="Log more; twice for everything.")
+_endpoint_option = click.option(
+    "--endpoint", metavar="E", help="Address of the API, or `embedded`. Default: $CLARIFAI_API_BASE, else the public API."
+)
+_model_option = click.option("--model", metavar="URL", help="https://clarifai.com/USER/APP/models/MODEL[/versions/V]")
+
+
+@click.group(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="bulkinfer")
+def main() -> None:
+    """Bulk inference over everything a data lake holds: references in, predictions and masks in Parquet out."""
+
+
+@main.command(
+    cls=_Examples,
+    examples=(
+        "bulkinfer run job.yaml",
+        "bulkinfer run job.yaml --limit 100 --set calls.in_flight=4 --json",
+        "bulkinfer run job.yaml --retry-failed",
+        "bulkinfer run job.yaml --set runner.name=flink -- --flink_master=host:8081",
+    ),
+)
+@_job_argument
+@_set_option
+@_limit_option
+@click.option("--retry-failed", is_flag=True, help="Run only what is in `errors`.")
+@click.option(
+    "--error-type", "error_types", multiple=True, metavar="TYPE", help="With --retry-failed: only errors of this type."
+)
+@click.option("--force", is_flag=True, help="Run everything again, also what is done; older rows are replaced.")
+@_json_option
+@_verbose_option
+@click.argument("beam_options", nargs=-1, type=click.UNPROCESSED)
+def run(
+    job: Path,
+    overrides: tuple[str, ...],
+    limit: int | None,
+    retry_failed: bool,
+    error_types: tuple[str, ...],
+    force: bool,
+    as_json: bool,
+    verbose: int,
+    beam_options: tuple[str, ...],
+) -> None:
+    """Run a job: predictions, masks and errors land in Parquet. Run again, it does only what is missing."""
+    with _faults():
+        from bulkinfer.transforms.job_file import load_job
+
+        job_file = load_job(job, overrides)
+        if error_types and not retry_failed:
+            raise click.UsageError("--error-type picks among failed inputs; add --retry-failed")
+        if retry_failed and force:
+            raise click.UsageError("--retry-failed and --force contradict each other; keep one of them")
+        from bulkinfer.pipelines.bulk_inference import RunOptions, run_job
+
+        _configure_logging(verbose)
+        options = RunOptions(
+            limit=limit,
+            retry_failed=retry_failed,
+            error_types=error_types,
+            force=force,
+            beam_options=beam_options,
+            configure_logging=lambda: _configure_logging(verbose),
+        )
+        summary = run_job(job_file, options)
+        command = "bulkinfer run " + " ".join([str(job), *(f"--set {item}" for item in overrides)])
+        click.echo(json.dumps(summary.to_json()) if as_json else summary.to_text(command))
+        sys.exit(summary.exit_code)
+
+
+@main.command(cls=_Examples, examples=("bulkinfer plan job.yaml", "bulkinfer plan job.yaml --json"))
+@_job_argument
+@_set_option
+@_limit_option
+@_json_option
+@_verbose_option
+@click.argument("beam_options", nargs=-1, type=click.UNPROCESSED)
+def plan(
+    job: Path,
+    overrides: tuple[str, ...],
+    limit: int | None,
+    as_json: bool,
+    verbose: int,
+    beam_options: tuple[str, ...],
+) -> None:
+    """Check everything, count inputs and bytes, estimate calls and time. Sends no input, writes nothing."""
+    with _faults():
+        from bulkinfer.transforms.job_file import load_job
+
+        job_file = load_job(job, overrides)
+        from bulkinfer.pipelines.plan import plan_job
+
+        _configure_logging(verbose)
+        result = plan_job(job_file, limit=limit, beam_options=beam_options)
+        click.echo(json.dumps(result.to_json()) if as_json else result.to_text())
+
+
+@main.command(
+    cls=_Examples,
+    examples=(
+        "bulkinfer call --endpoint embedded --method classify --inputs '{\"text\": \"guten Morgen\"}'",
+        "bulkinfer call --endpoint http://127.0.0.1:9001 --method segment_anything --file image=photo.jpg",
+        "bulkinfer call --model https://clarifai.com/USER/APP/models/MODEL --inputs '{\"prompt\": \"Hi\"}'",
+    ),
+)
+@_endpoint_option
+@_model_option
+@click.option("--method", default="predict", show_default=True, metavar="M", help="The model's method.")
+@click.option("--inputs", default="{}", metavar="JSON", help="The method's arguments by name.")
+@click.option("--file", "files", multiple=True, metavar="ARG=PATH", help="An argument whose value is a file's content.")
+@click.option("--deployment", metavar="USER_ID/ID", help="A dedicated deployment.")
+@_verbose_option
+def call(
+    endpoint: str | None,
+    model: str | None,
+    method: str,
+    inputs: str,
+    files: tuple[str, ...],
+    deployment: str | None,
+    verbose: int,
+) -> None:
+    """One call, its answer as JSON on stdout."""
+    with _faults():
+        from bulkinfer.pipelines.one_call import call_once
+
+        _configure_logging(verbose)
+        answer = call_once(endpoint, model, method, inputs, files, deployment)
+        click.echo(json.dumps(answer, ensure_ascii=False))
+
+
+@main.command(
+    cls=_Examples, examples=("bulkinfer methods --endpoint embedded", "bulkinfer methods --endpoint E --model URL --json")
+)
+@_endpoint_option
+@_model_option
+@_json_option
+@_verbose_option
+def methods(endpoint: str | None, model: str | None, as_json: bool, verbose: int) -> None:
+    """The endpoint's methods: parameters, types and defaults."""
+    with _faults():
+        from bulkinfer.pipelines.one_call import list_methods
+
+        _configure_logging(verbose)
+        found = list_methods(endpoint, model)
+        if as_json:
+            click.echo(json.dumps([method.to_json() for method in found]))
+        else:
+            for method in found:
+                click.echo(f"{method.signature_text}    # {method.type}")
+
+
+@main.command(cls=_Examples, examples=("bulkinfer serve", "bulkinfer serve --port 9001 --host 0.0.0.0"))
+@click.option("--port", default=9001, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free port.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Interface to bind; loopback unless told otherwise.")
+@click.option("--model", metavar="URL", help="Answer for this model alone; by default for any.")
+@click.option("--key-env", metavar="NAME", help="Environment variable with a key that calls must carry.")
+@_verbose_option
+def serve(port: int, host: str, model: str | None, key_env: str | None, verbose: int) -> None:
+    """The embedded model server: a real endpoint of the same API, for trying things out and for tests."""
+    with _faults():
+        from bulkinfer.pipelines.embedded_server import run_forever
+
+        _configure_logging(verbose)
+        run_forever(
+            port=port,
+            host=host,
+            model_url=model,
+            required_key_env=key_env,
+            on_ready=lambda address: click.echo(f"serving on {address}; stop with Ctrl-C", err=True),
+        )
+
+
+@main.command(cls=_Examples, examples=("bulkinfer schema > job.schema.json",))
+def schema() -> None:
+    """JSON Schema of the job file."""
+    from bulkinfer.transforms.job_file import json_schema
+
+    click.echo(json.dumps(json_schema(), indent=2))
