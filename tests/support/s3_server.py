@@ -16,7 +16,7 @@ from werkzeug.serving import make_server
 __all__ = ["S3Server", "s3_server", "s3_storage"]
 
 _SLOW_DOWN = b"""<?xml version="1.0" encoding="UTF-8"?>
-<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message><RequestId>0</RequestId></Error>"""
+<Error><Code>SlowDown</Code><Message>Reduce your request rate.</Message><RequestId>0</RequestId></Error>"""
 
 
 def s3_storage(endpoint: str) -> dict[str, Any]:
@@ -71,15 +71,15 @@ class _Failing:
             return answer
         # An unread body would be taken for the next request of a kept connection.
         environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-        start_response(
-            "503 Slow Down", [("Content-Type", "application/xml"), ("Content-Length", str(len(_SLOW_DOWN)))]
-        )
+        headers = [("Content-Type", "application/xml"), ("Content-Length", str(len(_SLOW_DOWN)))]
+        start_response("503 Slow Down", headers)
         return [_SLOW_DOWN]
 
 
 @contextlib.contextmanager
 def s3_server(*buckets: str, failing: float = 0.0, seed: int = 0, port: int = 0) -> Iterator[S3Server]:
-    """Serve S3 on a free loopback port until the block ends, with empty buckets of the given names.
+    """Serve S3 on a free loopback port until the block ends, with empty buckets of the given names (3 letters at
+    least).
 
     Args:
         buckets: created before the block starts.
