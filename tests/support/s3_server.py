@@ -11,7 +11,7 @@ from typing import Any
 
 import s3fs
 from moto.server import DomainDispatcherApplication, create_backend_app
-from werkzeug.serving import make_server
+from werkzeug.serving import WSGIRequestHandler, make_server
 
 __all__ = ["S3Server", "s3_server", "s3_storage"]
 
@@ -54,6 +54,11 @@ class S3Server:
         return s3fs.S3FileSystem(**self.storage, use_listings_cache=False, skip_instance_cache=True)
 
 
+class _QuietHandler(WSGIRequestHandler):
+    def log_request(self, *_: object) -> None:
+        """Stay quiet."""
+
+
 class _Failing:
     """WSGI middleware that refuses a share of the requests, the same ones for the same seed and order."""
 
@@ -78,18 +83,17 @@ class _Failing:
 
 @contextlib.contextmanager
 def s3_server(*buckets: str, failing: float = 0.0, seed: int = 0, port: int = 0) -> Iterator[S3Server]:
-    """Serve S3 on a free loopback port until the block ends, with empty buckets of the given names (3 letters at
-    least).
+    """Serve S3 on a free loopback port until the block ends, with empty buckets of the given names.
 
     Args:
-        buckets: created before the block starts.
+        buckets: of 3 letters at least; created before the block starts.
         failing: share of requests, after the buckets are made, that get 503 SlowDown.
         seed: which ones.
         port: a fixed port, or 0.
     """
     served = S3Server("")
     app = _Failing(DomainDispatcherApplication(create_backend_app), served, seed)
-    server = make_server("127.0.0.1", port, app, threaded=True)
+    server = make_server("127.0.0.1", port, app, threaded=True, request_handler=_QuietHandler)
     served.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
