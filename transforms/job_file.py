@@ -24,7 +24,9 @@ from .errors import ConfigError
 __all__ = ["JobFile", "json_schema", "load_job"]
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_SECRET_KEY = re.compile(r"secret|token|password|passwd|credential|(^|_)(key|pat|sas)$|connection_string", re.IGNORECASE)
+_SECRET_KEY = re.compile(
+    r"secret|token|password|passwd|credential|(^|_)(key|pat|sas)$|connection_string", re.IGNORECASE
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +87,9 @@ def _read(path: str) -> str:
     except IsADirectoryError:
         raise ConfigError(f"{path}: this is a directory; give the path of a YAML file in it") from None
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 text at byte {error.start}; save the job file as UTF-8") from None
+        raise ConfigError(
+            f"{path}: not UTF-8 text at byte {error.start}; save the job file as UTF-8"
+        ) from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); check its permissions") from None
 
@@ -113,7 +117,9 @@ def _lines(path: str, node: yaml.Node | None, at: tuple[str, ...]) -> Iterator[t
             name, line = str(key.value), key.start_mark.line + 1
             if name in seen:
                 where = ".".join((*at, name))
-                raise ConfigError(f"{path}:{line}: {where} is given twice, first in line {seen[name]}; keep one of them")
+                raise ConfigError(
+                    f"{path}:{line}: {where} is given twice, first in line {seen[name]}; keep one of them"
+                )
             seen[name] = line
             yield (*at, name), line
             yield from _lines(path, value, (*at, name))
@@ -189,7 +195,9 @@ def _masked(value: Any, key: str = "") -> Any:
             return "***"
         # user:password@ and signed query strings inside a URL are secrets, too.
         value = re.sub(r"(://[^/@\s:]+):[^/@\s]+@", r"\1:***@", value)
-        return re.sub(r"([?&](?:sig|signature|x-amz-[a-z-]+|token|key)=)[^&\s]+", r"\1***", value, flags=re.IGNORECASE)
+        return re.sub(
+            r"([?&](?:sig|signature|x-amz-[a-z-]+|token|key)=)[^&\s]+", r"\1***", value, flags=re.IGNORECASE
+        )
     return value
 
 
@@ -234,7 +242,9 @@ def _section_at(keys: Sequence[str]) -> type[BaseModel]:
         if field is None:
             break
         candidates = (field.annotation, *get_args(field.annotation))
-        inner = next((kind for kind in candidates if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+        inner = next(
+            (kind for kind in candidates if isinstance(kind, type) and issubclass(kind, BaseModel)), None
+        )
         if inner is None:
             break
         section = inner
