@@ -1,0 +1,198 @@
+"""What cannot work is told before anything is read: exit 2, one message, the place and the fix."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import pytest
+from bulkinfer.pipelines.embedded_server import serve
+from support.jobs import run_cli, write_job
+
+MODEL = "https://clarifai.com/bulkinfer/embedded/models/demo"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "a.txt").write_text("This is a text about nothing in particular.")
+    return tmp_path
+
+
+def refused(folder, *words, env=None, command="run", **sections):
+    sections.setdefault("source", {"files": "*.txt"})
+    ran = run_cli(command, write_job(folder, **sections), cwd=folder, env=env)
+    assert ran.code == 2, ran.err + ran.out
+    assert ran.out == ""
+    for word in words:
+        assert word in ran.err, ran.err
+    assert "Traceback" not in ran.err
+    assert len(ran.err.strip().splitlines()) <= 3, ran.err
+    return ran
+
+
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_a_source_that_matches_nothing(folder, endpoint, command):
+    refused(
+        folder,
+        "none/*.txt",
+        source={"files": "none/*.txt"},
+        model={"url": MODEL, "endpoint": endpoint, "method": "classify"},
+        command=command,
+    )
+
+
+def test_a_manifest_that_is_not_there(folder, endpoint):
+    refused(
+        folder,
+        "refs.csv",
+        source={"manifest": "refs.csv", "columns": {"uri": "uri"}},
+        model={"url": MODEL, "endpoint": endpoint, "method": "classify"},
+    )
+
+
+def test_a_manifest_without_a_column(folder, endpoint):
+    (folder / "refs.csv").write_text("url,city\na.txt,b\n")
+    refused(
+        folder,
+        "uri",
+        "url",
+        source={"manifest": "refs.csv", "columns": {"uri": "uri"}},
+        model={"url": MODEL, "endpoint": endpoint, "method": "classify"},
+    )
+
+
+def test_a_method_that_does_not_exist(folder, endpoint):
+    refused(folder, "classifi", "classify", model={"url": MODEL, "endpoint": endpoint, "method": "classifi"})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"text": "$content", "nope": 1}, ["nope", "classify"]),
+        ({"text": 5}, ["text", "5"]),
+        ({"text": "$column.body"}, ["body"]),
+    ],
+)
+def test_arguments_that_do_not_fit(folder, endpoint, arguments, words):
+    model = {"url": MODEL, "endpoint": endpoint, "method": "classify", "arguments": arguments}
+    refused(folder, *words, model=model)
+
+
+def test_a_required_argument_that_is_missing(folder, endpoint):
+    model = {"url": MODEL, "endpoint": endpoint, "method": "predict", "arguments": {"return_type": "all"}}
+    refused(folder, "image", model=model)
+
+
+def test_no_credentials_for_the_public_api(folder):
+    refused(folder, "CLARIFAI_PAT", model={"url": "https://clarifai.com/a/b/models/c"})
+
+
+@pytest.mark.parametrize("env", [{}, {"CLARIFAI_PAT": "wrong-key-1234"}])
+def test_credentials_that_the_endpoint_refuses(folder, monkeypatch, env):
+    monkeypatch.setenv("SERVER_KEY", "right-key-5678")
+    with serve(required_key_env="SERVER_KEY") as server:
+        ran = refused(
+            folder, "CLARIFAI_PAT", model={"url": MODEL, "endpoint": server.endpoint, "method": "classify"}, env=env
+        )
+    assert "wrong-key" not in ran.err
+
+
+def test_the_right_credentials_work_and_appear_nowhere(folder, monkeypatch):
+    monkeypatch.setenv("SERVER_KEY", "right-key-5678")
+    with serve(required_key_env="SERVER_KEY") as server:
+        job = write_job(
+            folder,
+            source={"files": "*.txt"},
+            model={"url": MODEL, "endpoint": server.endpoint, "method": "classify"},
+        )
+        ran = run_cli("run", job, "-v", cwd=folder, env={"CLARIFAI_PAT": "right-key-5678"})
+    assert ran.code == 0, ran.err
+    written = b"".join(path.read_bytes() for path in (folder / "out").rglob("*") if path.is_file())
+    assert "right-key" not in ran.err + ran.out
+    assert b"right-key" not in written
+
+
+def test_a_model_that_the_endpoint_does_not_know(folder):
+    with serve(model_url=MODEL) as server:
+        refused(
+            folder,
+            "other",
+            model={
+                "url": "https://clarifai.com/bulkinfer/embedded/models/other",
+                "endpoint": server.endpoint,
+                "method": "classify",
+            },
+        )
+
+
+def test_no_server_at_the_address(folder):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{free.getsockname()[1]}"
+    ran = refused(folder, address, model={"url": MODEL, "endpoint": address, "method": "classify"})
+    assert ran.seconds < 15
+
+
+def test_an_output_that_cannot_be_written(folder, endpoint):
+    (folder / "out").write_text("a file where the directory should be")
+    refused(folder, "out", model={"url": MODEL, "endpoint": endpoint, "method": "classify"})
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_an_output_without_permission(folder, endpoint):
+    (folder / "locked").mkdir(mode=0o500)
+    refused(
+        folder,
+        "locked",
+        model={"url": MODEL, "endpoint": endpoint, "method": "classify"},
+        output={"uri": "locked/out"},
+    )
+
+
+def test_a_url_that_names_no_model(folder, endpoint):
+    refused(
+        folder,
+        "https://clarifai.com/USER/APP/models/MODEL",
+        model={"url": "https://clarifai.com/a/b/workflows/c", "endpoint": endpoint},
+    )
+
+
+def test_plan_writes_nothing_and_sends_no_input(folder, endpoint):
+    job = write_job(
+        folder, source={"files": "*.txt"}, model={"url": MODEL, "endpoint": endpoint, "method": "classify"}
+    )
+    before = sorted(path.name for path in folder.iterdir())
+
+    ran = run_cli("plan", job, "--json", cwd=folder)
+
+    assert ran.code == 0, ran.err
+    assert (ran.json["inputs"], ran.json["calls"]) == (1, 1)
+    assert ran.json["bytes"] == (folder / "a.txt").stat().st_size
+    assert sorted(path.name for path in folder.iterdir()) == before
+
+
+def test_a_faulty_job_file_is_answered_at_once(folder):
+    (folder / "job.yaml").write_text("source: {files: '*.txt'}\nmodel: {endpoint: embedded}\noutput: {uri: o}\nrnner: 1\n")
+
+    ran = run_cli("run", "job.yaml", cwd=folder)
+
+    assert ran.code == 2
+    assert ran.err == "bulkinfer: job.yaml:4: rnner: unknown key; did you mean runner?\n"
+
+
+def test_neither_help_nor_a_faulty_job_file_imports_beam(folder):
+    import subprocess
+    import sys
+
+    (folder / "job.yaml").write_text("zzz: 1\n")
+    probe = (
+        "import sys; from bulkinfer.pipelines.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit: pass\n"
+        "print('apache_beam' in sys.modules, 'pyarrow' in sys.modules)"
+    )
+    for arguments in (["--help"], ["run", "job.yaml"]):
+        done = subprocess.run(
+            [sys.executable, "-c", probe, *arguments], cwd=folder, capture_output=True, text=True, check=True
+        )
+        assert done.stdout.splitlines()[-1] == "False False"

@@ -1,0 +1,293 @@
+"""`bulkinfer run`, typed as a user types it: what lands in the tables, what is printed, how it exits."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+
+import pytest
+from PIL import Image
+from pycocotools import mask as coco
+from support.http_server import http_server
+from support.jobs import photo, rows, run_cli, write_job
+from support.s3_server import s3_server
+
+MODEL = "https://clarifai.com/bulkinfer/embedded/models/demo"
+SUMMARY_KEYS = {
+    "run_id",
+    "inputs",
+    "predictions",
+    "errors",
+    "skipped",
+    "masks",
+    "calls",
+    "retries",
+    "seconds",
+    "output",
+}
+
+
+def model(endpoint, method="classify", **more):
+    return {"url": MODEL, "endpoint": endpoint, "method": method, **more}
+
+
+def texts(folder, count):
+    (folder / "texts").mkdir()
+    for n in range(count):
+        (folder / "texts" / f"{n:03}.txt").write_text(f"This is the text with the number {n}.")
+
+
+def test_texts_become_one_prediction_each(tmp_path, endpoint):
+    texts(tmp_path, 40)
+    job = write_job(tmp_path, source={"files": "texts/*.txt"}, model=model(endpoint))
+
+    ran = run_cli("run", job, "--json", cwd=tmp_path)
+
+    assert ran.code == 0, ran.err
+    assert SUMMARY_KEYS <= ran.json.keys()
+    assert (ran.json["inputs"], ran.json["predictions"], ran.json["errors"]) == (40, 40, 0)
+    assert ran.json["calls"] <= 4
+    found = rows(tmp_path / "out", "predictions")
+    assert [row["input_id"] for row in found] == [f"texts/{n:03}.txt" for n in range(40)]
+    assert {row["label"] for row in found} == {"en"}
+    assert {row["run_id"] for row in found} == {ran.json["run_id"]}
+    assert not rows(tmp_path / "out", "errors")
+
+
+def test_masks_decode_and_lie_on_the_object(tmp_path, endpoint):
+    (tmp_path / "photos").mkdir()
+    for seed in range(3):
+        (tmp_path / "photos" / f"{seed}.jpg").write_bytes(photo(seed))
+    job = write_job(tmp_path, source={"files": "photos/*.jpg"}, model=model(endpoint, "segment_anything"))
+
+    ran = run_cli("run", job, "--json", cwd=tmp_path)
+
+    assert ran.code == 0, ran.err
+    masks = rows(tmp_path / "out", "masks")
+    assert ran.json["masks"] == len(masks) >= 3
+    for row in masks:
+        picture = coco.decode(row["segmentation"])
+        assert picture.shape == (72, 96)
+        assert int(picture.sum()) == row["area"]
+    discs = [row for row in masks if abs(row["area"] - 3.14 * 15 * 15) < 250]
+    assert {row["input_id"] for row in discs} == {f"photos/{seed}.jpg" for seed in range(3)}
+
+
+@pytest.mark.parametrize("masks", ["png", "both", "none"])
+def test_masks_are_stored_as_asked(tmp_path, endpoint, masks):
+    (tmp_path / "a.jpg").write_bytes(photo())
+    job = write_job(
+        tmp_path,
+        source={"files": "*.jpg"},
+        model=model(endpoint, "segment_anything"),
+        output={"uri": "out", "masks": masks},
+    )
+
+    assert run_cli("run", job, cwd=tmp_path).code == 0
+    found = rows(tmp_path / "out", "masks")
+    assert bool(found) == (masks != "none")
+    for row in found:
+        assert (row["segmentation"] is not None) == (masks == "both")
+        assert Image.open(io.BytesIO(row["mask"]["bytes"])).size == (96, 72)
+
+
+def test_bad_inputs_become_errors_and_every_other_input_lands(tmp_path, endpoint):
+    texts(tmp_path, 10)
+    (tmp_path / "texts" / "empty.txt").write_bytes(b"")
+    (tmp_path / "texts" / "latin1.txt").write_bytes(b"caf\xe9 cr\xe8me")
+    (tmp_path / "texts" / "long.txt").write_text("long " * 1000)
+    job = write_job(tmp_path, source={"files": "texts/*.txt", "max_bytes": 2000}, model=model(endpoint))
+
+    ran = run_cli("run", job, "--json", "--set", "stop.error_ratio=1", cwd=tmp_path)
+
+    assert ran.code == 3, ran.err
+    assert (ran.json["predictions"], ran.json["errors"]) == (10, 3)
+    errors = {row["input_id"]: row for row in rows(tmp_path / "out", "errors")}
+    assert set(errors) == {"texts/empty.txt", "texts/latin1.txt", "texts/long.txt"}
+    assert {row["stage"] for row in errors.values()} == {"read"}
+    assert len({row["error_type"] for row in errors.values()}) == 3
+    assert len(rows(tmp_path / "out", "predictions")) == 10
+
+
+def test_bytes_that_are_no_image_cost_their_own_row_only(tmp_path, endpoint):
+    (tmp_path / "good.jpg").write_bytes(photo())
+    (tmp_path / "bad.jpg").write_bytes(b"this is no JPEG at all" * 10)
+    (tmp_path / "cut.jpg").write_bytes(photo()[:700])
+    job = write_job(tmp_path, source={"files": "*.jpg"}, model=model(endpoint, "segment_anything"))
+
+    ran = run_cli("run", job, "--json", cwd=tmp_path)
+
+    assert ran.code == 3, ran.err
+    assert "good.jpg" in {row["input_id"] for row in rows(tmp_path / "out", "predictions")}
+    assert "bad.jpg" in {row["input_id"] for row in rows(tmp_path / "out", "errors")}
+    assert ran.json["predictions"] + ran.json["errors"] == 3
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl", "parquet"])
+def test_a_manifest_row_is_an_input_and_kept_columns_are_copied(tmp_path, endpoint, suffix):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    records = [{"name": f"n{n}", "body": f"Ein kurzer Satz, Nummer {n}.", "city": f"c{n % 2}"} for n in range(6)]
+    path = tmp_path / f"refs.{suffix}"
+    if suffix == "parquet":
+        pq.write_table(pa.Table.from_pylist(records), path)
+    elif suffix == "jsonl":
+        path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    else:
+        comma = "," if suffix == "csv" else "\t"
+        quoted = [comma.join(f'"{value}"' for value in record.values()) for record in records]
+        path.write_text("\n".join([comma.join(records[0]), *quoted]) + "\n")
+    job = write_job(
+        tmp_path,
+        source={
+            "manifest": path.name,
+            "media": "text",
+            "columns": {"content": "body", "id": "name", "keep": ["city"]},
+        },
+        model=model(endpoint),
+    )
+
+    ran = run_cli("run", job, "--json", cwd=tmp_path)
+
+    assert ran.code == 0, ran.err
+    found = rows(tmp_path / "out", "predictions")
+    assert [(row["input_id"], row["city"], row["label"]) for row in found] == [
+        (f"n{n}", f"c{n % 2}", "de") for n in range(6)
+    ]
+
+
+def test_a_broken_line_and_a_duplicate_id_are_errors_and_the_rest_lands(tmp_path, endpoint):
+    lines = [json.dumps({"id": f"n{n}", "body": f"Sentence number {n} is here."}) for n in range(5)]
+    lines.insert(2, '{"id": "broken", "body": ')
+    lines.append(json.dumps({"id": "n1", "body": "The same id once more."}))
+    (tmp_path / "refs.jsonl").write_text("\n".join(lines) + "\n")
+    job = write_job(
+        tmp_path,
+        source={"manifest": "refs.jsonl", "media": "text", "columns": {"content": "body", "id": "id"}},
+        model=model(endpoint),
+    )
+
+    ran = run_cli("run", job, "--json", cwd=tmp_path)
+
+    assert ran.code == 3, ran.err
+    assert (ran.json["inputs"], ran.json["predictions"], ran.json["errors"]) == (7, 5, 2)
+    assert [row["input_id"] for row in rows(tmp_path / "out", "predictions")] == [f"n{n}" for n in range(5)]
+    errors = rows(tmp_path / "out", "errors")
+    assert {row["stage"] for row in errors} == {"list"}
+    assert any("refs.jsonl:3" in row["message"] for row in errors)
+    assert any("n1" in row["message"] for row in errors)
+
+
+def test_a_vanished_file_of_a_manifest_is_an_error(tmp_path, endpoint):
+    texts(tmp_path, 2)
+    (tmp_path / "refs.csv").write_text("uri\ntexts/000.txt\ntexts/gone.txt\ntexts/001.txt\n")
+    job = write_job(tmp_path, source={"manifest": "refs.csv", "columns": {"uri": "uri"}}, model=model(endpoint))
+
+    ran = run_cli("run", job, "--json", cwd=tmp_path)
+
+    assert ran.code == 3, ran.err
+    assert [row["input_id"] for row in rows(tmp_path / "out", "errors")] == ["texts/gone.txt"]
+    assert len(rows(tmp_path / "out", "predictions")) == 2
+
+
+def test_members_of_a_zip_are_inputs(tmp_path, endpoint):
+    with zipfile.ZipFile(tmp_path / "texts.zip", "w") as archive:
+        for n in range(3):
+            archive.writestr(f"in/{n}.txt", f"This is member number {n} of the archive.")
+    job = write_job(tmp_path, source={"files": "zip://in/*.txt::texts.zip"}, model=model(endpoint))
+
+    ran = run_cli("run", job, "--json", cwd=tmp_path)
+
+    assert ran.code == 0, ran.err
+    assert len(rows(tmp_path / "out", "predictions")) == 3
+
+
+@pytest.mark.parametrize("argument", ["$content", "$uri"])
+def test_inputs_from_http_are_fetched_or_passed_by_url(tmp_path, endpoint, argument):
+    with http_server() as server:
+        server.files["a.jpg"] = photo(1)
+        server.files["b.jpg"] = photo(2)
+        (tmp_path / "refs.csv").write_text(f"uri\n{server.link('a.jpg')}\n{server.link('b.jpg')}\n")
+        job = write_job(
+            tmp_path,
+            source={"manifest": "refs.csv", "columns": {"uri": "uri"}},
+            model=model(endpoint, "segment_anything", arguments={"image": argument}),
+        )
+
+        ran = run_cli("run", job, "--json", cwd=tmp_path)
+
+    assert ran.code == 0, ran.err
+    assert len(rows(tmp_path / "out", "predictions")) == 2
+    assert ran.json["masks"] >= 2
+
+
+def test_s3_holds_the_inputs_and_the_tables(tmp_path, endpoint):
+    with s3_server("photos") as server:
+        filesystem = server.filesystem()
+        for n in range(5):
+            filesystem.pipe(f"photos/in/{n}.txt", f"The quick brown fox number {n}.".encode())
+        job = write_job(
+            tmp_path,
+            source={"files": "s3://photos/in/*.txt", "storage": server.storage},
+            model=model(endpoint),
+            output={"uri": "s3://photos/out", "storage": server.storage},
+        )
+
+        ran = run_cli("run", job, "--json", cwd=tmp_path)
+
+        assert ran.code == 0, ran.err
+        assert (ran.json["predictions"], ran.json["output"]) == (5, "s3://photos/out")
+        filesystem.get("photos/out", str(tmp_path / "copy"), recursive=True)
+        again = run_cli("run", job, "--json", cwd=tmp_path)
+        record = "".join(path.read_text() for path in (tmp_path / "copy" / "_runs").rglob("*.json"))
+    assert [row["input_id"] for row in rows(tmp_path / "copy", "predictions")] == [
+        f"s3://photos/in/{n}.txt" for n in range(5)
+    ]
+    assert (again.json["skipped"], again.json["calls"]) == (5, 0)
+    assert "testing" not in record
+
+
+def test_the_second_run_of_a_finished_job_sends_nothing(tmp_path, endpoint):
+    texts(tmp_path, 5)
+    (tmp_path / "texts" / "empty.txt").write_bytes(b"")
+    job = write_job(tmp_path, source={"files": "texts/*.txt"}, model=model(endpoint))
+    first = run_cli("run", job, "--json", cwd=tmp_path)
+    before = rows(tmp_path / "out", "predictions")
+
+    second = run_cli("run", job, "--json", cwd=tmp_path)
+
+    assert (first.json["predictions"], first.json["errors"]) == (5, 1)
+    assert (second.json["skipped"], second.json["calls"], second.json["predictions"]) == (6, 0, 0)
+    assert rows(tmp_path / "out", "predictions") == before
+    assert len(rows(tmp_path / "out", "errors")) == 1
+
+
+def test_limit_takes_the_first_inputs_and_set_overrides(tmp_path, endpoint):
+    texts(tmp_path, 10)
+    job = write_job(tmp_path, source={"files": "texts/*.txt"}, model=model(endpoint))
+
+    ran = run_cli("run", job, "--json", "--limit", "3", "--set", "output.uri=elsewhere", cwd=tmp_path)
+
+    assert ran.code == 0, ran.err
+    assert ran.json["output"] == "elsewhere"
+    assert [row["input_id"] for row in rows(tmp_path / "elsewhere", "predictions")] == [
+        f"texts/{n:03}.txt" for n in range(3)
+    ]
+
+
+def test_two_worker_processes_give_the_same_rows(tmp_path, endpoint):
+    texts(tmp_path, 30)
+    job = write_job(tmp_path, source={"files": "texts/*.txt"}, model=model(endpoint))
+
+    one = run_cli("run", job, "--json", cwd=tmp_path)
+    two = run_cli("run", job, "--json", "--set", "output.uri=two", "--set", "runner.workers=2", cwd=tmp_path)
+
+    assert (one.code, two.code) == (0, 0), one.err + two.err
+    strip = [
+        [{k: v for k, v in row.items() if k in ("input_id", "label", "score", "concepts")} for row in rows(out, "predictions")]
+        for out in (tmp_path / "out", tmp_path / "two")
+    ]
+    assert strip[0] == strip[1]
+    assert len(strip[0]) == 30
