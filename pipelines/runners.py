@@ -1,0 +1,205 @@
+"""From `runner` in a job file to Beam pipeline options, in one place.
+
+Nothing here imports Beam before `pipeline_options` is called: `plan` and faulty job files answer at once.
+The figures behind the defaults are in docs/design-cluster.md.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bulkinfer.transforms.config import RunnerConfig
+from bulkinfer.transforms.errors import RunnerError
+
+if TYPE_CHECKING:
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+__all__ = ["Workers", "describe", "merged_options", "pipeline_options", "workers_of"]
+
+#: `direct` is the in-process engine; Beam's own DirectRunner would first download another one, without a timeout.
+_BEAM_RUNNERS = {
+    "direct": "FnApiRunner",
+    "prism": "PrismRunner",
+    "flink": "FlinkRunner",
+    "spark": "SparkRunner",
+    "dataflow": "DataflowRunner",
+}
+_OWNED = {"runner": "runner.name", "streaming": "nothing: a bulk job is a batch"}
+_SECRETS = ("CLARIFAI_PAT", "CLARIFAI_SESSION_TOKEN", "CLARIFAI_KEY")
+_FLINK_EMBEDDED = ("[local]", "[auto]", "[collection]")
+
+
+@dataclasses.dataclass(frozen=True)
+class Workers:
+    """Who runs the job.
+
+    Attributes:
+        processes: worker processes that send calls at the same time; a fixed rate limit is divided by it.
+        remote: they run on other hosts, which see neither our disk nor our loopback.
+        shared_memory: they all live in this very process.
+    """
+
+    processes: int
+    remote: bool
+    shared_memory: bool = False
+
+
+def workers_of(runner: RunnerConfig, extra: Sequence[str] = ()) -> Workers:
+    """How many processes a job runs in, and whether they are elsewhere."""
+    options = merged_options(runner, extra)
+    if runner.name == "direct":
+        return Workers(runner.workers, remote=False, shared_memory=runner.workers == 1)
+    if runner.name == "dataflow":
+        return Workers(runner.workers * _cores(str(options.get("machine_type", ""))), remote=True)
+    if runner.name == "flink":
+        master = str(options.get("flink_master", "[auto]"))
+        return Workers(runner.workers, remote="job_endpoint" in options or master not in _FLINK_EMBEDDED)
+    if runner.name == "spark":
+        master = str(options.get("spark_master_url", "local[4]"))
+        return Workers(runner.workers, remote="job_endpoint" in options or not master.startswith("local"))
+    return Workers(runner.workers, remote="job_endpoint" in options)
+
+
+def pipeline_options(runner: RunnerConfig, extra: Sequence[str] = ()) -> PipelineOptions:
+    """Beam's options for a job: our defaults, then `runner.options`, then `extra`; the later one wins.
+
+    Args:
+        runner: the job file's section.
+        extra: flags in Beam's own notation, as they follow `--` on the command line.
+
+    Raises:
+        RunnerError: an option belongs elsewhere, is unknown to the local runner, or holds a key.
+    """
+    from apache_beam.options.pipeline_options import PipelineOptions  # noqa: PLC0415  (1.8 s)
+
+    merged = merged_options(runner, extra)
+    flags = [flag for name, value in merged.items() for flag in _flags(name, value)]
+    if runner.name == "direct":
+        _refuse_unknown(flags, merged)
+    return PipelineOptions([f"--runner={_BEAM_RUNNERS[runner.name]}", *flags])
+
+
+def merged_options(runner: RunnerConfig, extra: Sequence[str] = ()) -> dict[str, Any]:
+    """The options by name, before Beam sees them.
+
+    Raises:
+        RunnerError: an option belongs elsewhere in the job file, or holds a key.
+    """
+    given = {**runner.options, **parse_flags(extra)}
+    for name in given:
+        if name in _OWNED:
+            raise RunnerError(f"the Beam option {name} is decided by {_OWNED[name]}; remove it here")
+    _refuse_secrets(given)
+    return {**_defaults(runner, given), **given}
+
+
+def describe(runner: RunnerConfig, extra: Sequence[str] = ()) -> str:
+    """One line for `plan`: what will run where."""
+    options, workers = merged_options(runner, extra), runner.workers
+    processes = f"{workers} worker process{'es' if workers > 1 else ''}"
+    if runner.name == "direct":
+        return f"direct: {'in this process' if workers == 1 else processes + ' on this machine'}"
+    if runner.name == "dataflow":
+        place = f"project {options.get('project')}, region {options.get('region')}"
+        machines = f"{workers} {options['machine_type']} machines"
+        return f"dataflow: {machines} in {place}, image {options.get('sdk_container_image')}"
+    if runner.name == "prism":
+        return f"prism: {processes} on this machine"
+    master_option = "flink_master" if runner.name == "flink" else "spark_master_url"
+    master = options.get("job_endpoint") or options.get(master_option)
+    environment = options.get("environment_type") or "the runner's default environment"
+    where = f"{environment} {options.get('environment_config', '')}".strip()
+    return f"{runner.name}: {processes} in {where}, master {master}"
+
+
+def parse_flags(extra: Sequence[str]) -> dict[str, Any]:
+    """Flags in Beam's notation, by name: `--a=1`, `--a 1`, `--a` (true); a repeated flag becomes a list.
+
+    >>> parse_flags(["--parallelism=4", "--experiments", "x", "--experiments=y", "--verbose"])
+    {'parallelism': '4', 'experiments': ['x', 'y'], 'verbose': True}
+    """
+    parsed: dict[str, Any] = {}
+    words = list(extra)
+    while words:
+        word = words.pop(0)
+        if not word.startswith("--"):
+            raise RunnerError(f"{word!r} after -- is no Beam option; write --NAME=VALUE")
+        name, sep, value = word[2:].partition("=")
+        if not sep and words and not words[0].startswith("--"):
+            sep, value = "=", words.pop(0)
+        new: Any = value if sep else True
+        if name in parsed:
+            old = parsed[name]
+            new = [*(old if isinstance(old, list) else [old]), new]
+        parsed[name] = new
+    return parsed
+
+
+def _defaults(runner: RunnerConfig, given: Mapping[str, Any]) -> dict[str, Any]:
+    workers = runner.workers
+    if runner.name == "direct":
+        if workers == 1:
+            return {}
+        # A worker process says a dozen lines about itself at INFO.
+        quiet = {"default_sdk_harness_log_level": "WARNING"}
+        return {"direct_num_workers": workers, "direct_running_mode": "multi_processing", **quiet}
+    if runner.name == "prism":
+        return {"job_name": "bulkinfer"}
+    if runner.name == "dataflow":
+        # A fleet that grows by itself would outgrow its fixed shares of a rate limit.
+        fixed = {"num_workers": workers, "max_num_workers": workers, "autoscaling_algorithm": "NONE"}
+        return {**fixed, "machine_type": "n1-standard-2", "save_main_session": False}
+    defaults: dict[str, Any] = {"sdk_worker_parallelism": workers}
+    if given.get("environment_config") and "environment_type" not in given:
+        defaults["environment_type"] = "EXTERNAL"
+    if runner.name == "flink":
+        defaults["parallelism"] = workers
+    elif "spark_master_url" not in given and "job_endpoint" not in given:
+        defaults["spark_master_url"] = f"local[{workers}]"
+    return defaults
+
+
+def _flags(name: str, value: Any) -> list[str]:
+    if value is None or value is False:
+        return []
+    if value is True:
+        return [f"--{name}"]
+    if isinstance(value, (list, tuple)):
+        return [flag for one in value for flag in _flags(name, one)]
+    if isinstance(value, Mapping):
+        import json  # noqa: PLC0415
+
+        return [f"--{name}={json.dumps(value)}"]
+    return [f"--{name}={value}"]
+
+
+def _refuse_unknown(flags: Sequence[str], merged: Mapping[str, Any]) -> None:
+    from apache_beam.options.pipeline_options import PipelineOptions  # noqa: PLC0415
+
+    known = PipelineOptions(list(flags)).get_all_options(retain_unknown_options=False)
+    for name in merged:
+        if name not in known and name.replace("-", "_") not in known:
+            raise RunnerError(
+                f"runner.options.{name} is no option of Beam's local runner; remove it, or look its name up in "
+                "Beam's list of pipeline options"
+            )
+
+
+def _refuse_secrets(given: Mapping[str, Any]) -> None:
+    keys = [value for value in map(os.environ.get, _SECRETS) if value]
+    for name, value in given.items():
+        if any(key in str(value) for key in keys) or re.search(r"(?i)clarifai_(pat|key|session_token)", name):
+            raise RunnerError(
+                f"the Beam option {name} holds your key, and Beam shows its options in logs and consoles; give "
+                "the key to the workers in their own environment, as CLARIFAI_PAT or as CLARIFAI_PAT_FILE"
+            )
+
+
+def _cores(machine_type: str) -> int:
+    """vCPUs in the name of a machine type: Dataflow runs one Python process on each."""
+    found = re.search(r"-(\d+)(?:-\w+)?$", machine_type)
+    return int(found.group(1)) if found else 1
