@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Workers", "describe", "merged_options", "pipeline_options", "workers_of"]
 
-#: `direct` is the in-process engine; Beam's own DirectRunner would first download another one, without a timeout.
+#: `direct` is the in-process engine; Beam's own DirectRunner first downloads another one, without a timeout.
 _BEAM_RUNNERS = {
     "direct": "FnApiRunner",
     "prism": "PrismRunner",
@@ -144,9 +144,7 @@ def _defaults(runner: RunnerConfig, given: Mapping[str, Any]) -> dict[str, Any]:
     if runner.name == "direct":
         if workers == 1:
             return {}
-        # A worker process says a dozen lines about itself at INFO.
-        quiet = {"default_sdk_harness_log_level": "WARNING"}
-        return {"direct_num_workers": workers, "direct_running_mode": "multi_processing", **quiet}
+        return {"direct_num_workers": workers, "direct_running_mode": "multi_processing"}
     if runner.name == "prism":
         return {"job_name": "bulkinfer"}
     if runner.name == "dataflow":
@@ -184,8 +182,8 @@ def _refuse_unknown(flags: Sequence[str], merged: Mapping[str, Any]) -> None:
     for name in merged:
         if name not in known and name.replace("-", "_") not in known:
             raise RunnerError(
-                f"runner.options.{name} is no option of Beam's local runner; remove it, or look its name up in "
-                "Beam's list of pipeline options"
+                f"runner.options.{name} is no option of Beam's local runner; remove it, or look its name up "
+                "in Beam's list of pipeline options"
             )
 
 
@@ -194,8 +192,8 @@ def _refuse_secrets(given: Mapping[str, Any]) -> None:
     for name, value in given.items():
         if any(key in str(value) for key in keys) or re.search(r"(?i)clarifai_(pat|key|session_token)", name):
             raise RunnerError(
-                f"the Beam option {name} holds your key, and Beam shows its options in logs and consoles; give "
-                "the key to the workers in their own environment, as CLARIFAI_PAT or as CLARIFAI_PAT_FILE"
+                f"the Beam option {name} holds your key, and Beam shows its options in logs and consoles; "
+                "give the key to the workers in their own environment, as CLARIFAI_PAT or CLARIFAI_PAT_FILE"
             )
 
 
