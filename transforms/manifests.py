@@ -1,0 +1,369 @@
+"""Manifests and tables: which columns they have, how they are cut, and the rows of each piece.
+
+A manifest is never held whole. `scan` goes once through its id column, cuts it into pieces (byte ranges of whole
+records, or row groups) and notes which ids come again; `read_split` gives the rows of one piece to whichever
+worker has it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import io
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, NamedTuple, cast
+from urllib.parse import unquote
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .errors import SourceError
+from .filesystems import Filesystems, local_path
+from .text_manifests import DELIMITERS, Record, header_of, json_records, split_delimited
+
+__all__ = ["FileScan", "Manifest", "Row", "Split", "columns_of", "manifest_of", "read_split", "scan"]
+
+_KINDS = {
+    "csv": "csv",
+    "tsv": "tsv",
+    "tab": "tsv",
+    "jsonl": "jsonl",
+    "ndjson": "jsonl",
+    "parquet": "parquet",
+    "pq": "parquet",
+}
+_SPLIT_BYTES = 8 << 20
+_NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Manifest:
+    """One file of a manifest or a table.
+
+    Attributes:
+        path: as the pattern gave it.
+        kind: csv | tsv | jsonl | parquet.
+        gz: whether the text is compressed.
+        partitions: values of a table's Hive partitions, by column.
+    """
+
+    path: str
+    kind: str
+    gz: bool = False
+    partitions: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Split:
+    """A piece of a manifest that one worker reads.
+
+    Attributes:
+        file: index of the manifest's file.
+        start: first byte of a text, or index of a row group.
+        stop: end of the bytes; -1 for a compressed text, which is read from its beginning.
+        line: number of the first line, or of the first row, from 1.
+        skip: rows of the row group before the first.
+        rows: how many records it holds, broken ones included.
+    """
+
+    file: int
+    start: int
+    stop: int
+    line: int
+    rows: int
+    skip: int = 0
+
+
+class Row(NamedTuple):
+    """A row of a manifest: its line (of a Parquet file: its row, from 1), and its values or what is wrong with it."""
+
+    line: int
+    values: Mapping[str, Any]
+    fault: str = ""
+
+
+@dataclasses.dataclass(slots=True)
+class FileScan:
+    """What one pass over a file's id column found: pieces, and a hash and a line for each row."""
+
+    splits: list[Split]
+    hashes: array[int]
+    lines: array[int]
+
+
+def manifest_of(path: str, partitioned_below: str | None = None) -> Manifest:
+    """Tell a manifest's kind from its name, and a table file's partitions from its path.
+
+    Raises:
+        SourceError: the name says no kind that is known.
+    """
+    name = path.partition("::")[0].rpartition("/")[2].lower()
+    gz = name.endswith(".gz")
+    kind = _KINDS.get(name.removesuffix(".gz").rpartition(".")[2])
+    if kind is None or (gz and kind == "parquet"):
+        raise SourceError(
+            f"{path}: the name does not say what kind of manifest it is; it must end in .csv, .tsv, .jsonl (each also "
+            "with .gz) or .parquet"
+        )
+    partitions: dict[str, str | None] = {}
+    if partitioned_below is not None:
+        for part in path[len(partitioned_below) :].split("/")[:-1]:
+            key, sep, value = part.partition("=")
+            if sep and key:
+                partitions[unquote(key)] = None if value == _NULL_PARTITION else unquote(value)
+    return Manifest(path, kind, gz, partitions)
+
+
+def columns_of(
+    manifest: Manifest, filesystems: Filesystems, sample: int = 1000
+) -> tuple[pa.Schema, list[Row]]:
+    """The columns of a manifest and their types, and its first rows.
+
+    Parquet has its own types; CSV has none, so every column is text; JSON Lines are typed by their first rows.
+
+    Raises:
+        SourceError: the file is no manifest of its kind.
+        OSError: it cannot be read.
+    """
+    if manifest.kind == "parquet":
+        with _parquet(manifest, filesystems) as file:
+            schema = pa.schema([(field.name, _plain_type(field.type)) for field in file.schema_arrow])
+            rows = (
+                list(_parquet_rows(file, Split(0, 0, 0, 1, sample), schema.names))
+                if file.num_row_groups
+                else []
+            )
+        return schema, rows
+    with _open_text(manifest, filesystems) as stream:
+        if manifest.kind in DELIMITERS:
+            names = _header(manifest, stream)
+            schema = pa.schema([(name, pa.string()) for name in names])
+            return schema, list(_limited(_delimited_rows(manifest, stream, names, 2), sample))
+        rows = list(_limited(_json_rows(stream, 1), sample))
+    return _inferred(manifest, rows), rows
+
+
+def scan(
+    manifest: Manifest,
+    file: int,
+    key: str,
+    filesystems: Filesystems,
+    *,
+    limit: int | None,
+    rows_per_split: int,
+) -> FileScan:
+    """Go once through the column that names the inputs, and cut the file.
+
+    Args:
+        file: index to give the splits.
+        key: the column; a partition column makes every row alike, and is refused before.
+        limit: read no more rows than these.
+        rows_per_split: most rows in one piece.
+    """
+    if manifest.kind == "parquet":
+        return _scan_parquet(manifest, file, key, filesystems, limit, rows_per_split)
+    result = FileScan([], array("q"), array("q"))
+    with _open_text(manifest, filesystems) as stream:
+        if manifest.kind in DELIMITERS:
+            header = stream.readline()
+            names = header_of(header, DELIMITERS[manifest.kind])
+            start, at = len(header), names.index(key)
+            records = split_delimited(stream, DELIMITERS[manifest.kind], len(names), 2)
+        else:
+            start, at = 0, cast(Any, key)
+            records = json_records(stream, 1)
+        _cut(result, _limited(records, limit), file, start, at, rows_per_split)
+    if manifest.gz and result.splits:
+        first = result.splits[0]
+        result.splits = [Split(file, first.start, -1, first.line, len(result.lines))]
+    return result
+
+
+def read_split(
+    manifest: Manifest, split: Split, columns: Sequence[str], filesystems: Filesystems
+) -> Iterator[Row]:
+    """The rows of one piece, with the values of the named columns; a column that a row lacks is None.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    if manifest.kind == "parquet":
+        own = [name for name in columns if name not in manifest.partitions]
+        with _parquet(manifest, filesystems) as file:
+            for row in _parquet_rows(file, split, own):
+                yield (
+                    row._replace(values={**row.values, **manifest.partitions}) if manifest.partitions else row
+                )
+        return
+    if manifest.gz:
+        stream = _open_text(manifest, filesystems)
+        names = _header(manifest, stream) if manifest.kind in DELIMITERS else []
+    else:
+        names = []
+        if manifest.kind in DELIMITERS:
+            with _open_text(manifest, filesystems) as head:
+                names = _header(manifest, head)
+        stream = io.BytesIO(_read_range(manifest, split, filesystems))
+    with stream:
+        if manifest.kind in DELIMITERS:
+            yield from _limited(_delimited_rows(manifest, stream, names, split.line), split.rows)
+        else:
+            yield from _limited(_json_rows(stream, split.line), split.rows)
+
+
+def _cut(
+    result: FileScan, records: Iterator[Record], file: int, start: int, at: Any, rows_per_split: int
+) -> None:
+    stop, line, rows, end_line = start, 0, 0, 0
+    for record in records:
+        if rows and (rows >= rows_per_split or stop - start + record.nbytes > _SPLIT_BYTES):
+            result.splits.append(Split(file, start, stop, line, rows))
+            start, rows = stop, 0
+        if not rows:
+            # Blank lines before the record belong to the piece, and count.
+            line = end_line or record.line
+        stop, rows, end_line = stop + record.nbytes, rows + 1, record.line + record.lines
+        value = None
+        if record.values is not None:
+            value = record.values.get(at) if type(at) is str else record.values[at]
+        result.hashes.append(_hash(value, record.line, file))
+        result.lines.append(record.line)
+    if rows:
+        result.splits.append(Split(file, start, stop, line, rows))
+
+
+def _hash(value: Any, line: int, file: int) -> int:
+    """Equal for equal ids; a row without one is like no other."""
+    if value is None or value == "":
+        return hash((line, file, "no id"))
+    return hash(value if type(value) is str else as_text(value))
+
+
+def as_text(value: Any) -> str:
+    """An id or a reference as text."""
+    if isinstance(value, str):
+        return value
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _limited(items: Iterator[Any], limit: int | None) -> Iterator[Any]:
+    if limit is None:
+        yield from items
+        return
+    for index, item in enumerate(items, 1):
+        if index > limit:
+            return
+        yield item
+        if index == limit:
+            return
+
+
+def _delimited_rows(manifest: Manifest, stream: IO[bytes], names: Sequence[str], first: int) -> Iterator[Row]:
+    for record in split_delimited(stream, DELIMITERS[manifest.kind], len(names), first):
+        yield Row(record.line, {} if record.fault else dict(zip(names, record.values)), record.fault)
+
+
+def _json_rows(stream: IO[bytes], first: int) -> Iterator[Row]:
+    for record in json_records(stream, first):
+        yield Row(record.line, record.values or {}, record.fault)
+
+
+def _header(manifest: Manifest, stream: IO[bytes]) -> list[str]:
+    try:
+        names = header_of(stream.readline(), DELIMITERS[manifest.kind])
+    except (ValueError, Exception) as error:
+        raise SourceError(f"{manifest.path}: the first line is no header: {error}") from None
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if not names or repeated:
+        fault = f"names {', '.join(map(repr, repeated))} twice" if repeated else "is empty"
+        raise SourceError(f"{manifest.path}: the header {fault}; the first line must name each column once")
+    return names
+
+
+def _inferred(manifest: Manifest, rows: Sequence[Row]) -> pa.Schema:
+    names = list(dict.fromkeys(name for row in rows for name in row.values))
+    fields = []
+    for name in names:
+        try:
+            kind = pa.array([row.values.get(name) for row in rows]).type
+        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+            kind = pa.null()
+        fields.append((name, kind))
+    return pa.schema(fields)
+
+
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _open_text(manifest: Manifest, filesystems: Filesystems) -> IO[bytes]:
+    stream = _open(manifest, filesystems)
+    return cast(IO[bytes], gzip.GzipFile(fileobj=stream)) if manifest.gz else stream
+
+
+def _open(manifest: Manifest, filesystems: Filesystems) -> IO[bytes]:
+    path = local_path(manifest.path)
+    if path is not None:
+        return Path(path).open("rb", buffering=1 << 20)
+    filesystem, path = filesystems.open(manifest.path)
+    return cast(IO[bytes], filesystem.open(path, "rb"))
+
+
+def _read_range(manifest: Manifest, split: Split, filesystems: Filesystems) -> bytes:
+    path = local_path(manifest.path)
+    if path is None:
+        filesystem, path = filesystems.open(manifest.path)
+        return cast(bytes, filesystem.cat_file(path, start=split.start, end=split.stop))
+    with Path(path).open("rb") as stream:
+        stream.seek(split.start)
+        return stream.read(split.stop - split.start)
+
+
+def _parquet(manifest: Manifest, filesystems: Filesystems) -> pq.ParquetFile:
+    path = local_path(manifest.path)
+    try:
+        return pq.ParquetFile(path if path is not None else _open(manifest, filesystems))
+    except pa.ArrowInvalid as error:
+        raise SourceError(f"{manifest.path} is no Parquet file: {error}") from None
+
+
+def _parquet_rows(file: pq.ParquetFile, split: Split, columns: Sequence[str]) -> Iterator[Row]:
+    left, skip, line = split.rows, split.skip, split.line
+    if not columns:
+        yield from (Row(line + index, {}) for index in range(left))
+        return
+    for batch in file.iter_batches(batch_size=256, row_groups=[split.start], columns=list(columns)):
+        if skip >= batch.num_rows:
+            skip -= batch.num_rows
+            continue
+        for values in batch.slice(skip, left).to_pylist():
+            yield Row(line, values)
+            line, left = line + 1, left - 1
+        skip = 0
+        if not left:
+            return
+
+
+def _scan_parquet(
+    manifest: Manifest, file: int, key: str, filesystems: Filesystems, limit: int | None, rows_per_split: int
+) -> FileScan:
+    result = FileScan([], array("q"), array("q"))
+    line = 1
+    with _parquet(manifest, filesystems) as parquet:
+        for group in range(parquet.num_row_groups):
+            rows = parquet.metadata.row_group(group).num_rows
+            if limit is not None:
+                rows = min(rows, limit - line + 1)
+            if rows < 1:
+                break
+            ids = parquet.read_row_group(group, columns=[key]).column(0).slice(0, rows)
+            result.hashes.extend(_hash(value, line + at, file) for at, value in enumerate(ids.to_pylist()))
+            result.lines.extend(range(line, line + rows))
+            # Every piece decodes its row group from the beginning, so a group is cut into a few pieces only.
+            step = max(rows_per_split, -(-rows // 8))
+            for skip in range(0, rows, step):
+                result.splits.append(Split(file, group, 0, line + skip, min(step, rows - skip), skip))
+            line += rows
+    return result

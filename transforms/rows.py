@@ -1,0 +1,163 @@
+"""Rows of a manifest -> references, or the failures that say what is wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from .filesystems import Filesystems, resolve
+from .manifests import Row, Split, as_text, read_split
+from .media import media_of
+from .records import Failure, Reference
+from .sources import SourceSpec
+
+__all__ = ["RowReader"]
+
+
+class RowReader:
+    """Turns pieces of a source's manifests into references.
+
+    Args:
+        spec: a manifest or a table.
+    """
+
+    def __init__(self, spec: SourceSpec) -> None:
+        self._spec = spec
+        self._filesystems = Filesystems(spec.source.storage)
+        columns = spec.source.columns
+        wanted = (columns.uri, columns.content, columns.id, columns.version, *spec.columns)
+        self._read = list(dict.fromkeys(name for name in wanted if name))
+        self._checks = _type_checks(spec)
+        self._casts = {
+            name: int
+            for name in (spec.manifests[0].partitions if spec.manifests else ())
+            if pa.types.is_integer(spec.schema.field(name).type)
+        }
+
+    def read(self, split: Split) -> Iterator[Reference | Failure]:
+        """The references of one piece, in order; a row that is none becomes a Failure.
+
+        Raises:
+            OSError: the manifest cannot be read.
+        """
+        manifest = self._spec.manifests[split.file]
+        repeats = {
+            line: (file, first)
+            for line, file, first in self._spec.scan.repeats.get(split.file, [])
+            if split.line <= line
+        }
+        for row in read_split(manifest, split, self._read, self._filesystems):
+            place = f"{manifest.path}:{row.line}"
+            repeated = repeats.get(row.line) if repeats else None
+            if row.fault:
+                yield self._broken(place, "broken_line", f"{place} {row.fault}; correct or remove the line")
+            elif repeated is not None:
+                yield self._repeated(row, place, *repeated)
+            else:
+                yield self._reference(row.values, place)
+
+    def _reference(self, values: Mapping[str, Any], place: str) -> Reference | Failure:
+        spec, named = self._spec, self._spec.source.columns
+        uri, content = values.get(named.uri or ""), values.get(named.content or "")
+        key = values.get(spec.id_column)
+        if key is None or key == "":
+            null = "null_uri" if named.uri == spec.id_column else "null_id"
+            return self._broken(
+                place, null, f"{place} has no value in the column {spec.id_column!r}; fill it in"
+            )
+        if isinstance(content, Mapping):  # Hugging Face's Image feature: {bytes, path}
+            content = content.get("bytes")
+        input_id = as_text(key)
+        uri = as_text(uri) if uri is not None else None
+        columns = {name: values.get(name) for name in spec.columns}
+        for name, cast in self._casts.items():
+            if columns.get(name) is not None:
+                columns[name] = cast(columns[name])
+        fault = self._fault(uri, content, columns, place)
+        if fault is not None:
+            kind, message = fault
+            kept = columns if kind != "broken_line" else {}
+            return Failure(
+                Reference(input_id, uri, spec.media_type, columns=kept, place=place), "list", kind, message
+            )
+        media = spec.media_type
+        if uri is not None:
+            uri = resolve(uri, spec.base)
+        version = values.get(named.version or "")
+        return Reference(
+            input_id,
+            uri,
+            media,
+            version="" if version is None else as_text(version),
+            inline=content,
+            columns=columns,
+            place=place,
+        )
+
+    def _fault(
+        self, uri: str | None, content: Any, columns: Mapping[str, Any], place: str
+    ) -> tuple[str, str] | None:
+        spec, named = self._spec, self._spec.source.columns
+        if named.uri is not None and not uri:
+            return "null_uri", f"{place} has no value in the column {named.uri!r}; fill it in"
+        if named.content is not None and not isinstance(content, str | bytes):
+            what = "no value" if content is None else f"a {type(content).__name__}, not text or bytes,"
+            return "null_content", f"{place} has {what} in the column {named.content!r}; fill it in"
+        for name, fits in self._checks.items():
+            if not fits(columns[name]):
+                kind = spec.schema.field(name).type
+                return (
+                    "broken_line",
+                    f"{place} has a {type(columns[name]).__name__} in the column {name!r}, which holds {kind} in the "
+                    "manifest's first rows; give the column one type",
+                )
+        if uri is not None and spec.source.media is None:
+            media = media_of(uri)
+            if media is not None and media != spec.media_type:
+                return (
+                    "other_media",
+                    f"{place} names a {media} ({uri}) where the source holds {spec.media_type}; set source.media to send it",
+                )
+        return None
+
+    def _repeated(self, row: Row, place: str, file: int, first: int) -> Failure:
+        spec = self._spec
+        column = spec.id_column
+        return self._broken(
+            place,
+            "duplicate_id",
+            f"{place} has the id {as_text(row.values.get(column))!r} in the column {column!r}, as "
+            f"{spec.manifests[file].path}:{first} had before; only the first is sent. Give each row an id of its own",
+        )
+
+    def _broken(self, place: str, kind: str, message: str) -> Failure:
+        return Failure(Reference(place, None, self._spec.media_type, place=place), "list", kind, message)
+
+
+def _type_checks(spec: SourceSpec) -> dict[str, Callable[[Any], bool]]:
+    """Checks for kept columns whose types were only told from the manifest's first rows."""
+    if not spec.manifests or spec.manifests[0].kind != "jsonl":
+        return {}
+    return {field.name: _check(field.type) for field in spec.keep_schema}
+
+
+def _check(kind: pa.DataType) -> Callable[[Any], bool]:
+    if pa.types.is_string(kind):
+        return lambda value: value is None or type(value) is str
+    if pa.types.is_boolean(kind):
+        return lambda value: value is None or type(value) is bool
+    if pa.types.is_int64(kind):
+        return lambda value: value is None or (type(value) is int and -(2**63) <= value < 2**63)
+    if pa.types.is_float64(kind):
+        return lambda value: value is None or type(value) in (int, float)
+
+    def converts(value: Any) -> bool:
+        try:
+            pa.array([value], kind)
+        except (pa.ArrowException, TypeError, ValueError, OverflowError):
+            return False
+        return True
+
+    return converts

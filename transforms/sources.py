@@ -1,0 +1,370 @@
+"""What a job reads, checked before anything is read: patterns, manifests, columns, media type, ids that come twice.
+
+`inspect_source` answers at once, whatever the size of the source. The one pass through a manifest's ids
+(`SourceSpec.scan`) is made when the inputs are counted or the pipeline is built, and only once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+import itertools
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from .config import SourceConfig
+from .errors import SourceError
+from .filesystems import Filesystems, split_chain
+from .listing import Folder, Found, Pattern, list_folder, parse_pattern
+from .manifests import FileScan, Manifest, Row, Split, columns_of, manifest_of, scan
+from .media import media_of
+
+__all__ = ["SourceCount", "SourceScan", "SourceSpec", "count_source", "inspect_source", "list_pattern"]
+
+#: References looked at to tell the media type; a later one of another type becomes an error row.
+_SAMPLE = 1000
+_ROWS_PER_SPLIT = 50_000
+_ROWS_PER_INLINE_SPLIT = 256
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SourceCount:
+    """How much a job reads.
+
+    Attributes:
+        inputs: broken lines and ids that come twice included, for each ends as a row.
+        bytes: of content, where the listing tells it.
+    """
+
+    inputs: int
+    bytes: int | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SourceScan:
+    """What one pass through the ids of a manifest found.
+
+    Attributes:
+        splits: pieces to read, in order.
+        rows: how many records there are.
+        repeats: for each file, lines whose id came before, and file and line of the first: shape (n, 3).
+    """
+
+    splits: tuple[Split, ...]
+    rows: int
+    repeats: dict[int, npt.NDArray[np.int64]]
+
+
+@dataclasses.dataclass(frozen=True)
+class SourceSpec:
+    """A source that passed its check, as plain data that pickles.
+
+    Attributes:
+        source: the job's `source` section.
+        media_type: image | text | video | audio.
+        columns: columns that each reference carries: those that arguments name and those to keep.
+        keep_schema: names and types of the columns to keep.
+        limit: read only the first so many inputs.
+        patterns: of files; empty for a manifest or table.
+        manifests: files of a manifest or table; empty for files.
+        base: the folder that relative references of a manifest are relative to; "" is the working directory.
+        schema: all columns of the manifest with their types.
+    """
+
+    source: SourceConfig
+    media_type: str
+    columns: tuple[str, ...] = ()
+    keep_schema: pa.Schema = dataclasses.field(default_factory=lambda: pa.schema([]))
+    limit: int | None = None
+    patterns: tuple[Pattern, ...] = ()
+    manifests: tuple[Manifest, ...] = ()
+    base: str = ""
+    schema: pa.Schema = dataclasses.field(default_factory=lambda: pa.schema([]))
+
+    @property
+    def id_column(self) -> str:
+        """The column that names an input."""
+        columns = self.source.columns
+        return columns.id or columns.uri or ""
+
+    @property
+    def inline(self) -> bool:
+        """Whether the source holds the content itself."""
+        return self.source.columns.content is not None
+
+    @functools.cached_property
+    def scan(self) -> SourceScan:
+        """The pass through the ids of a manifest, made when first asked for and kept.
+
+        Raises:
+            SourceError: a file of the manifest cannot be read.
+        """
+        return _scan(self)
+
+
+def inspect_source(
+    source: SourceConfig, needed_columns: Collection[str] = (), limit: int | None = None
+) -> SourceSpec:
+    """Check that a source exists, has the columns that the job names and holds one media type.
+
+    Args:
+        source: the job's `source` section.
+        needed_columns: columns that the model's arguments name.
+        limit: read only the first so many inputs.
+
+    Raises:
+        SourceError: a pattern matches nothing or cannot be listed, a manifest is missing or lacks a column, the media
+            type cannot be told. The message names the place and the fix.
+    """
+    filesystems = Filesystems(source.storage)
+    if source.files is not None:
+        if needed_columns:
+            raise SourceError(
+                f"the model's arguments name the columns {', '.join(map(repr, sorted(needed_columns)))}, but "
+                "source.files has no columns; use source.manifest or source.table"
+            )
+        return _inspect_files(source, limit, filesystems)
+    return _inspect_manifest(source, needed_columns, limit, filesystems)
+
+
+def count_source(spec: SourceSpec) -> SourceCount:
+    """Count inputs, and their bytes where the listing tells them.
+
+    Raises:
+        SourceError: the source cannot be listed or read.
+    """
+    if spec.manifests:
+        return SourceCount(spec.scan.rows, None)
+    filesystems = Filesystems(spec.source.storage)
+    inputs = nbytes = 0
+    known = True
+    found = itertools.chain.from_iterable(
+        list_pattern(spec, index, Folder(pattern.root), filesystems)
+        for index, pattern in enumerate(spec.patterns)
+    )
+    for file in itertools.islice(found, spec.limit):
+        inputs += 1
+        nbytes += file.size or 0
+        known = known and file.size is not None
+    return SourceCount(inputs, nbytes if known else None)
+
+
+def list_pattern(spec: SourceSpec, index: int, folder: Folder, filesystems: Filesystems) -> Iterator[Found]:
+    """Files of one pattern in one folder, without those that an earlier pattern matches as well.
+
+    Raises:
+        SourceError: the store cannot be listed.
+    """
+    pattern = spec.patterns[index]
+    earlier = [
+        other
+        for other in spec.patterns[:index]
+        if (other.remote, other.suffix) == (pattern.remote, pattern.suffix)
+    ]
+    try:
+        for found in list_folder(pattern, folder, filesystems, ordered=spec.limit is not None):
+            if not any(other.matches(found.uri) for other in earlier):
+                yield found
+    except OSError as error:
+        raise SourceError(
+            f"cannot list {pattern.text}: {error}; check the address and source.storage"
+        ) from error
+
+
+def _inspect_files(source: SourceConfig, limit: int | None, filesystems: Filesystems) -> SourceSpec:
+    patterns = tuple(parse_pattern(text, filesystems) for text in source.files or ())
+    seen: dict[str | None, str] = {}
+    for pattern in patterns:
+        sample = _first_files(pattern, filesystems)
+        if not sample:
+            what = "matches no file" if pattern.parts else "does not exist"
+            raise SourceError(
+                f"source.files: {pattern.text} {what}; check the path, and that `**` is used to look into folders"
+            )
+        for found in sample:
+            seen.setdefault(media_of(found.uri), found.uri)
+    return SourceSpec(
+        source, source.media or _one_media(seen, "source.files"), limit=limit, patterns=patterns
+    )
+
+
+def _first_files(pattern: Pattern, filesystems: Filesystems) -> list[Found]:
+    try:
+        return list(itertools.islice(list_folder(pattern, Folder(pattern.root), filesystems), _SAMPLE))
+    except OSError as error:
+        raise SourceError(
+            f"source.files: cannot list {pattern.text}: {error}; check the address, the permissions and source.storage"
+        ) from None
+
+
+def _one_media(seen: dict[str | None, str], key: str) -> str:
+    known = {media: uri for media, uri in seen.items() if media}
+    if len(known) == 1:
+        return next(iter(known))
+    if not known:
+        raise SourceError(
+            f"{key}: the suffix of {next(iter(seen.values()), 'the first reference')!r} does not tell the media type; "
+            "add source.media: image, text, video or audio"
+        )
+    examples = " and ".join(f"{media} ({uri})" for media, uri in sorted(known.items()))
+    raise SourceError(
+        f"{key} holds {examples}, but a job sends one media type; narrow the pattern, or set source.media to the one "
+        "to send"
+    )
+
+
+def _inspect_manifest(
+    source: SourceConfig, needed: Collection[str], limit: int | None, filesystems: Filesystems
+) -> SourceSpec:
+    key = "source.manifest" if source.manifest is not None else "source.table"
+    manifests, base = _manifest_files(source, key, filesystems)
+    try:
+        schema, rows = columns_of(manifests[0], filesystems)
+    except OSError as error:
+        raise SourceError(f"{key}: cannot read {manifests[0].path}: {error}; check the file") from None
+    for name in manifests[0].partitions:
+        if name not in schema.names:
+            schema = schema.append(_partition_field(name, manifests))
+    columns = source.columns
+    named = {
+        "source.columns.uri": columns.uri,
+        "source.columns.content": columns.content,
+        "source.columns.id": columns.id,
+        "source.columns.version": columns.version,
+    }
+    for place, name in named.items():
+        if name is not None:
+            _require(name, place, manifests[0], schema)
+    for name in columns.keep:
+        _require(name, "source.columns.keep", manifests[0], schema)
+    for name in sorted(needed):
+        _require(name, "model.arguments", manifests[0], schema)
+    if columns.content is None and not rows:
+        raise SourceError(f"{key}: {manifests[0].path} has no rows; nothing to do")
+    return SourceSpec(
+        source,
+        source.media or _manifest_media(source, key, schema, rows),
+        columns=tuple(dict.fromkeys([*columns.keep, *sorted(needed)])),
+        keep_schema=pa.schema([(name, schema.field(name).type) for name in columns.keep]),
+        limit=limit,
+        manifests=manifests,
+        base=base,
+        schema=schema,
+    )
+
+
+def _manifest_files(
+    source: SourceConfig, key: str, filesystems: Filesystems
+) -> tuple[tuple[Manifest, ...], str]:
+    text = source.manifest or source.table or ""
+    pattern = parse_pattern(text, filesystems)
+    try:
+        found = list(list_folder(pattern, Folder(pattern.root), filesystems, ordered=True))
+    except OSError as error:
+        raise SourceError(
+            f"{key}: cannot list {text}: {error}; check the address and source.storage"
+        ) from None
+    below = pattern.prefix + pattern.root
+    paths = sorted(file.uri for file in found)
+    if source.table is not None:
+        # `_metadata`, `_SUCCESS` and the like stand beside the data in every lake.
+        paths = [
+            path
+            for path in paths
+            if path.endswith((".parquet", ".pq"))
+            and not any(part.startswith(("_", ".")) for part in path[len(below) :].split("/"))
+        ]
+    if not paths:
+        what = "holds no .parquet file" if source.table is not None else "does not exist or matches no file"
+        raise SourceError(f"{key}: {text} {what}; check the path")
+    base = below if pattern.parts else (pattern.prefix + pattern.root).rpartition("/")[0]
+    partitioned = below if source.table is not None and pattern.parts else None
+    return tuple(manifest_of(path, partitioned) for path in paths), split_chain(base)[0]
+
+
+def _partition_field(name: str, manifests: Sequence[Manifest]) -> pa.Field:
+    values = [manifest.partitions.get(name) for manifest in manifests]
+    whole = all(value is None or value.lstrip("-").isdecimal() for value in values)
+    return pa.field(name, pa.int64() if whole and any(values) else pa.string())
+
+
+def _require(name: str, place: str, manifest: Manifest, schema: pa.Schema) -> None:
+    if name in schema.names:
+        return
+    close = difflib.get_close_matches(name, schema.names, 1, 0.6)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    raise SourceError(
+        f"{place} names the column {name!r}, but {manifest.path} has {', '.join(schema.names) or 'no columns'}{hint}"
+    )
+
+
+def _manifest_media(source: SourceConfig, key: str, schema: pa.Schema, rows: Sequence[Row]) -> str:
+    columns = source.columns
+    if columns.content is not None:
+        kind = schema.field(columns.content).type
+        if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+            return "text"
+        raise SourceError(
+            f"{key}: the column {columns.content!r} holds {kind}, which does not tell the media type; add source.media: "
+            "image, text, video or audio"
+        )
+    seen: dict[str | None, str] = {}
+    for row in rows:
+        uri = row.values.get(columns.uri or "")
+        if uri:
+            seen.setdefault(media_of(str(uri)), str(uri))
+    return _one_media(seen, key)
+
+
+def _scan(spec: SourceSpec) -> SourceScan:
+    key = spec.id_column
+    per_split = _ROWS_PER_INLINE_SPLIT if spec.inline else _ROWS_PER_SPLIT
+
+    def one(index: int, limit: int | None) -> FileScan:
+        manifest = spec.manifests[index]
+        try:
+            return scan(
+                manifest, index, key, Filesystems(spec.source.storage), limit=limit, rows_per_split=per_split
+            )
+        except (OSError, pa.ArrowException, KeyError, ValueError) as error:
+            raise SourceError(
+                f"cannot read the column {key!r} of {manifest.path}: {error}; every file of a manifest needs the same columns"
+            ) from error
+
+    if spec.limit is not None:
+        scans: list[FileScan] = []
+        left = spec.limit
+        for index in range(len(spec.manifests)):
+            scans.append(one(index, left))
+            left -= len(scans[-1].lines)
+            if left < 1:
+                break
+    else:
+        with ThreadPoolExecutor(8) as pool:
+            scans = list(pool.map(lambda index: one(index, None), range(len(spec.manifests))))
+    splits = tuple(itertools.chain.from_iterable(item.splits for item in scans))
+    return SourceScan(splits, sum(len(item.lines) for item in scans), _repeats(scans))
+
+
+def _repeats(scans: Sequence[FileScan]) -> dict[int, npt.NDArray[np.int64]]:
+    """Rows whose id came before, by file; ids are compared by 64-bit hashes, all at once."""
+    empty: Any = np.empty(0, np.int64)
+    hashes = np.concatenate([empty, *(np.frombuffer(item.hashes, np.int64) for item in scans if item.hashes)])
+    order = np.argsort(hashes, kind="stable")
+    ranked = hashes[order]
+    again = np.flatnonzero(ranked[1:] == ranked[:-1]) + 1
+    if not len(again):
+        return {}
+    starts = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]]))
+    firsts = order[starts[np.searchsorted(starts, again, side="right") - 1]]
+    lines = np.concatenate([empty, *(np.frombuffer(item.lines, np.int64) for item in scans if item.lines)])
+    files = np.repeat(np.arange(len(scans)), [len(item.lines) for item in scans])
+    table = np.stack([lines[order[again]], files[firsts], lines[firsts]], axis=1)
+    of_file = files[order[again]]
+    return {int(file): table[of_file == file] for file in np.unique(of_file)}
