@@ -3,14 +3,16 @@
 1. A mean-shift filter evens out texture and keeps edges.
 2. A watershed from a grid of seeds cuts the picture into some hundred superpixels that follow its edges.
 3. Neighbours merge, the most alike first, by colour, texture and the edge between them, to a binary tree.
-4. A node that many merges leave untouched is an object: it formed early and merged late. Of all ways to cut the
-   tree, the one whose nodes last longest, weighted by area, is taken (as HDBSCAN takes clusters from its tree).
+4. A node that many merges leave untouched is an object: it formed early and merged late. Of all ways to cut
+   the tree, the one whose nodes last longest, weighted by area, is taken (as HDBSCAN takes its clusters);
+   a second, finer cut adds clear parts of objects, so that masks may lie within one another.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import heapq
+import math
 from typing import Any
 
 import cv2
@@ -19,9 +21,16 @@ from numpy.typing import NDArray
 
 __all__ = ["Segment", "segments"]
 
+Pixels = NDArray[Any]
+Labels = NDArray[Any]
+
 WORK_SIDE = 480  #: pixels of the longer side at which the picture is segmented
 SEED_STEP = 13  #: pixels between the seeds of superpixels
-NOISE = 9.0  #: differences in CIELAB below which a border says little
+SMALL = 0.004  #: share of the picture below which a segment gives way to its neighbours
+CLEAR = 0.22  #: how long a node has to last to be an object
+CHROMA = 1.6  #: weight of hue and saturation against lightness, which shadows change too
+CALM = 12.0  #: spread of colour within a segment that halves what a difference to it counts
+NOISE = 14.0  #: differences in CIELAB below which a border says little
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,17 +43,29 @@ class Segment:
 
 @dataclasses.dataclass
 class _Tree:
-    """The merge tree: leaves are superpixels; `left` and `right` are -1 for them."""
+    """The merge tree, a list a property: leaves are superpixels and come first, the root comes last."""
 
-    left: list[int]
+    left: list[int]  # -1 for a leaf
     right: list[int]
     formed: list[float]  # cost of the merge that made the node
-    ended: list[float]  # cost of the merge that consumed it
+    ended: list[float]  # cost of the merge that consumed it; 0 as long as none has
     area: list[float]
+    sums: list[Any]  # of its pixels: L, a, b, busyness, edge, squared length of L, a, b
+
+    def join(self, a: int, b: int, cost: float) -> int:
+        """Merge two nodes to a new one and return it."""
+        self.left.append(a)
+        self.right.append(b)
+        self.formed.append(cost)
+        self.ended[a] = self.ended[b] = cost
+        self.ended.append(0.0)
+        self.area.append(self.area[a] + self.area[b])
+        self.sums.append(self.sums[a] + self.sums[b])
+        return len(self.left) - 1
 
 
-def segments(picture: NDArray[np.uint8], *, smallest: float = 0.002, most: int = 40) -> list[Segment]:
-    """Find the objects of a picture; they do not overlap and together cover most of it.
+def segments(picture: Pixels, *, smallest: float = 0.002, most: int = 32) -> list[Segment]:
+    """Find the objects of a picture, and clear parts of them.
 
     Args:
         picture: shape (height, width, 3), BGR.
@@ -61,21 +82,38 @@ def segments(picture: NDArray[np.uint8], *, smallest: float = 0.002, most: int =
     flat = cv2.pyrMeanShiftFiltering(work, 8, 14, maxLevel=1)
     labels = _superpixels(flat)
     tree = _merge(labels, _features(work, flat), _edges(flat))
-    chosen = _cut(tree)
-    scores = {node: _lasting(tree, node) for node in chosen}
-    node_of = np.zeros(int(labels.max()) + 1, np.int32)
-    for place, node in enumerate(chosen):
-        node_of[_leaves(tree, node)] = place
-    cut = _refined(picture, node_of[labels])
+    chosen = _objects(tree, smallest * labels.size)
+    atoms, atom_of = np.unique(_membership(tree, chosen), axis=1, return_inverse=True)
+    cut = _refined(picture, atom_of.reshape(-1)[labels])
     found = []
-    for place, node in enumerate(chosen):
-        mask = cut == place + 1
+    for node, holds in zip(chosen, atoms, strict=True):
+        mask = np.concatenate([[False], holds])[cut]
         if mask.mean() >= smallest:
-            found.append(Segment(mask, scores[node]))
+            found.append(Segment(mask, _lasting(tree, node, NOISE)))
     return sorted(found, key=lambda segment: -int(segment.mask.sum()))[:most]
 
 
-def _superpixels(flat: NDArray[np.uint8]) -> NDArray[np.int32]:
+def _objects(tree: _Tree, smallest: float) -> list[int]:
+    """The nodes worth showing: of a coarse and a fine cut, those that stand out, and no two almost the same."""
+    chosen: list[int] = []
+    # What is found only by the fine cut is a part of something: it has to be clearer than that.
+    for noise, least in ((NOISE, CLEAR), (NOISE / 4, 1.5 * CLEAR)):
+        for node in _cut(tree, noise):
+            clear = _lasting(tree, node, NOISE) >= least and tree.area[node] >= smallest
+            if clear and node not in chosen:
+                chosen.append(node)
+    return chosen
+
+
+def _membership(tree: _Tree, nodes: list[int]) -> NDArray[np.bool_]:
+    """Which superpixels lie in which node: shape (nodes, superpixels)."""
+    member = np.zeros((len(nodes), tree.left.count(-1)), bool)
+    for row, node in enumerate(nodes):
+        member[row, _leaves(tree, node)] = True
+    return member
+
+
+def _superpixels(flat: Pixels) -> Labels:
     """Labels from 0, one a superpixel; every pixel has one."""
     height, width = flat.shape[:2]
     gradient = _edges(flat)
@@ -91,9 +129,9 @@ def _superpixels(flat: NDArray[np.uint8]) -> NDArray[np.int32]:
     return _watershed(flat, markers) - 1
 
 
-def _watershed(picture: NDArray[np.uint8], markers: NDArray[np.int32]) -> NDArray[np.int32]:
+def _watershed(picture: Pixels, markers: Labels) -> Labels:
     """Grow the markers over the whole picture; the lines that OpenCV leaves between them are closed."""
-    grown: NDArray[np.int32] = cv2.watershed(picture, markers.copy())
+    grown: Labels = cv2.watershed(picture, markers.copy())
     grown[0], grown[-1] = grown[1], grown[-2]  # OpenCV leaves the frame open
     grown[:, 0], grown[:, -1] = grown[:, 1], grown[:, -2]
     kernel = np.ones((3, 3), np.uint8)
@@ -103,7 +141,7 @@ def _watershed(picture: NDArray[np.uint8], markers: NDArray[np.int32]) -> NDArra
     return grown
 
 
-def _edges(flat: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _edges(flat: Pixels) -> NDArray[Any]:
     """How much the colour changes at each pixel, in CIELAB units a pixel."""
     lab = cv2.cvtColor(flat.astype(np.float32) / 255, cv2.COLOR_BGR2Lab)
     across = cv2.Sobel(lab, cv2.CV_32F, 1, 0, scale=0.25)
@@ -111,74 +149,69 @@ def _edges(flat: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.sqrt((across**2 + down**2).sum(axis=2)).astype(np.float32)
 
 
-def _features(work: NDArray[np.uint8], flat: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _features(work: Pixels, flat: Pixels) -> NDArray[Any]:
     """Each pixel's colour in CIELAB and the busyness around it, as a fourth channel on a like scale."""
     lab = cv2.cvtColor(flat.astype(np.float32) / 255, cv2.COLOR_BGR2Lab)
     light = cv2.cvtColor(work.astype(np.float32) / 255, cv2.COLOR_BGR2Lab)[:, :, 0]
     mean = cv2.blur(light, (9, 9))
     busy = np.sqrt(np.maximum(cv2.blur(light * light, (9, 9)) - mean * mean, 0))
-    return np.dstack([lab, busy]).astype(np.float32)
+    lab[:, :, 1:] *= CHROMA
+    return np.dstack([lab, busy])
 
 
-def _merge(labels: NDArray[np.int32], features: NDArray[np.float32], edges: NDArray[np.float32]) -> _Tree:
+def _merge(labels: Labels, features: NDArray[Any], edges: NDArray[Any]) -> _Tree:
     """Merge neighbours, the cheapest first, until one node is left."""
     count = int(labels.max()) + 1
     area = np.bincount(labels.ravel(), minlength=count).astype(float)
-    sums = np.stack(
-        [np.bincount(labels.ravel(), features[:, :, c].ravel(), count) for c in range(features.shape[2])],
-        axis=1,
-    )
+    channels = [*np.moveaxis(features, 2, 0), edges, (features[:, :, :3] ** 2).sum(axis=2)]
+    sums = np.stack([np.bincount(labels.ravel(), c.ravel(), count) for c in channels], axis=1)
     borders = _borders(labels, edges)
     neighbours: list[dict[int, tuple[float, float]]] = [{} for _ in range(count)]
-    for (a, b), strength in borders.items():
-        neighbours[a][b] = neighbours[b][a] = strength
-    tree = _Tree([-1] * count, [-1] * count, [0.0] * count, [0.0] * count, area.tolist())
-    means = [row / max(n, 1.0) for row, n in zip(sums, area, strict=True)]
-    unit = 0.004 * labels.size
-    queue = [(_cost(tree, means, a, b, s, unit), a, b) for (a, b), s in borders.items()]
+    for (a, b), border in borders.items():
+        neighbours[a][b] = neighbours[b][a] = border
+    tree = _Tree([-1] * count, [-1] * count, [0.0] * count, [0.0] * count, area.tolist(), list(sums))
+    unit = SMALL * labels.size
+    queue = [(_cost(tree, a, b, border, unit), a, b) for (a, b), border in borders.items()]
     heapq.heapify(queue)
-    alive = [True] * count
     height = 0.0
     while queue:
         cost, a, b = heapq.heappop(queue)
-        if not (alive[a] and alive[b]):
+        if tree.ended[a] or tree.ended[b]:
             continue
-        height = max(height, cost)  # so that the tree's heights never fall on the way up
-        node = len(tree.left)
-        alive[a] = alive[b] = False
-        alive.append(True)
-        total = tree.area[a] + tree.area[b]
-        means.append((means[a] * tree.area[a] + means[b] * tree.area[b]) / total)
-        tree.left.append(a)
-        tree.right.append(b)
-        tree.formed.append(height)
-        tree.ended.append(height)
-        tree.area.append(total)
-        tree.ended[a] = tree.ended[b] = height
+        height = max(height, cost, 1e-6)  # so that the tree's heights never fall on the way up
+        node = tree.join(a, b, height)
         joined: dict[int, tuple[float, float]] = {}
         for side in (a, b):
             for other, (length, weight) in neighbours[side].items():
-                if alive[other]:
+                if not tree.ended[other]:
                     known = joined.get(other, (0.0, 0.0))
                     joined[other] = (known[0] + length, known[1] + weight)
         neighbours.append(joined)
-        for other, strength in joined.items():
-            neighbours[other][node] = strength
-            heapq.heappush(queue, (_cost(tree, means, node, other, strength, unit), node, other))
+        for other, border in joined.items():
+            neighbours[other][node] = border
+            heapq.heappush(queue, (_cost(tree, node, other, border, unit), node, other))
+    tree.ended[-1] = 2 * height  # nothing consumes the whole picture
     return tree
 
 
-def _cost(tree: _Tree, means: list[Any], a: int, b: int, border: tuple[float, float], unit: float) -> float:
-    """How unlike two neighbours are; small ones merge sooner, so that specks do not outlast objects."""
-    difference = float(np.sqrt(((means[a] - means[b]) ** 2).sum()))
-    edge = border[1] / border[0]
+def _cost(tree: _Tree, a: int, b: int, border: tuple[float, float], unit: float) -> float:
+    """How unlike two neighbours are, in CIELAB units, against how unlike each is in itself.
+
+    An edge between them counts as far as it is stronger than the edges inside them, and a difference in colour
+    less between busy ones. Small ones merge sooner, so that specks do not outlast objects.
+    """
+    one, other = tree.sums[a] / tree.area[a], tree.sums[b] / tree.area[b]
+    apart = one - other
+    colour = math.sqrt(float((apart[:4] ** 2).sum()))
+    within = math.sqrt(
+        max(0.0, 0.5 * float(one[5] + other[5] - (one[:3] ** 2).sum() - (other[:3] ** 2).sum()))
+    )
+    edge = max(0.0, border[1] / border[0] - max(one[4], other[4]))
     small = min(tree.area[a], tree.area[b])
-    return (0.6 * difference + 1.2 * edge) * min(1.0, (small / unit)) ** 0.5
+    return (colour * CALM / (CALM + within) + 1.5 * edge) * min(1.0, small / unit) ** 0.5
 
 
-def _borders(
-    labels: NDArray[np.int32], edges: NDArray[np.float32]
-) -> dict[tuple[int, int], tuple[float, float]]:
+def _borders(labels: Labels, edges: NDArray[Any]) -> dict[tuple[int, int], tuple[float, float]]:
     """Of each pair of neighbours: the length of their border, and the sum of the edges along it."""
     count = int(labels.max()) + 1
     keys, weights = [], []
@@ -199,22 +232,23 @@ def _borders(
     }
 
 
-def _lasting(tree: _Tree, node: int) -> float:
+def _lasting(tree: _Tree, node: int, noise: float) -> float:
     """How long a node lasts: 0 when it is consumed as soon as it forms, towards 1 when nothing is like it."""
-    return (tree.ended[node] - tree.formed[node]) / (tree.ended[node] + NOISE)
+    return (tree.ended[node] - tree.formed[node]) / (tree.ended[node] + noise)
 
 
-def _cut(tree: _Tree) -> list[int]:
+def _cut(tree: _Tree, noise: float) -> list[int]:
     """The nodes that cover all leaves, each once, and last longest by area."""
     count = len(tree.left)
     best, keep = [0.0] * count, [True] * count
     for node in range(count):  # children come before their parents
-        own = _lasting(tree, node) * tree.area[node]
         left, right = tree.left[node], tree.right[node]
+        if node == count - 1 and left >= 0:
+            keep[node] = False  # the whole picture is no object in it
+        best[node] = _lasting(tree, node, noise) * tree.area[node] if keep[node] else 0.0
         below = best[left] + best[right] if left >= 0 else 0.0
-        root = node == count - 1 and left >= 0
-        keep[node] = left < 0 or (own >= below and not root)
-        best[node] = own if keep[node] else below
+        if left >= 0 and below > best[node]:
+            keep[node], best[node] = False, below
     chosen, open_nodes = [], [count - 1]
     while open_nodes:
         node = open_nodes.pop()
@@ -236,7 +270,7 @@ def _leaves(tree: _Tree, node: int) -> list[int]:
     return found
 
 
-def _refined(picture: NDArray[np.uint8], labels: NDArray[np.int32]) -> NDArray[np.int32]:
+def _refined(picture: Pixels, labels: Labels) -> Labels:
     """The segments at the picture's own size, from 1, their borders drawn to its edges."""
     height, width = picture.shape[:2]
     large = cv2.resize(labels.astype(np.float32), (width, height), interpolation=cv2.INTER_NEAREST)
