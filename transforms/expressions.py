@@ -1,0 +1,160 @@
+"""The forms an argument takes in a job file: $content, $uri, $column.NAME, {template: ...}, lists of them,
+constants."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import string
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from .arguments import (
+    Constant,
+    FromColumn,
+    FromContent,
+    FromList,
+    FromTemplate,
+    FromUri,
+    Source,
+)
+from .errors import MethodError
+from .framing import MEDIA, TEXTUAL
+from .prompts import kind
+from .signatures import Field
+from .values import REPEATED, MisfitError, encode_value
+
+__all__ = ["ArgumentError", "closest", "is_expression", "parse_constant", "parse_source", "source_parts"]
+
+_REFERENCE = re.compile(r"\$[A-Za-z_][^\s]*|\$column\..+")
+_HAS_URL = (*MEDIA, *TEXTUAL)
+
+
+class ArgumentError(MethodError):
+    """An argument is wrong; the message lacks the place and the signature, which `bind` puts around it."""
+
+
+def parse_source(field: Field, value: Any, media_type: str, columns: Collection[str]) -> Source:
+    """Read one argument of the job file and check it against its parameter.
+
+    Raises:
+        ArgumentError: the argument is malformed, names what does not exist, or does not fit the parameter.
+    """
+    if _is_template(value):
+        return _template(value["template"], columns)
+    if isinstance(value, str) and _REFERENCE.fullmatch(value):
+        return _reference(field, value, media_type, columns)
+    if isinstance(value, list) and any(is_expression(item) for item in value):
+        return _list(field, value, media_type, columns)
+    return parse_constant(field, value)
+
+
+def parse_constant(field: Field, value: Any) -> Constant:
+    """A value of the job file, checked and encoded before any call.
+
+    Raises:
+        ArgumentError: the value does not fit the parameter. Its text does not show the value, which may be a
+            secret.
+    """
+    try:
+        if field.iterator:
+            items = value if isinstance(value, list) else [value]
+            return Constant(b"", tuple(encode_value(field, item) for item in items))
+        data = encode_value(field, value)
+    except MisfitError as fault:
+        raise ArgumentError(f"{kind(value)} does not fit {field.type_text}: {fault}") from None
+    if field.choices and str(value) not in field.choices:
+        raise ArgumentError(
+            f"its value is none of the model's choices; write one of {', '.join(field.choices)}"
+        )
+    return Constant(data)
+
+
+def source_parts(source: Source) -> Iterator[Source]:
+    """The source and all sources inside it."""
+    yield source
+    if isinstance(source, FromList):
+        for item in source.items:
+            yield from source_parts(item)
+
+
+def closest(name: str, known: Collection[str], what: str) -> str:
+    """The end of a message about an unknown name: a near miss, or what there is."""
+    near = difflib.get_close_matches(name, known, 1)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return f"it has {', '.join(sorted(known))}" if known else f"it has no {what}"
+
+
+def _is_template(value: Any) -> bool:
+    return isinstance(value, dict) and value.keys() == {"template"} and isinstance(value["template"], str)
+
+
+def is_expression(value: Any) -> bool:
+    """True for a $ reference or a template, False for a constant."""
+    return _is_template(value) or (isinstance(value, str) and _REFERENCE.fullmatch(value) is not None)
+
+
+def _reference(field: Field, text: str, media_type: str, columns: Collection[str]) -> Source:
+    if text.startswith("$column."):
+        name = text.removeprefix("$column.")
+        _check_column(name, columns)
+        return FromColumn(name, fetched=field.type in MEDIA)
+    item = field.type_args[0] if field.type == "LIST" else field
+    if text == "$content":
+        wanted = MEDIA.get(item.type) or ("any" if item.type == "BYTES" else "text")
+        if wanted not in ("any", media_type):
+            raise ArgumentError(
+                f"$content is {_article(media_type)}, but the parameter is {field.type_text}; bind another "
+                f"parameter, or set source.media to {wanted} if that is what the source holds"
+            )
+        return FromContent()
+    if text == "$uri":
+        if item.type not in _HAS_URL or MEDIA.get(item.type, media_type) != media_type:
+            raise ArgumentError(
+                f"$uri passes a reference to {_article(media_type)}, but the parameter is "
+                f"{field.type_text}; bind "
+                "another parameter"
+            )
+        return FromUri()
+    raise ArgumentError(
+        f"{text!r} is no known reference; write $content, $uri or $column.NAME, or {{template: ...}} for "
+        "text that "
+        "begins with $"
+    )
+
+
+def _template(text: str, columns: Collection[str]) -> FromTemplate:
+    pieces = []
+    try:
+        for before, column, form, conversion in string.Formatter().parse(text):
+            if conversion or (column is not None and not column) or "{" in (form or ""):
+                raise ArgumentError(
+                    "the template holds {} without a name, a conversion or a nested field; write {COLUMN}"
+                )
+            if column is not None:
+                _check_column(column, columns)
+            pieces.append((before, column, form or ""))
+    except ValueError as error:
+        raise ArgumentError(
+            f"the template is malformed ({error}); write {{COLUMN}} for a column and {{{{ or }}}} for a brace"
+        ) from None
+    return FromTemplate(tuple(pieces))
+
+
+def _list(field: Field, values: list[Any], media_type: str, columns: Collection[str]) -> FromList:
+    if field.type != "LIST" or field.iterator or field.type_args[0].type in REPEATED:
+        raise ArgumentError(
+            f"a list with $ references or templates in it fits a parameter of type List[...] only, not "
+            f"{field.type_text}"
+        )
+    return FromList(tuple(parse_source(field.type_args[0], value, media_type, columns) for value in values))
+
+
+def _check_column(name: str, columns: Collection[str]) -> None:
+    if name not in columns:
+        raise ArgumentError(f"the source has no column {name!r}; {closest(name, columns, 'columns')}")
+
+
+def _article(media_type: str) -> str:
+    return {"image": "an image", "video": "a video"}.get(media_type, media_type)
