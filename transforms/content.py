@@ -1,0 +1,143 @@
+"""LoadContent: references -> their bytes, fetched ahead of the calls and never shuffled."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+from apache_beam.pvalue import TaggedOutput
+from apache_beam.utils.windowed_value import WindowedValue
+
+from .errors import ReadError
+from .fetch import Fetcher, PassingReadError
+from .prefetch import Prefetcher, process_budget
+from .records import Content, Failure, Reference, failure_of
+
+__all__ = ["FAILED", "LoadContent", "Loaded"]
+
+FAILED = "failed"
+
+
+class Loaded(NamedTuple):
+    """Inputs with their bytes, and inputs whose bytes cannot be had."""
+
+    contents: beam.PCollection[Content]
+    failures: beam.PCollection[Failure]
+
+
+class LoadContent(beam.PTransform):  # type: ignore[misc]
+    """Fetch the content of each reference, several at once and ahead of what comes next.
+
+    Every reference leaves in exactly one of the two outputs, in any order, with its own timestamp and window. What is
+    fetched stays in the process: keep the steps behind this one free of shuffles.
+
+    Args:
+        max_bytes: a larger content becomes a failure and is not fetched.
+        storage: fsspec options of the source.
+        by_url: do not fetch the input itself, for the server does ($uri).
+        reference_columns: columns that hold references of their own, fetched like the content.
+        base: the folder that relative references in those columns are relative to.
+        prefetch: most inputs fetched ahead by one bundle.
+        prefetch_bytes: most bytes fetched ahead in one process.
+        control: stops loading when the job stops.
+    """
+
+    def __init__(
+        self,
+        max_bytes: int = 128_000_000,
+        storage: Mapping[str, Any] | None = None,
+        *,
+        by_url: bool = False,
+        reference_columns: tuple[str, ...] = (),
+        base: str = "",
+        prefetch: int = 64,
+        prefetch_bytes: int = 128 << 20,
+        control: Any = None,
+    ) -> None:
+        super().__init__()
+        self._options = _Options(
+            max_bytes,
+            dict(storage or {}),
+            by_url,
+            tuple(reference_columns),
+            base,
+            prefetch,
+            prefetch_bytes,
+            control,
+        )
+
+    def expand(self, references: beam.PCollection[Reference]) -> Loaded:
+        loaded = references | "Fetch" >> beam.ParDo(_LoadFn(self._options)).with_outputs(
+            FAILED, main="contents"
+        )
+        return Loaded(loaded.contents, loaded[FAILED])
+
+
+@dataclasses.dataclass(frozen=True)
+class _Options:
+    max_bytes: int
+    storage: Mapping[str, Any]
+    by_url: bool
+    reference_columns: tuple[str, ...]
+    base: str
+    prefetch: int
+    prefetch_bytes: int
+    control: Any
+
+
+class _LoadFn(beam.DoFn):  # type: ignore[misc]
+    """Hands references to threads; what they finish leaves with later elements or at the bundle's end."""
+
+    def __init__(self, options: _Options) -> None:
+        super().__init__()
+        self._options = options
+        self._ahead: Prefetcher[Any] | None = None
+
+    def setup(self) -> None:
+        options = self._options
+        self._fetcher = Fetcher(
+            max_bytes=options.max_bytes,
+            storage=options.storage,
+            by_url=options.by_url,
+            reference_columns=options.reference_columns,
+            base=options.base,
+        )
+
+    def start_bundle(self) -> None:
+        self.teardown()  # a bundle that failed left its fetches behind
+        options = self._options
+        self._ahead = Prefetcher(
+            self._fetcher.content, count=options.prefetch, budget=process_budget(options.prefetch_bytes)
+        )
+
+    def process(
+        self,
+        reference: Reference,
+        timestamp: Any = beam.DoFn.TimestampParam,
+        window: Any = beam.DoFn.WindowParam,
+    ) -> Iterator[Any]:
+        assert self._ahead is not None
+        for item in self._ahead.submit((timestamp, window), reference):
+            yield _output(*item)
+
+    def finish_bundle(self) -> Iterator[Any]:
+        assert self._ahead is not None
+        for item in self._ahead.drain():
+            yield _output(*item)
+
+    def teardown(self) -> None:
+        if self._ahead is not None:
+            self._ahead.cancel()
+            self._ahead = None
+
+
+def _output(token: tuple[Any, Any], reference: Reference, result: Content | ReadError) -> Any:
+    timestamp, window = token
+    if isinstance(result, Content):
+        return WindowedValue(result, timestamp, (window,))
+    if reference.inline is not None:
+        reference = dataclasses.replace(reference, inline=None)  # an error row holds no content
+    failure = failure_of(reference, result, retryable=isinstance(result, PassingReadError))
+    return TaggedOutput(FAILED, WindowedValue(failure, timestamp, (window,)))

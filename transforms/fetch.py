@@ -1,0 +1,312 @@
+"""One reference -> its content: sized before it is read, read once, checked, and its version noted.
+
+Faults of the input raise `ReadError`; faults of a store that pass by themselves are tried again a few times and then
+raise `ReadError` with `retryable`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import hashlib
+import logging
+import os
+import stat
+from collections.abc import Mapping
+from typing import Any
+
+import tenacity
+from fsspec.asyn import sync
+
+from .errors import ReadError, SourceError
+from .filesystems import Filesystems, local_path, protocol_of, resolve
+from .listing import local_version, version_of
+from .media import MAX_PIXELS, check_text, image_size, media_of
+from .records import Content, Reference
+from .store_faults import is_transient, redact
+
+__all__ = ["Fetched", "Fetcher", "PassingReadError"]
+
+logger = logging.getLogger(__name__)
+
+_HTTP_MISSING = (404, 410)
+_HTTP_FORBIDDEN = (401, 403, 407, 451)
+_HTTP_PASSING = (408, 425, 429)
+
+
+class PassingReadError(ReadError):
+    """The store failed in a way that passes by itself; the same input may succeed another time."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Fetched:
+    """Bytes of one file, with what its store said about it."""
+
+    data: bytes
+    version: str
+
+
+class Fetcher:
+    """Fetches content in any number of threads.
+
+    Args:
+        max_bytes: a larger file is refused before it is read.
+        storage: fsspec options of the source.
+        by_url: do not fetch the input itself, for the server does.
+        reference_columns: columns that hold references to fetch like the content.
+        base: the folder that relative references in columns are relative to.
+        timeout: seconds that one read of a remote store may take.
+        attempts: how often a fault that passes by itself is tried.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_bytes: int,
+        storage: Mapping[str, Any],
+        by_url: bool = False,
+        reference_columns: tuple[str, ...] = (),
+        base: str = "",
+        timeout: float = 120.0,
+        attempts: int = 4,
+    ) -> None:
+        self._max_bytes, self._storage, self._by_url = max_bytes, storage, by_url
+        self._reference_columns, self._base = reference_columns, base
+        self._timeout, self._attempts = timeout, attempts
+        self._filesystems = Filesystems(storage)
+
+    def content(self, reference: Reference) -> Content:
+        """The content of an input and of its columns.
+
+        Raises:
+            ReadError: it is missing, empty, unreadable, too large, or not of its media type.
+        """
+        columns = self._columns(reference) if self._reference_columns else {}
+        if self._by_url and reference.inline is None:
+            return Content(reference, None, columns)
+        if reference.inline is not None:
+            fetched = self._inline(reference.inline)
+        else:
+            fetched = self.fetch(reference.uri or "")
+        data, width, height = fetched.data, None, None
+        try:
+            if not data:
+                raise ReadError(
+                    "empty", "the content has no bytes; remove the input, or write its file again"
+                )
+            if reference.media_type == "image":
+                width, height = image_size(data)
+                if width * height > MAX_PIXELS:
+                    raise ReadError(
+                        "too_many_pixels",
+                        f"the image is {width} x {height} pixels; models take {MAX_PIXELS // 1_000_000} megapixels: "
+                        "make it smaller",
+                    )
+            elif reference.media_type == "text":
+                data = check_text(data)
+        except ReadError as error:
+            raise ReadError(error.error_type, f"{self._named(reference)}: {error.message}") from None
+        known = Reference(
+            reference.input_id,
+            reference.uri,
+            reference.media_type,
+            fetched.version or reference.version,
+            len(data),
+            None,
+            reference.columns,
+            reference.place,
+        )
+        return Content(known, data, columns, width, height)
+
+    def fetch(self, uri: str) -> Fetched:
+        """The bytes of one file.
+
+        Raises:
+            ReadError: it is missing, unreadable or too large.
+        """
+        path = local_path(uri)
+        if path is not None:
+            return self._local(path)
+        policy = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(_passes),
+            stop=tenacity.stop_after_attempt(self._attempts),
+            wait=tenacity.wait_random_exponential(multiplier=0.3, max=8.0),
+            reraise=True,
+        )
+        try:
+            if protocol_of(uri) in ("http", "https"):
+                return policy(self._http, uri)
+            return policy(self._remote, uri)
+        except ReadError:
+            raise
+        except Exception as error:  # noqa: BLE001  (each store's driver has exceptions of its own)
+            raise self._read_error(uri, error) from error
+
+    def version(self, reference: Reference) -> str:
+        """The version that the store tells of an input now, without reading it; "" when it tells none.
+
+        Raises:
+            ReadError: the file is missing or cannot be reached.
+        """
+        uri = reference.uri or ""
+        path = local_path(uri)
+        try:
+            if path is not None:
+                return local_version(os.stat(os.path.expanduser(path)))
+            filesystem, inner = self._filesystems.open(uri)
+            return version_of(filesystem.info(inner))
+        except Exception as error:  # noqa: BLE001  (each store's driver has exceptions of its own)
+            raise self._read_error(uri, error) from error
+
+    def _columns(self, reference: Reference) -> dict[str, bytes]:
+        fetched = {}
+        for name in self._reference_columns:
+            value = reference.columns.get(name)
+            if value is None:
+                continue
+            if isinstance(value, bytes):
+                fetched[name] = value
+                continue
+            uri = resolve(str(value), self._base)
+            try:
+                data = self.fetch(uri).data
+                if not data:
+                    raise ReadError("empty", f"{uri} has no bytes; write the file again")
+                if media_of(uri) == "image":
+                    image_size(data)
+            except ReadError as error:
+                raise type(error)(error.error_type, f"column {name!r}: {error.message}") from None
+            fetched[name] = data
+        return fetched
+
+    def _inline(self, inline: bytes | str) -> Fetched:
+        data = inline.encode("utf-8", "surrogatepass") if isinstance(inline, str) else bytes(inline)
+        self._check_size(len(data), "the content")
+        return Fetched(data, "blake2b:" + hashlib.blake2b(data, digest_size=16).hexdigest())
+
+    def _local(self, path: str) -> Fetched:
+        try:
+            # Non-blocking, so that a named pipe without a writer cannot hold a thread for ever.
+            handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            raise self._read_error(path, error) from None
+        try:
+            status = os.fstat(handle)
+            if not stat.S_ISREG(status.st_mode):
+                raise ReadError("unreadable", f"{path} is no regular file; name a file")
+            self._check_size(status.st_size, path)
+            data = os.read(handle, status.st_size + 1)
+            while data and len(data) < status.st_size:
+                more = os.read(handle, status.st_size - len(data))
+                if not more:
+                    break
+                data += more
+        except OSError as error:
+            raise self._read_error(path, error) from None
+        finally:
+            os.close(handle)
+        if len(data) != status.st_size:
+            raise PassingReadError(
+                "changed", f"{path} changed while it was read; run again when it is written"
+            )
+        return Fetched(data, local_version(status))
+
+    def _remote(self, uri: str) -> Fetched:
+        filesystem, path = self._filesystems.open(uri)
+        info = filesystem.info(path)
+        if info.get("type") == "directory":
+            raise ReadError("unreadable", f"{uri} is a folder; name a file")
+        size = info.get("size")
+        if size is not None:
+            self._check_size(int(size), uri)
+        if size == 0:
+            return Fetched(b"", version_of(info))
+        data = (
+            filesystem.cat_file(path, start=0, end=int(size))
+            if size is not None
+            else filesystem.cat_file(path)
+        )
+        if size is not None and len(data) != int(size):
+            raise PassingReadError(
+                "changed", f"{uri} changed while it was read; run again when it is written"
+            )
+        self._check_size(len(data), uri)
+        return Fetched(data, version_of(info))
+
+    def _http(self, uri: str) -> Fetched:
+        filesystem, _ = self._filesystems.open(uri)
+        fetched: Fetched = sync(filesystem.loop, self._get, filesystem, uri, timeout=self._timeout + 10)
+        return fetched
+
+    async def _get(self, filesystem: Any, uri: str) -> Fetched:
+        """One GET, given up as soon as the answer is known to be too large; fsspec's own asks twice."""
+        session = await filesystem.set_session()
+
+        async def get() -> Fetched:
+            async with session.get(filesystem.encode_url(uri), **filesystem.kwargs) as answer:
+                self._check_status(answer.status, uri)
+                if answer.content_length is not None:
+                    self._check_size(answer.content_length, uri)
+                chunks, size = [], 0
+                async for chunk in answer.content.iter_any():
+                    size += len(chunk)
+                    self._check_size(size, uri)
+                    chunks.append(chunk)
+                info = {"ETag": answer.headers.get("ETag"), "size": size}
+                info["mtime"] = answer.headers.get("Last-Modified")
+                return Fetched(b"".join(chunks), version_of(info))
+
+        return await asyncio.wait_for(get(), self._timeout)
+
+    def _check_status(self, status: int, uri: str) -> None:
+        if status < 400:
+            return
+        where = redact(uri, self._storage)
+        if status in _HTTP_MISSING:
+            raise ReadError("missing", f"{where} is not there: HTTP {status}")
+        if status in _HTTP_FORBIDDEN:
+            raise ReadError("unreadable", f"{where} may not be read: HTTP {status}; check the access rights")
+        if status >= 500 or status in _HTTP_PASSING:
+            raise PassingReadError("store_error", f"{where} answered HTTP {status}; run again later")
+        raise ReadError("unreadable", f"{where} answered HTTP {status}")
+
+    def _check_size(self, size: int, where: str) -> None:
+        if size > self._max_bytes:
+            raise ReadError(
+                "too_large",
+                f"{redact(where, self._storage)} has {size} bytes, more than the {self._max_bytes} that source.max_bytes allows; "
+                "make it smaller or raise source.max_bytes",
+            )
+
+    def _named(self, reference: Reference) -> str:
+        return redact(reference.uri or reference.place or reference.input_id, self._storage)
+
+    def _read_error(self, uri: str, error: BaseException) -> ReadError:
+        where = redact(uri, self._storage)
+        reason = redact(" ".join(str(error).split()) or type(error).__name__, self._storage)
+        if isinstance(error, FileNotFoundError | NotADirectoryError | KeyError):
+            return ReadError("missing", f"{where} is not there; it may have been moved since it was listed")
+        if isinstance(error, PermissionError):
+            return ReadError("unreadable", f"{where} may not be read; check its permissions")
+        if isinstance(error, SourceError):
+            return ReadError("unreadable", redact(str(error), self._storage))
+        if isinstance(error, asyncio.TimeoutError | TimeoutError):
+            return PassingReadError(
+                "timeout", f"{where} was not read within {self._timeout:g} s; run again later"
+            )
+        if _passes(error):
+            return PassingReadError("store_error", f"{where} could not be read: {reason}; run again later")
+        return ReadError("unreadable", f"{where} could not be read: {reason}")
+
+
+def _passes(error: BaseException) -> bool:
+    if isinstance(error, PassingReadError):
+        return True
+    if isinstance(error, ReadError | SourceError):
+        return False
+    if isinstance(error, asyncio.TimeoutError | TimeoutError):
+        return True
+    # aiohttp's own faults of an address; everything else about a connection may pass.
+    if type(error).__name__ in ("InvalidURL", "InvalidUrlClientError", "NonHttpUrlClientError", "BadZipFile"):
+        return False
+    return is_transient(error, local=False)
