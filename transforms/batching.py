@@ -1,0 +1,75 @@
+"""Cutting a sequence of inputs into batches by count and by bytes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Generic, TypeVar
+
+__all__ = ["Batcher", "cut", "even_batch_size"]
+
+T = TypeVar("T")
+
+
+class Batcher(Generic[T]):
+    """Collects inputs until a batch is full.
+
+    No batch holds more than `max_count` inputs, and none more than `max_bytes` unless a single input is larger by
+    itself: that one goes alone.
+    """
+
+    def __init__(self, max_count: int, max_bytes: int) -> None:
+        self._max_count = max_count
+        self._max_bytes = max_bytes
+        self._items: list[T] = []
+        self._nbytes = 0
+        self._since = 0.0
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @property
+    def age(self) -> float:
+        """Seconds since the first input of the open batch came; 0 when there is none."""
+        return time.monotonic() - self._since if self._items else 0.0
+
+    def add(self, item: T, nbytes: int) -> list[list[T]]:
+        """Take one input; return the batches that are complete by it: none, one or two."""
+        complete = []
+        if self._items and self._nbytes + nbytes > self._max_bytes:
+            complete.append(self.flush())
+        if not self._items:
+            self._since = time.monotonic()
+        self._items.append(item)
+        self._nbytes += nbytes
+        if len(self._items) >= self._max_count or self._nbytes >= self._max_bytes:
+            complete.append(self.flush())
+        return complete
+
+    def flush(self) -> list[T]:
+        """Hand out the open batch, which may be empty."""
+        items, self._items, self._nbytes = self._items, [], 0
+        return items
+
+
+def cut(
+    items: Iterable[T], max_count: int, max_bytes: int, size: Callable[[T], int]
+) -> Iterator[Sequence[T]]:
+    """Cut `items` into batches, in order; every item is in exactly one of them."""
+    batcher: Batcher[T] = Batcher(max_count, max_bytes)
+    for item in items:
+        yield from batcher.add(item, size(item))
+    if batch := batcher.flush():
+        yield batch
+
+
+def even_batch_size(batch_size: int, inputs_per_second: float | None) -> int:
+    """The largest batch size that uses up an allowance of inputs a second.
+
+    With 100 inputs a second, batches of 32 leave 4 of them unused in every window, batches of 25 none.
+    """
+    if inputs_per_second is None:
+        return batch_size
+    allowed = max(1, int(inputs_per_second))
+    batches = -(-allowed // batch_size)
+    return max(1, min(batch_size, allowed // batches))

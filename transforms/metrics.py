@@ -1,0 +1,74 @@
+"""Every counter of a worker process, its unit and where it is counted.
+
+Counters are process-wide and thread-safe. The bundle's own thread passes their growth on to Beam's counters, because Beam
+loses metrics written from any other thread; part manifests carry their growth since the last part.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+
+__all__ = ["COUNTERS", "Metrics", "process_metrics"]
+
+#: Name to meaning. All but `in_flight` only grow.
+COUNTERS: Mapping[str, str] = {
+    "calls": "calls started, retries and pieces of split batches included (engine)",
+    "retries": "calls that sent inputs again, after a pause or in a split batch (engine)",
+    "throttled": "calls that the server refused for its rate limit (engine)",
+    "splits": "batches and pieces that were cut because a call failed as a whole (engine)",
+    "inputs_sent": "inputs that were sent at least once (engine)",
+    "inputs_done": "inputs that ended as a prediction (engine)",
+    "inputs_failed": "inputs that ended as an error of the call (engine, predict)",
+    "inputs_dropped": "inputs left to a later run, because the job stopped (engine, predict)",
+    "bytes_sent": "bytes of request messages (engine)",
+    "bytes_received": "bytes of response messages (engine)",
+    "prompt_tokens": "tokens of prompts, as the server reports them (engine)",
+    "completion_tokens": "tokens of completions, as the server reports them (engine)",
+    "call_ms": "milliseconds that calls took, summed over calls (engine)",
+    "wait_ms": "milliseconds that batches waited for a rate limit or after a fault (engine)",
+    "in_flight": "calls under way at this moment (engine)",
+}
+
+
+class Metrics:
+    """Counters by name, from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._values: dict[str, int] = dict.fromkeys(COUNTERS, 0)
+        self._taken: dict[str, dict[str, int]] = {}
+
+    def add(self, **growth: int) -> None:
+        """Add to counters; a name that is not in `COUNTERS` raises KeyError."""
+        with self._lock:
+            for name, value in growth.items():
+                self._values[name] += value
+
+    def snapshot(self) -> dict[str, int]:
+        """All counters as they are."""
+        with self._lock:
+            return dict(self._values)
+
+    def take_delta(self, reader: str = "parts") -> dict[str, int]:
+        """How much each counter grew since this reader last asked; counters that did not grow are left out.
+
+        Args:
+            reader: each one has its own memory of what it took.
+        """
+        with self._lock:
+            before = self._taken.get(reader, {})
+            self._taken[reader] = dict(self._values)
+            return {
+                name: value - before.get(name, 0)
+                for name, value in self._values.items()
+                if name != "in_flight" and value != before.get(name, 0)
+            }
+
+
+_PROCESS = Metrics()
+
+
+def process_metrics() -> Metrics:
+    """The counters of this process."""
+    return _PROCESS

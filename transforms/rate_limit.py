@@ -1,0 +1,228 @@
+"""How fast calls may start: configured limits, and the slow-down that a server's throttling answers ask for.
+
+Two limits guard every call. The configured one is a promise: never more than so many arrivals at the server in any
+one-second window, retries included. The learned one is a guess at a limit that nobody told us: it appears with the first
+throttling answer and follows the server from there, by additive increase and multiplicative decrease.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from .config import CallsConfig
+
+__all__ = ["Limiter", "LocalLimiter", "Permit", "limiter_for", "share_of"]
+
+#: Windows are kept this much longer than a second, because calls do not all travel equally fast.
+MARGIN = 0.02
+#: A start that came late, because the event loop was busy, may be caught up within this time; the window still holds.
+CATCH_UP = 0.02
+
+
+@dataclasses.dataclass(slots=True)
+class Permit:
+    """The right to start one call, taken at `time` (monotonic seconds)."""
+
+    time: float
+    inputs: int
+    refused: bool = False
+
+
+class Limiter(Protocol):
+    """A budget of calls that everyone in the process shares; used from the engine's loop only."""
+
+    async def acquire(self, inputs: int) -> Permit:
+        """Wait until a call with so many inputs may start."""
+
+    def throttled(self, permit: Permit, retry_after: float | None) -> None:
+        """The server refused the call for its rate."""
+
+
+class _Window:
+    """At most `limit` units in any window of one second and a margin, evenly spread."""
+
+    def __init__(self, limit: float) -> None:
+        self.units = max(1, int(limit))
+        # A share below one unit a second is kept by one unit in a longer window.
+        self.seconds = (1.0 + MARGIN) * max(1.0, 1.0 / limit)
+        self._starts: deque[tuple[float, int]] = deque()
+        self._sum = 0
+        self._next = 0.0
+
+    def ready_at(self, units: int, now: float) -> float:
+        """The earliest time at which `units` more may start."""
+        while self._starts and self._starts[0][0] <= now - self.seconds:
+            self._sum -= self._starts.popleft()[1]
+        over, at = self._sum + units - self.units, now
+        for started, size in self._starts:
+            if over <= 0:
+                break
+            over -= size
+            at = started + self.seconds
+        return max(at, self._next)
+
+    def start(self, units: int, now: float) -> None:
+        """Note that `units` start now."""
+        self._starts.append((now, units))
+        self._sum += units
+        step = self.seconds * units / self.units
+        self._next = max(self._next, now - max(step, CATCH_UP)) + step
+
+
+class _Learned:
+    """The limit that throttling answers let us guess.
+
+    A server that refuses a call has accepted, in the second before, about as many as its limit allows: that count is the
+    new rate. From there the rate creeps up until the next refusal, so that it follows a limit that rises or falls.
+    """
+
+    DECREASE = 0.96  # by which a refusal at a rate that seemed right lowers it
+    GROWTH = 0.0004  # of the rate, per call: about a hundred calls from one refusal to the next
+    SLOWEST, FASTEST = 0.003, 0.02  # growth of the rate per second, at least and at most
+    QUIET_CALLS = 150  # after so many calls without a refusal, growth doubles every four seconds
+    QUIET_S = (10.0, 40.0)  # but not before so many seconds, and at the latest after so many
+
+    def __init__(self, ceiling: float | None) -> None:
+        self._ceiling = ceiling
+        self.rate: float | None = None
+        self._slowed = 0.0
+        self._grown = 0.0
+        self._next = 0.0
+        self._paused_until = 0.0
+        self._starts: deque[Permit] = deque()
+
+    def ready_at(self, now: float) -> float:
+        """The earliest time at which one more call may start."""
+        self._grow(now)
+        if self.rate is None:
+            return max(now, self._paused_until)
+        units = max(1, round(self.rate))
+        seconds = units / self.rate
+        accepted = [
+            permit.time for permit in self._starts if not permit.refused and permit.time > now - seconds
+        ]
+        room_at = accepted[-units] + seconds if len(accepted) >= units else now
+        return max(now, self._paused_until, self._next, room_at)
+
+    def start(self, permit: Permit) -> None:
+        """Note that a call starts now."""
+        self._starts.append(permit)
+        kept = 1.5 if self.rate is None else max(1.5, 2.0 / self.rate)
+        while self._starts[0].time < permit.time - kept:
+            self._starts.popleft()
+        if self.rate is not None:
+            step = 1.0 / self.rate
+            self._next = max(self._next, permit.time - max(step, CATCH_UP)) + step
+
+    def throttled(self, permit: Permit, now: float, retry_after: float | None) -> None:
+        """Slow down, because the server refused this call."""
+        permit.refused = True
+        if retry_after is not None:
+            self._paused_until = max(self._paused_until, now + retry_after)
+        accepted = sum(
+            1 for other in self._starts if permit.time - 1.0 < other.time <= permit.time and not other.refused
+        )
+        if self.rate is None:
+            self.rate = float(max(1, accepted))
+        elif accepted + 1 < self.rate * self.DECREASE:  # counts in a window are off by one by chance
+            self.rate = max(accepted + 0.5, self.rate / 2)
+        elif permit.time >= self._slowed:
+            self.rate *= self.DECREASE
+        else:
+            return  # the call had started before we slowed down, so it says nothing about the new rate
+        self.rate = max(self.rate, 0.05)
+        self._slowed = self._grown = now
+        self._next = max(self._next, now)
+
+    def _grow(self, now: float) -> None:
+        if self.rate is None:
+            return
+        growth = min(max(self.GROWTH * self.rate, self.SLOWEST), self.FASTEST)
+        quiet = now - self._slowed - min(max(self.QUIET_CALLS / self.rate, self.QUIET_S[0]), self.QUIET_S[1])
+        if quiet > 0:
+            growth *= 2.0 ** min(quiet / 4.0, 6.0)
+        self.rate *= 1.0 + growth * min(now - self._grown, 1.0)
+        self._grown = now
+        if self._ceiling is not None and self.rate >= self._ceiling:
+            self.rate = None  # the configured limit alone is the tighter one again
+
+
+class LocalLimiter:
+    """The limits of one process.
+
+    Args:
+        calls_per_second: most calls in any one second, None for no limit.
+        inputs_per_second: most inputs in any one second, None for no limit.
+        clock: monotonic seconds.
+        sleep: waits that many seconds.
+    """
+
+    def __init__(
+        self,
+        calls_per_second: float | None,
+        inputs_per_second: float | None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._calls = _Window(calls_per_second) if calls_per_second else None
+        self._inputs = _Window(inputs_per_second) if inputs_per_second else None
+        self._learned = _Learned(calls_per_second)
+        self._clock = clock
+        self._sleep = sleep
+        self._turn = asyncio.Lock()  # first come, first served
+
+    @property
+    def learned_rate(self) -> float | None:
+        """Calls a second that throttling answers have taught us, None while there is nothing to obey."""
+        return self._learned.rate
+
+    async def acquire(self, inputs: int) -> Permit:
+        """Wait until a call with so many inputs may start."""
+        async with self._turn:
+            while (wait := self._ready_at(inputs, now := self._clock()) - now) > 0:
+                await self._sleep(wait)
+            permit = Permit(now, inputs)
+            if self._calls:
+                self._calls.start(1, now)
+            if self._inputs:
+                self._inputs.start(inputs, now)
+            self._learned.start(permit)
+            return permit
+
+    def throttled(self, permit: Permit, retry_after: float | None) -> None:
+        """The server refused the call for its rate: everyone slows down, and waits as long as it asks for."""
+        self._learned.throttled(permit, self._clock(), retry_after)
+
+    def _ready_at(self, inputs: int, now: float) -> float:
+        at = self._learned.ready_at(now)
+        if self._calls:
+            at = max(at, self._calls.ready_at(1, now))
+        if self._inputs:
+            at = max(at, self._inputs.ready_at(inputs, now))
+        return at
+
+
+def share_of(limit: float | None, share: int) -> float | None:
+    """One worker's part of a limit.
+
+    Whole units where there is at least one each: fractions would add up to one call too many in some windows.
+    """
+    if limit is None or share <= 1:
+        return limit
+    part = limit / share
+    return float(int(part)) if part >= 1 else part
+
+
+def limiter_for(calls: CallsConfig, share: int = 1) -> Limiter:
+    """The limiter that a job asks for.
+
+    Args:
+        share: workers that divide the limits among them.
+    """
+    return LocalLimiter(share_of(calls.calls_per_second, share), share_of(calls.inputs_per_second, share))

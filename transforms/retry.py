@@ -1,0 +1,112 @@
+"""How long to wait before a call is sent again, and when to give up.
+
+Waiting times come from `tenacity`: exponential with full jitter, so that batches that failed together do not come back
+together. The budget is time, not a count: a cold start takes minutes whatever the number of attempts.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import tenacity
+from google.rpc import error_details_pb2, status_pb2
+
+from .statuses import Verdict
+
+__all__ = ["Backoff", "retry_hint"]
+
+#: Largest pause by verdict, seconds. A model that loads is asked rarely; a lost connection usually returns soon.
+_LONGEST = {Verdict.WAIT: 15.0, Verdict.THROTTLED: 5.0, Verdict.SERVER_FULL: 5.0, Verdict.TRANSPORT: 15.0}
+_FIRST = {Verdict.WAIT: 1.0, Verdict.THROTTLED: 0.1, Verdict.SERVER_FULL: 0.1, Verdict.TRANSPORT: 0.2}
+_WAITS = {
+    verdict: tenacity.wait_random_exponential(multiplier=_FIRST[verdict], max=longest, min=0.02)
+    for verdict, longest in _LONGEST.items()
+}
+
+
+class Backoff:
+    """The pauses of one batch, within a time budget that starts with its first attempt.
+
+    Args:
+        retry_for: seconds from the first attempt after which no further one is made.
+    """
+
+    def __init__(self, retry_for: float) -> None:
+        self._stop = tenacity.stop_before_delay(retry_for)
+        # The retry loop itself is the engine's: it must judge every output of an answer, not only exceptions.
+        self._state = tenacity.RetryCallState(None, None, (), {})  # type: ignore[arg-type]
+        self._begun = False
+
+    def start(self) -> None:
+        """Note the first attempt; later calls change nothing."""
+        if not self._begun:
+            self._begun = True
+            self._state.start_time = time.monotonic()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the first attempt."""
+        return time.monotonic() - self._state.start_time if self._begun else 0.0
+
+    def succeeded(self) -> None:
+        """The server answered: the next fault starts with short pauses again; the budget goes on."""
+        self._state.attempt_number = 1
+
+    def next_pause(self, verdict: Verdict, hint: float | None = None) -> float | None:
+        """Seconds to wait before the next attempt, None when it would start after the budget.
+
+        Args:
+            verdict: one that is `retried`.
+            hint: the server's own wish; it is obeyed, with a little jitter on top, also when it is longer than ours.
+        """
+        state = self._state
+        pause = _WAITS[verdict](state)
+        if hint is not None:
+            pause = hint + min(pause, 0.1 * hint + 0.01)
+        state.attempt_number += 1
+        state.set_result(None)
+        state.upcoming_sleep = pause
+        return None if self._stop(state) else pause
+
+
+def retry_hint(metadata: Iterable[tuple[str, Any]] | Mapping[str, Any] | None) -> float | None:
+    """Seconds that a server asks to wait, from the trailing metadata of a failed call.
+
+    Read are `grpc-retry-pushback-ms` (gRPC's own), `retry-after` (seconds or a date, as in HTTP) and a
+    `google.rpc.RetryInfo` inside `grpc-status-details-bin`.
+    """
+    pairs = metadata.items() if isinstance(metadata, Mapping) else metadata or ()
+    for key, value in pairs:
+        seconds = _hint(key.lower(), value)
+        if seconds is not None and seconds >= 0:
+            return seconds
+    return None
+
+
+def _hint(key: str, value: Any) -> float | None:
+    try:
+        if key == "grpc-retry-pushback-ms":
+            return float(value) / 1000
+        if key == "retry-after":
+            text = str(value).strip()
+            return float(text) if text.replace(".", "", 1).isdigit() else _until(text)
+        if key == "grpc-status-details-bin":
+            return _retry_info(bytes(value))
+    except (ValueError, TypeError, IndexError):
+        return None  # a hint that cannot be read is no hint; our own backoff applies
+    return None
+
+
+def _until(date: str) -> float:
+    return max(0.0, parsedate_to_datetime(date).timestamp() - time.time())
+
+
+def _retry_info(details: bytes) -> float | None:
+    info = error_details_pb2.RetryInfo()
+    for detail in status_pb2.Status.FromString(details).details:
+        if detail.Unpack(info):
+            return float(info.retry_delay.seconds) + info.retry_delay.nanos / 1e9
+    return None

@@ -1,0 +1,252 @@
+"""What each answer of the API asks for: one table, from API status codes and gRPC codes to a verdict.
+
+The API reports through two channels, a gRPC code when the call itself failed and a status in every response and in
+every output. `judge_status` and `judge_grpc` look both up; the engine acts on the verdict and nothing else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import re
+
+import grpc
+from clarifai_grpc.grpc.api.status import status_code_pb2
+
+from .errors import CredentialsError, EndpointError, JobError, MethodError, ModelNotFoundError
+
+__all__ = [
+    "Fault",
+    "Verdict",
+    "fault_of_grpc",
+    "fault_of_status",
+    "judge_grpc",
+    "judge_status",
+    "stopping_error",
+]
+
+
+class Verdict(enum.Enum):
+    """What the engine does about an answer."""
+
+    OK = "done"
+    MIXED = "keep the outputs that succeeded, judge the others one by one"
+    WAIT = "the model is starting: back off, retry"
+    THROTTLED = "a rate limit: slow down for everyone, then retry"
+    SERVER_FULL = "no room at the server: back off, retry"
+    TRANSPORT = "the way to the server: retry"
+    TOO_LARGE = "the message is too large: split it"
+    BAD_INPUT = "an input is bad: split until it stands alone, then an error row"
+    SPLIT = "unknown, so one input may have broken the whole call: split as for a bad input"
+    MISMATCH = "outputs cannot be paired with inputs: split, then an error row"
+    CREDENTIALS = "stop the job: the key is missing, wrong or not allowed"
+    NO_MODEL = "stop the job: the model does not exist"
+    NO_METHOD = "stop the job: the method does not exist"
+    NO_API = "stop the job: the server does not speak the API"
+
+    @property
+    def retried(self) -> bool:
+        """The same message is sent again after a pause."""
+        return self in _RETRIED
+
+    @property
+    def stops_job(self) -> bool:
+        """Nothing will ever work, so nothing further is sent."""
+        return self in _STOPPING
+
+
+_RETRIED = frozenset({Verdict.WAIT, Verdict.THROTTLED, Verdict.SERVER_FULL, Verdict.TRANSPORT})
+_STOPPING: dict[Verdict, type[JobError]] = {
+    Verdict.CREDENTIALS: CredentialsError,
+    Verdict.NO_MODEL: ModelNotFoundError,
+    Verdict.NO_METHOD: MethodError,
+    Verdict.NO_API: EndpointError,
+}
+
+#: API status codes by name. A name that ends in `*` stands for all codes that start so and are not named themselves.
+STATUSES: dict[Verdict, str] = {
+    Verdict.OK: "SUCCESS",
+    Verdict.MIXED: "MIXED_STATUS",
+    Verdict.WAIT: """
+        MODEL_DEPLOYING MODEL_QUEUED_FOR_DEPLOYMENT MODEL_BUSY_PLEASE_RETRY MODEL_LOADING MODEL_BUILDING TRY_AGAIN""",
+    Verdict.THROTTLED: """
+        CONN_THROTTLED CONN_EXCEED_HOURLY_LIMIT""",
+    Verdict.SERVER_FULL: """
+        RUNNER_NEEDS_RETRY RUNNER_ITEM_CANCELLED RPC_REQUEST_QUEUE_FULL INTERNAL_RESOURCE_EXHAUSTED
+        DATABASE_TOO_MANY_CLIENTS""",
+    Verdict.TRANSPORT: """
+        RPC_SERVER_UNAVAILABLE RPC_REQUEST_TIMEOUT RPC_CANCELED EXTERNAL_CONNECTION_ERROR CLUSTER_INTERNAL_FAILURE
+        INTERNAL_CONTEXT_CANCELED INTERNAL_UNEXPECTED_TIMEOUT INTERNAL_REDIS_UNAVAILABLE
+        REQUEST_DISABLED_FOR_MAINTENANCE""",
+    Verdict.TOO_LARGE: """
+        RPC_MAX_MESSAGE_SIZE_EXCEEDED""",
+    Verdict.BAD_INPUT: """
+        INPUT_* ALL_INPUT_* MP_* FILETYPE_UNSUPPORTED PREDICT_INVALID_REQUEST MODEL_INVALID_ARGUMENT
+        MODEL_INVALID_REQUEST RUNNER_INVALID_ARGUMENT BAD_REQUEST CONN_BAD_REQUEST_FORMAT CONN_INVALID_REQUEST""",
+    Verdict.CREDENTIALS: """
+        CONN_ACCOUNT_ISSUES CONN_TOKEN_INVALID CONN_CREDENTIALS_INVALID CONN_KEY_INVALID CONN_KEY_NOT_FOUND
+        CONN_INSUFFICIENT_SCOPES CONN_AUTH_METHOD_DISABLED CONN_NO_GDPR_CONSENT CONN_EXCEED_MONTHLY_LIMIT
+        CONN_EXCEEDS_LIMITS MODEL_PERMISSION_DENIED RUNNER_PERMISSION_DENIED LICENSE_* USER_FLAGGED
+        BILLING_MISSING_TOKENS BILLING_INVALID_INFO""",
+    Verdict.NO_MODEL: """
+        MODEL_DOES_NOT_EXIST CONN_DOES_NOT_EXIST RUNNER_DOES_NOT_EXIST NODEPOOL_DOES_NOT_EXIST
+        COMPUTE_CLUSTER_DOES_NOT_EXIST DEPLOYMENT_DOES_NOT_EXIST DEPLOYMENT_DISABLED MODEL_UPLOADING_FAILED
+        MODEL_BUILDING_FAILED MODEL_UNTRAINED""",
+    Verdict.NO_METHOD: """
+        RPC_UNKNOWN_METHOD NOT_IMPLEMENTED""",
+}
+
+GRPC: dict[Verdict, str] = {
+    Verdict.TRANSPORT: "UNAVAILABLE DEADLINE_EXCEEDED ABORTED CANCELLED",
+    Verdict.SERVER_FULL: "RESOURCE_EXHAUSTED",  # unless it says that a message is too large, see judge_grpc
+    Verdict.BAD_INPUT: "INVALID_ARGUMENT OUT_OF_RANGE FAILED_PRECONDITION",
+    Verdict.CREDENTIALS: "UNAUTHENTICATED PERMISSION_DENIED",
+    Verdict.NO_MODEL: "NOT_FOUND",
+    Verdict.NO_API: "UNIMPLEMENTED",
+    Verdict.SPLIT: "UNKNOWN INTERNAL DATA_LOSS ALREADY_EXISTS",
+}
+
+_MESSAGE_TOO_LARGE = re.compile(
+    r"message (?:is )?larger than max \((\d+) vs\.? (\d+)\)|larger than max", re.IGNORECASE
+)
+# A reset connection is reported as INTERNAL; no input is to blame for it.
+_RESET = re.compile(
+    r"RST_STREAM|GOAWAY|stream (?:removed|terminated)|connection reset|socket closed", re.IGNORECASE
+)
+# The local model server reports an unknown method as a plain FAILURE with this text only.
+# Nothing looser: a model's own exception about one input must never end the job.
+_UNKNOWN_METHOD = re.compile(r"\bMethod \w+ not found in model class")
+
+
+def _table() -> dict[int, Verdict]:
+    known = dict(status_code_pb2.StatusCode.items())
+    exact: dict[int, Verdict] = {}
+    prefixes: list[tuple[str, Verdict]] = []
+    for verdict, names in STATUSES.items():
+        for name in names.split():
+            if name.endswith("*"):
+                prefixes.append((name[:-1], verdict))
+            elif name in known:
+                exact[known[name]] = verdict
+    for name, code in known.items():
+        for prefix, verdict in prefixes:
+            if name.startswith(prefix):
+                exact.setdefault(code, verdict)
+    return exact
+
+
+_BY_STATUS = _table()
+_BY_GRPC = {name: verdict for verdict, names in GRPC.items() for name in names.split()}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Fault:
+    """One answer that is not a plain success.
+
+    Attributes:
+        verdict: what to do about it.
+        error_type: a stable word for the errors table: the status's or gRPC code's name in lower case.
+        message: what the server said, cut to a readable length.
+        status_code: the API's code, when it answered one.
+        grpc_code: the gRPC code's name, when the call failed by one.
+        request_id: the server's name for the call.
+        retry_after_s: the server's own hint how long to wait.
+        max_message_bytes: the server's message limit, where it named it.
+    """
+
+    verdict: Verdict
+    error_type: str
+    message: str
+    status_code: int | None = None
+    grpc_code: str | None = None
+    request_id: str | None = None
+    retry_after_s: float | None = None
+    max_message_bytes: int | None = None
+
+
+def judge_status(code: int, details: str = "") -> Verdict:
+    """What an API status asks for; a code that is not in the table is an unknown failure."""
+    verdict = _BY_STATUS.get(code, Verdict.SPLIT)
+    if verdict is Verdict.SPLIT and _UNKNOWN_METHOD.search(details):
+        return Verdict.NO_METHOD
+    return verdict
+
+
+def judge_grpc(code: grpc.StatusCode, details: str = "") -> Verdict:
+    """What a gRPC code asks for."""
+    verdict = _BY_GRPC.get(code.name, Verdict.SPLIT)
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and _MESSAGE_TOO_LARGE.search(details):
+        return Verdict.TOO_LARGE
+    if code is grpc.StatusCode.INTERNAL and _RESET.search(details):
+        return Verdict.TRANSPORT
+    return verdict
+
+
+def status_name(code: int) -> str:
+    """`MODEL_LOADING` for 21355; the number itself when the code is newer than the generated messages."""
+    try:
+        return str(status_code_pb2.StatusCode.Name(code))
+    except ValueError:
+        return str(code)
+
+
+def fault_of_status(status: object, request_id: str | None = None) -> Fault:
+    """The fault that an API status (of a response or of one output) reports."""
+    code = int(status.code)  # type: ignore[attr-defined]
+    said = [
+        text.strip()
+        for text in (status.description, status.details, status.internal_details)  # type: ignore[attr-defined]
+        if text and text.strip()
+    ]
+    details = ": ".join(dict.fromkeys(said))
+    name = status_name(code)
+    return Fault(
+        verdict=judge_status(code, details),
+        error_type=name.lower(),
+        message=_cut(f"the model answered {name} ({code}){': ' + details if details else ''}"),
+        status_code=code,
+        request_id=status.req_id or request_id,  # type: ignore[attr-defined]
+    )
+
+
+def fault_of_grpc(
+    code: grpc.StatusCode,
+    details: str | None,
+    *,
+    request_id: str | None = None,
+    retry_after_s: float | None = None,
+) -> Fault:
+    """The fault that a call's gRPC code reports."""
+    details = details or ""
+    verdict = judge_grpc(code, details)
+    limit = _MESSAGE_TOO_LARGE.search(details) if verdict is Verdict.TOO_LARGE else None
+    return Fault(
+        verdict=verdict,
+        error_type="too_large" if verdict is Verdict.TOO_LARGE else code.name.lower(),
+        message=_cut(f"the call failed with gRPC {code.name}{': ' + details if details else ''}"),
+        grpc_code=code.name,
+        request_id=request_id,
+        retry_after_s=retry_after_s,
+        max_message_bytes=int(limit[2]) if limit and limit[2] else None,
+    )
+
+
+def stopping_error(fault: Fault, place: str) -> JobError:
+    """The error that ends the job for a fault whose verdict stops it.
+
+    Args:
+        place: the endpoint and the model, for the message.
+    """
+    fixes = {
+        Verdict.CREDENTIALS: "check CLARIFAI_PAT (or CLARIFAI_SESSION_TOKEN) and what it may access",
+        Verdict.NO_MODEL: "check model.url, its version, and deployment or nodepool",
+        Verdict.NO_METHOD: "check model.method; `bulkinfer methods` lists the model's methods",
+        Verdict.NO_API: "check model.endpoint: the server there does not offer this call",
+    }
+    return _STOPPING[fault.verdict](f"{place}: {fault.message}; {fixes[fault.verdict]}")
+
+
+def _cut(text: str, limit: int = 600) -> str:
+    # Model servers put whole stack traces into details; the first lines tell what happened.
+    text = " ".join(text.split())
+    return text if len(text) <= limit else text[: limit - 3] + "..."
