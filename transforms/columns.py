@@ -1,0 +1,213 @@
+"""Columns that grow value by value and end as Arrow arrays.
+
+Values are held by column, so that a row costs no object of its own; a null costs nothing. Each column can be cut back
+to a number of rows, which is how an answer that turns out to be odd leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import array
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from .arrow_types import CONCEPTS, FLOATS, REGIONS
+
+__all__ = ["Best", "ConceptColumn", "FloatListColumn", "RegionColumn", "SparseColumn", "utf8"]
+
+Best = tuple[str | None, str | None, float | None]  # id, label and score of the best concept
+
+
+def utf8(text: str) -> str:
+    """A text that Arrow can hold: names of files that are not UTF-8 keep their odd bytes as escapes."""
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace").decode()
+    return text
+
+
+class SparseColumn:
+    """A column that is null but for the rows that were put."""
+
+    __slots__ = ("rows", "values")
+
+    def __init__(self) -> None:
+        self.rows: list[int] = []
+        self.values: list[Any] = []
+
+    def put(self, row: int, value: Any) -> None:
+        """Set the value of a row; rows come in order."""
+        self.rows.append(row)
+        self.values.append(value)
+
+    def has(self, row: int) -> bool:
+        """True when the latest row that was put is this one."""
+        return bool(self.rows) and self.rows[-1] == row
+
+    def cut(self, count: int) -> None:
+        """Keep the first `count` rows."""
+        while self.rows and self.rows[-1] >= count:
+            self.rows.pop()
+            self.values.pop()
+
+    def build(self, count: int, kind: Any) -> Any:
+        """The column as an Arrow array of `count` values."""
+        if not self.rows:
+            return pa.nulls(count, kind)
+        if len(self.rows) == count:
+            return pa.array(self.values, kind)
+        values: list[Any] = [None] * count
+        for row, value in zip(self.rows, self.values, strict=True):
+            values[row] = value
+        return pa.array(values, kind)
+
+
+class _Lists:
+    """The ends of lists that lie one after the other; an empty list is null."""
+
+    __slots__ = ("ends", "total")
+
+    def __init__(self) -> None:
+        self.ends = array.array("q")
+        self.total = 0
+
+    def close(self, length: int) -> None:
+        self.total += length
+        self.ends.append(self.total)
+
+    def cut(self, count: int) -> int:
+        """Keep the first `count` lists; returns how many items they hold."""
+        del self.ends[count:]
+        self.total = self.ends[-1] if self.ends else 0
+        return self.total
+
+    def build(self, items: Any, kind: Any) -> Any:
+        offsets = np.zeros(len(self.ends) + 1, np.int32)
+        offsets[1:] = np.frombuffer(self.ends, np.int64) if self.ends else 0
+        empty = np.diff(offsets) == 0
+        return pa.ListArray.from_arrays(
+            pa.array(offsets), items, type=kind, mask=pa.array(empty) if empty.any() else None
+        )
+
+
+def _floats(values: array.array[float]) -> Any:
+    return pa.array(np.frombuffer(values, np.float32) if values else [], pa.float32())
+
+
+class FloatListColumn:
+    """A dense column of lists of floats: boxes, points, vectors; an empty list is null."""
+
+    __slots__ = ("_lists", "values")
+
+    def __init__(self) -> None:
+        self._lists = _Lists()
+        self.values = array.array("f")
+
+    def append(self, values: Sequence[float]) -> None:
+        """Add one list."""
+        self.values.extend(values)
+        self._lists.close(len(values))
+
+    def cut(self, count: int) -> None:
+        """Keep the first `count` lists."""
+        del self.values[self._lists.cut(count) :]
+
+    def build(self) -> Any:
+        """The column as an Arrow array."""
+        return self._lists.build(_floats(self.values), FLOATS)
+
+
+class ConceptColumn:
+    """A dense column of lists of concepts."""
+
+    __slots__ = ("_ids", "_lists", "_names", "_values")
+
+    def __init__(self) -> None:
+        self._lists = _Lists()
+        self._ids: list[str | None] = []
+        self._names: list[str | None] = []
+        self._values = array.array("f")
+
+    def append(self, concepts: Iterable[Any]) -> Best:
+        """Add the list of a row, `Concept` messages, and say which is the best."""
+        ids = [concept.id or None for concept in concepts]
+        if not ids:
+            self._lists.close(0)
+            return None, None, None
+        names = [concept.name or None for concept in concepts]
+        values = [concept.value for concept in concepts]
+        self._ids += ids
+        self._names += names
+        self._values.extend(values)
+        self._lists.close(len(ids))
+        score = max(values)
+        best = values.index(score)
+        return ids[best], names[best] or ids[best], score
+
+    def cut(self, count: int) -> None:
+        """Keep the first `count` lists."""
+        items = self._lists.cut(count)
+        del self._ids[items:], self._names[items:], self._values[items:]
+
+    def build(self) -> Any:
+        """The column as an Arrow array."""
+        items = pa.StructArray.from_arrays(
+            [pa.array(self._ids, pa.string()), pa.array(self._names, pa.string()), _floats(self._values)],
+            fields=list(CONCEPTS.value_type),
+        )
+        return self._lists.build(items, CONCEPTS)
+
+
+class RegionColumn:
+    """A dense column of lists of regions, light: their places and labels, without masks.
+
+    The lists are open to `regions.RegionReader`, which fills them in its own loop: a method call for each of a million
+    detections would cost as much as the detection.
+    """
+
+    __slots__ = ("_lists", "bbox", "bbox_rel", "ids", "indexes", "labels", "scores", "track_ids")
+
+    def __init__(self) -> None:
+        self._lists = _Lists()
+        self.indexes: list[int] = []
+        self.ids: list[str | None] = []
+        self.track_ids: list[str | None] = []
+        self.labels: list[str | None] = []
+        self.scores: list[float | None] = []
+        self.bbox = FloatListColumn()
+        self.bbox_rel = FloatListColumn()
+
+    def close(self) -> int:
+        """End the list of a row; returns how many regions it holds."""
+        length = len(self.indexes) - self._lists.total
+        self._lists.close(length)
+        return length
+
+    def cut(self, count: int) -> None:
+        """Keep the first `count` lists, and drop what belongs to a list that was not closed."""
+        items = self._lists.cut(count)
+        for column in (self.indexes, self.ids, self.track_ids, self.labels, self.scores):
+            del column[items:]
+        self.bbox.cut(items)
+        self.bbox_rel.cut(items)
+
+    def build(self) -> Any:
+        """The column as an Arrow array."""
+        items = pa.StructArray.from_arrays(
+            [
+                pa.array(self.indexes, pa.int32()),
+                pa.array(self.ids, pa.string()),
+                pa.array(self.track_ids, pa.string()),
+                pa.array(self.labels, pa.string()),
+                pa.array(self.scores, pa.float32()),
+                self.bbox.build(),
+                self.bbox_rel.build(),
+            ],
+            fields=list(REGIONS.value_type),
+        )
+        return self._lists.build(items, REGIONS)
