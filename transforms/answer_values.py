@@ -1,7 +1,8 @@
-"""The values inside an `Output`: the typed leaves that have columns of their own, and the JSON of what is composed.
+"""The values inside an `Output`: typed leaves that have columns of their own, and the JSON of what is
+composed.
 
-An answer is one `Data` message: in a part named `return`, inline, or, for older models, in plain fields. Lists, tuples
-and named fields nest further parts inside.
+An answer is one `Data` message: in a part named `return`, inline, or, for older models, in plain fields.
+Lists, tuples and named fields nest further parts inside.
 """
 
 from __future__ import annotations
@@ -92,7 +93,8 @@ def _parts(parts: Sequence[Any], field: Field | None) -> Iterator[tuple[Any, Fie
 def plain_value(data: Any, field: Field | None) -> Any:
     """An answer as JSON values, with the names it came with.
 
-    Pictures, sounds and masks stay in their columns: here they are told by their size. Bytes are told by size too.
+    Pictures, sounds and masks stay in their columns: here they are told by their size. Bytes are told by size
+    too.
     """
     if is_composed(data):
         return _plain_parts(data, field)
@@ -129,16 +131,17 @@ def plain_leaf(name: str, value: Any) -> Any:
         return value.raw or ({"url": value.url} if value.url else "")
     if name == "ndarray":
         return _array_json(value)
-    if name == "embeddings":
-        vectors = [list(embedding.vector) for embedding in value]
-        return vectors[0] if len(vectors) == 1 else vectors
-    if name == "bytes_value":
+    if isinstance(value, bytes):
         return {"bytes": len(value)}
     if isinstance(value, (str, int, float, bool)):
         return value
+    return _plain_message(name, value)
+
+
+def _plain_message(name: str, value: Any) -> Any:
     if hasattr(value, "ListFields"):
         return _plain_item(value)
-    items = [_plain_item(item) for item in value]
+    items = [list(item.vector) if name == "embeddings" else _plain_item(item) for item in value]
     return items[0] if len(items) == 1 else items
 
 

@@ -1,7 +1,7 @@
 """Columns that grow value by value and end as Arrow arrays.
 
-Values are held by column, so that a row costs no object of its own; a null costs nothing. Each column can be cut back
-to a number of rows, which is how an answer that turns out to be odd leaves nothing behind.
+Values are held by column, so that a row costs no object of its own; a null costs nothing. Each column can be
+cut back to a number of rows, which is how an answer that turns out to be odd leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -166,8 +166,8 @@ class ConceptColumn:
 class RegionColumn:
     """A dense column of lists of regions, light: their places and labels, without masks.
 
-    The lists are open to `regions.RegionReader`, which fills them in its own loop: a method call for each of a million
-    detections would cost as much as the detection.
+    The lists are open to `regions.RegionReader`, which fills them in its own loop: a method call for each of
+    a million detections would cost as much as the detection.
     """
 
     __slots__ = ("_lists", "bbox", "bbox_rel", "ids", "indexes", "labels", "scores", "track_ids")

@@ -1,4 +1,4 @@
-"""Footer metadata of the tables: where a file comes from, and what Hugging Face `datasets` should see in it."""
+"""Footer metadata of the tables: where a file comes from, and what Hugging Face `datasets` sees in it."""
 
 from __future__ import annotations
 
@@ -76,7 +76,8 @@ def _feature(kind: Any) -> Any:
     if pa.types.is_struct(kind):
         return {field.name: _feature(field.type) for field in kind}
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        # A bare list reads as a list of structs in every version; "Sequence" would turn it into a struct of lists.
+        # A bare list reads as a list of structs in every version; "Sequence" would turn it into a struct of
+        # lists.
         return [_feature(kind.value_type)]
     return {"dtype": _dtype(kind), "_type": "Value"}
 

@@ -1,12 +1,14 @@
 """Masks: from the picture that a model sends to COCO's compressed RLE, its area and its bounding box.
 
-A pixel belongs to the mask when its sample is not zero, in any channel. For a palette that is the index, as the
-vendor's own client reads it (`numpy.asarray(PIL.Image)`); colours in which alpha varies count only where they are
-not transparent, and a picture that is black throughout is read by its alpha alone.
+A pixel belongs to the mask when its sample is not zero, in any channel. For a palette that is the index, as
+the vendor's own client reads it (`numpy.asarray(PIL.Image)`); colours in which alpha varies count only where
+they are not transparent, and a picture that is black throughout is read by its alpha alone.
 
-Grey PNGs of 1, 2, 4 and 8 bits, which is what endpoints send, never become an array of pixels that is transposed:
-their rows are packed to bits, and the runs down the columns are taken from the bits that differ between two rows. All
-other pictures go through Pillow into the same run extraction. Results equal `pycocotools.mask.encode` byte by byte.
+Grey PNGs of 1, 2, 4 and 8 bits, which is what endpoints send, never become an array of pixels that is
+transposed: their rows are packed to bits, and the runs down the columns are taken from the bits that differ
+    between two rows. All
+other pictures go through Pillow into the same run extraction. Results equal `pycocotools.mask.encode` byte by
+byte.
 """
 
 from __future__ import annotations
@@ -91,7 +93,7 @@ def _encode_grey_png(picture: bytes, width: int, height: int, depth: int) -> Mas
         picture = _as_eight_bits(picture, row_bytes)
     try:
         rows = _decode_grey(picture, (height, row_bytes), "mono")
-    except Exception as error:  # noqa: BLE001 - kornia-rs raises plain `Exception` for a corrupt file
+    except Exception as error:  # kornia-rs raises the plain class
         raise DecodeError(
             "mask", f"the model sent a corrupt PNG as a mask of {width} x {height} pixels"
         ) from error
@@ -107,8 +109,8 @@ def _encode_grey_png(picture: bytes, width: int, height: int, depth: int) -> Mas
 def _as_eight_bits(picture: bytes, row_bytes: int) -> bytes:
     """Let a PNG of less than 8 bits pass for one of 8 bits that is as wide as its rows have bytes.
 
-    PNG filters work on bytes, and on whole pixels from 8 bits on, so both decode to the same bytes; the decoder then
-    hands out the packed pixels untouched.
+    PNG filters work on bytes, and on whole pixels from 8 bits on, so both decode to the same bytes; the
+    decoder then hands out the packed pixels untouched.
     """
     header = b"IHDR" + _HEADER.pack(row_bytes, int.from_bytes(picture[20:24], "big"), 8, 0, 0, 0, 0)
     return b"".join((picture[:12], header, struct.pack(">I", zlib.crc32(header)), picture[33:]))
@@ -123,7 +125,7 @@ def _member_pixels(picture: bytes) -> Any:
             samples = np.asarray(image)
     except DecodeError:
         raise
-    except Exception as error:  # noqa: BLE001 - Pillow's plugins raise almost any class on corrupt files
+    except Exception as error:  # Pillow's plugins raise almost any class
         raise DecodeError(
             "mask",
             f"the model sent {len(picture)} bytes as a mask that Pillow cannot read: {type(error).__name__}",
@@ -153,8 +155,8 @@ def encode_bits(bits: Any, width: int) -> MaskRle:
     """Encode packed pixels.
 
     Args:
-        bits: shape (height, ceil(width / 8)), uint8, the leftmost pixel in the highest bit; bits beyond the width
-            may hold anything.
+        bits: shape (height, ceil(width / 8)), uint8, the leftmost pixel in the highest bit; bits beyond the
+            width may hold anything.
         width: columns, in pixels.
     """
     height = bits.shape[0]
@@ -187,7 +189,8 @@ def _changes(words: Any, width: int) -> Any:
     differ = np.empty_like(words)
     np.bitwise_xor(words[1:], words[:-1], out=differ[1:])
     top = np.unpackbits(words[0].view(np.uint8))
-    # The pixel above the first of a column is the last of the column before it; before the very first stands nothing.
+    # The pixel above the first of a column is the last of the column before it; before the very first stands
+    # nothing.
     top[1:] ^= np.unpackbits(words[-1].view(np.uint8))[:-1]
     top[width:] = 0
     differ[0] = np.packbits(top).view(np.uint64)

@@ -138,8 +138,8 @@ class PredictionRows:
         except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
             raise DecodeError(
                 "keep",
-                f"the kept column {name!r} is {kind} in the source, but this row holds a {type(value).__name__} that "
-                "does not fit; make the column one type in the source",
+                f"the kept column {name!r} is {kind} in the source, but this row holds a "
+                f"{type(value).__name__} that does not fit; make the column one type in the source",
             ) from error
         self.put(name, value)
         self.nbytes += len(value) if isinstance(value, (str, bytes)) else 0

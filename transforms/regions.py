@@ -1,7 +1,8 @@
 """Regions of an answer: light rows inside `predictions`, and one row of `masks` for each that has a shape.
 
-A region has a shape when it carries a mask, a polygon, keypoints or a point. Places come in 0..1 from the upper left
-corner and leave as COCO's pixels where the picture's size is known, by the content or by the mask itself.
+A region has a shape when it carries a mask, a polygon, keypoints or a point. Places come in 0..1 from the
+upper left corner and leave as COCO's pixels where the picture's size is known, by the content or by the mask
+itself.
 """
 
 from __future__ import annotations
@@ -48,7 +49,10 @@ class MaskRows:
     def cut(self, count: int) -> None:
         """Keep the first `count` rows."""
         del self.rows[count:], self.inputs[count:], self.rles[count:]
-        for column in (self.concepts, self.bbox, self.bbox_rel, *self.sparse.values()):
+        self.concepts.cut(count)
+        self.bbox.cut(count)
+        self.bbox_rel.cut(count)
+        for column in self.sparse.values():
             column.cut(count)
 
     def build(self, schema: Any, run_id: str) -> Any:
@@ -93,7 +97,7 @@ class RegionReader:
         self._light = light
         self._rows = rows
         self._coded: dict[bytes, MaskRle] | None = None
-        self._input = 0
+        self.ordinal = 0
         self.size: Size | None = None
 
     def start(self, ordinal: int, size: Size | None, *, remember: dict[bytes, MaskRle] | None = None) -> None:
@@ -102,9 +106,10 @@ class RegionReader:
         Args:
             ordinal: of the input, in the order of adding.
             size: of the input's picture.
-            remember: masks that were coded already, for an answer that is read once more for another reference.
+            remember: masks that were coded already, for an answer that is read once more for another
+                reference.
         """
-        self._input, self.size, self._coded = ordinal, size, remember
+        self.ordinal, self.size, self._coded = ordinal, size, remember
 
     def read(self, regions: Iterable[Any], key: RowKey, first_index: int) -> int:
         """Add the regions of one row; returns the index after the last.
@@ -166,7 +171,7 @@ class RegionReader:
             bbox = _pixels(bbox_rel, size)
         stored = rle if self._rle else None
         rows.rles.append(stored)
-        rows.inputs.append(self._input)
+        rows.inputs.append(self.ordinal)
         best_id, _, _ = rows.concepts.append(region.data.concepts)
         rows.bbox.append(bbox)
         rows.bbox_rel.append(bbox_rel)

@@ -1,8 +1,9 @@
 """The Arrow schemas of the three tables: the public contract of what a job writes.
 
-Every column stands in version 1, whatever the model: adding one later breaks Polars and Hugging Face `datasets` and is
-dropped silently by PyArrow and pandas. Boxes are `list<float>`, because fixed-size lists with nulls fail to read back
-in PyArrow 25. `docs/` holds the meaning of each column; here are only names, types and nullability.
+Every column stands in version 1, whatever the model: adding one later breaks Polars and Hugging Face
+`datasets` and is dropped silently by PyArrow and pandas. Boxes are `list<float>`, because fixed-size lists
+with nulls fail to read back in PyArrow 25. `docs/` holds the meaning of each column; here are only names,
+types and nullability.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Collection
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from .arrow_types import (
     CLUSTERS,
@@ -147,8 +149,8 @@ def keep_columns(keep: Schema | None) -> list[Any]:
     for field in keep or ():
         if field.name in taken:
             raise ConfigError(
-                f"source.columns.keep names {field.name!r}, which is a column of the predictions table itself; "
-                f"rename that column in the source, or remove it from keep"
+                f"source.columns.keep names {field.name!r}, which is a column of the predictions table "
+                "itself; rename that column in the source, or remove it from keep"
             )
     return [pa.field(field.name, field.type) for field in keep or ()]
 
@@ -177,7 +179,8 @@ def errors_schema(*, without: Collection[str] = ()) -> Schema:
     return pa.schema([_field(*column) for column in _ERRORS if column[0].rstrip("!") not in without])
 
 
-# Strings that repeat; a dictionary on masks, texts and other unique values would only be built to be thrown away.
+# Strings that repeat; a dictionary on masks, texts and other unique values would only be built to be thrown
+# away.
 _DICTIONARY = (
     "input_id",
     "uri",
@@ -208,10 +211,10 @@ _DICTIONARY = (
 
 
 def parquet_options(schema: Schema, *, sorted_by_input: bool = False) -> dict[str, Any]:
-    """The options of `pyarrow.parquet.ParquetWriter` for each of our tables: the one place that says how they are written.
+    """The options of `ParquetWriter` for each of our tables: the one place that says how they are written.
 
-    zstd 3 is 4 % smaller than 1 at 2 us more a mask; 9 costs four times as much for another 6 %. The page index lets
-    readers skip pages by `input_id`.
+    zstd 3 is 4 % smaller than 1 at 2 us more a mask; 9 costs four times as much for another 6 %. The page
+    index lets readers skip pages by `input_id`.
 
     Args:
         schema: of the table that is written, kept columns included.
@@ -227,7 +230,5 @@ def parquet_options(schema: Schema, *, sorted_by_input: bool = False) -> dict[st
         "version": "2.6",
     }
     if sorted_by_input and "input_id" in top:
-        from pyarrow.parquet import SortingColumn
-
-        options["sorting_columns"] = [SortingColumn(schema.get_field_index("input_id"))]
+        options["sorting_columns"] = [pq.SortingColumn(schema.get_field_index("input_id"))]
     return options

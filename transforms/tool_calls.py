@@ -1,7 +1,8 @@
 """Tool calls inside a model's text, as OpenAI-style models give them.
 
-Three shapes are told from plain text: a chat completion (`choices[0].message`), a message or a list with the calls
-alone, and, in a stream, chunks whose deltas add up to either. A text that only looks like one stays a text.
+Three shapes are told from plain text: a chat completion (`choices[0].message`), a message or a list with the
+calls alone, and, in a stream, chunks whose deltas add up to either. A text that only looks like one stays a
+text.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ class Answer(NamedTuple):
 def read_text(text: str) -> Answer:
     """Tell text and tool calls apart in a whole answer.
 
-    >>> read_text('[{"type": "function", "function": {"name": "f", "arguments": "{}"}}]').calls[0]["function"]["name"]
-    'f'
+    >>> read_text('[{"type": "function", "function": {"name": "f", "arguments": "{}"}}]').text is None
+    True
     """
     if not _may_hold_calls(text):
         return Answer(text)

@@ -1,0 +1,222 @@
+"""The rows of one input's answer, written one after the other."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from .answer_items import microseconds, whole_number
+from .answer_values import Leaf, is_composed, json_text, leaves, plain_leaf, plain_value, struct_json
+from .columns import utf8
+from .prediction_rows import PredictionRows, grouped
+from .records import Prediction, Reference
+from .regions import RegionReader, RowKey
+from .signatures import Field, Method
+from .tool_calls import Answer, join_pieces, read_text, read_value
+
+__all__ = ["TEXTS", "Item", "RowWriter", "TableOptions", "items_of"]
+
+TEXTS = {"text", "string_value"}  #: the fields whose values a stream joins
+_NO_COLUMN = {"metadata", "geo", "video", "audio"}
+_ANSWERS = {*TEXTS, "struct_value"}
+_NO_FRAME = (None, None, None)
+_SUCCESS = 10000
+_INT64_MAX = 2**63 - 1
+
+
+@dataclasses.dataclass(frozen=True)
+class TableOptions:
+    """What the tables of a job hold.
+
+    Attributes:
+        run_id: of the run that writes.
+        masks: how masks are stored: rle | png | both | none.
+        raw: keep each `Output`, serialized.
+        pieces: keep a row for each piece of a streamed text beside the joined text.
+        keep_schema: Arrow schema of the columns that the source keeps.
+        model_url: the model that is called.
+        model_version: the version, for predictions that do not name theirs.
+        method: the model's method, which tells empty values from missing ones and streams from single
+            answers.
+    """
+
+    run_id: str
+    masks: str = "rle"
+    raw: bool = False
+    pieces: bool = False
+    keep_schema: Any = None
+    model_url: str | None = None
+    model_version: str | None = None
+    method: Method | None = None
+
+
+class Item(NamedTuple):
+    """One row to be: where it stands, and the output, data and leaves that fill it."""
+
+    frame: tuple[int | None, int | None, int | None]
+    output: Any
+    data: Any
+    field: Field | None
+    found: list[Leaf]
+
+
+def items_of(output: Any, answer: tuple[Any, Field | None], found: list[Leaf]) -> Iterator[Item]:
+    """The rows of one output: one, or one a frame."""
+    data, field = answer
+    frames = [frame for name, values in found if name == "frames" for frame in values]
+    for frame in frames:
+        info = frame.frame_info
+        place = (
+            whole_number("frame_info.index", info.index),
+            whole_number("frame_info.number", info.number),
+            whole_number("frame_info.time", info.time, _INT64_MAX),
+        )
+        yield Item(place, output, frame.data, None, leaves(frame.data, None))
+    rest = [leaf for leaf in found if leaf[0] != "frames"]
+    if rest or not frames:
+        yield Item(_NO_FRAME, output, data, field, rest)
+
+
+class RowWriter:
+    """Writes the rows of one input, numbering them.
+
+    Args:
+        options: what the tables hold.
+        rows: the predictions table.
+        regions: where regions go; started for this input.
+        prediction: the answer.
+        reference: the input, which may be an alias of the prediction's own.
+    """
+
+    def __init__(
+        self,
+        options: TableOptions,
+        rows: PredictionRows,
+        regions: RegionReader,
+        prediction: Prediction,
+        *,
+        reference: Reference,
+    ) -> None:
+        self._options = options
+        self._rows = rows
+        self._regions = regions
+        self._keep = list(options.keep_schema.names) if options.keep_schema is not None else []
+        self._reference = reference
+        self._prediction = prediction
+        self._key = utf8(reference.input_id), utf8(reference.uri) if reference.uri is not None else None
+        self._index = 0
+        self._written: Any = None
+
+    def write(self, item: Item) -> None:
+        """One row of an answer that is not a streamed text."""
+        rows = self._rows
+        key: RowKey = (*self._key, *item.frame, self._index)
+        concepts: Sequence[Any] = ()
+        regions = 0
+        groups = grouped(item.found)
+        for name, values in groups.items():
+            if name == "regions":
+                for group in values:
+                    regions = self._regions.read(group, key, regions)
+            elif name == "concepts":
+                concepts = (
+                    values[0] if len(values) == 1 else [concept for group in values for concept in group]
+                )
+            elif name not in _ANSWERS:
+                rows.put_leaf(name, values)
+        self._put_answer(self._answer(item, groups))
+        if item.output is not self._written:  # what an output cost stands in its first row
+            self._written = item.output
+            self._put_tokens((item.output,))
+            if self._options.raw:
+                rows.put_text("raw", item.output.SerializeToString())
+        self._close(item.frame, item.output, concepts, regions)
+
+    def write_texts(self, found: list[list[Leaf]]) -> None:
+        """The rows of a streamed text: the joined text, then its pieces if they are wanted."""
+        outputs = self._prediction.outputs
+        pieces = [
+            "".join(value if isinstance(value, str) else value.raw for _, value in values) for values in found
+        ]
+        if pieces:
+            self._put_answer(join_pieces(pieces))
+        if any(name == "string_value" for values in found for name, _ in values):
+            self._rows.put_text("string_value", "".join(pieces))
+        self._put_tokens(outputs)
+        if self._options.raw:
+            self._rows.put_text("raw", b"".join(output.SerializeToString() for output in outputs))
+        self._close(_NO_FRAME, outputs[-1] if outputs else None, (), 0)
+        if self._options.pieces:
+            for output, piece in zip(outputs, pieces, strict=True):
+                self._rows.put_text("text", piece)
+                if self._options.raw:
+                    self._rows.put_text("raw", output.SerializeToString())
+                self._close(_NO_FRAME, output, (), 0)
+
+    def _answer(self, item: Item, groups: dict[str, list[Any]]) -> Answer:
+        """The text, the tool calls and the JSON of an answer."""
+        strings = groups.get("string_value", [])
+        if len(strings) == 1:
+            self._rows.put_text("string_value", strings[0])
+        texts = [*strings, *(text.raw for text in groups.get("text", ()))]
+        answer = read_text(texts[0]) if len(texts) == 1 else Answer(None)
+        if is_composed(item.data):
+            return answer._replace(whole=plain_value(item.data, item.field))
+        structs = groups.get("struct_value")
+        if not structs:
+            return answer if answer.whole is not None else answer._replace(whole=_without_column(item.found))
+        whole = struct_json(structs[0])
+        held = read_value(whole)
+        return answer._replace(whole=whole) if held is None else held._replace(whole=whole)
+
+    def _put_answer(self, answer: Answer) -> None:
+        if answer.text is not None:
+            self._rows.put_text("text", utf8(answer.text))
+        if answer.calls is not None:
+            self._rows.put_text("tool_calls", json_text(answer.calls))
+        if answer.whole is not None:
+            self._rows.put_text("json", json_text(answer.whole))
+
+    def _put_tokens(self, outputs: tuple[Any, ...]) -> None:
+        """Tokens as hinted; in a stream the largest hint, since servers count up or tell once at the end."""
+        for name in ("prompt_tokens", "completion_tokens", "cached_tokens"):
+            most = max((getattr(output, name) for output in outputs), default=0)
+            if most:
+                self._rows.put(name, whole_number(name, most))
+
+    def _close(self, frame: tuple[int | None, ...], output: Any, concepts: Any, regions: int) -> None:
+        rows, prediction = self._rows, self._prediction
+        for name in self._keep:
+            rows.put_kept(name, self._reference.columns.get(name))
+        _, label, score = rows.concepts.append(concepts)
+        rows.regions.close()
+        rows.nbytes += 40 * len(concepts) + 60 * regions
+        width, height = self._regions.size or (prediction.width, prediction.height)
+        rows.close(
+            self._regions.ordinal,
+            (
+                *self._key,
+                *frame,
+                self._index,
+                self._reference.media_type,
+                width,
+                height,
+                (output.id or None) if output is not None else None,
+                whole_number("status.code", output.status.code) if output is not None else _SUCCESS,
+                microseconds(output.created_at) if output is not None else None,
+                label,
+                score,
+                regions,
+                prediction.stats.latency_ms,
+                prediction.stats.attempts,
+                prediction.model_version or self._options.model_version,
+            ),
+        )
+        self._index += 1
+
+
+def _without_column(found: list[Leaf]) -> Any:
+    """What an answer holds beside its typed columns."""
+    rest = {name: plain_leaf(name, value) for name, value in found if name in _NO_COLUMN}
+    return rest or None
