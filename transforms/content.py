@@ -27,11 +27,11 @@ class Loaded(NamedTuple):
     failures: beam.PCollection[Failure]
 
 
-class LoadContent(beam.PTransform):  # type: ignore[misc]
+class LoadContent(beam.PTransform):
     """Fetch the content of each reference, several at once and ahead of what comes next.
 
-    Every reference leaves in exactly one of the two outputs, in any order, with its own timestamp and window. What is
-    fetched stays in the process: keep the steps behind this one free of shuffles.
+    Every reference leaves in exactly one of the two outputs, in any order, with its own timestamp and window.
+    What is fetched stays in the process: keep the steps behind this one free of shuffles.
 
     Args:
         max_bytes: a larger content becomes a failure and is not fetched.
@@ -87,7 +87,7 @@ class _Options:
     control: Any
 
 
-class _LoadFn(beam.DoFn):  # type: ignore[misc]
+class _LoadFn(beam.DoFn):
     """Hands references to threads; what they finish leaves with later elements or at the bundle's end."""
 
     def __init__(self, options: _Options) -> None:

@@ -1,7 +1,7 @@
 """One reference -> its content: sized before it is read, read once, checked, and its version noted.
 
-Faults of the input raise `ReadError`; faults of a store that pass by themselves are tried again a few times and then
-raise `ReadError` with `retryable`.
+Faults of the input raise `ReadError`; faults of a store that pass by themselves are tried again a few times
+and then raise `ReadError` with `retryable`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import logging
 import os
 import stat
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import tenacity
@@ -90,20 +91,12 @@ class Fetcher:
             fetched = self.fetch(reference.uri or "")
         data, width, height = fetched.data, None, None
         try:
-            if not data:
-                raise ReadError(
-                    "empty", "the content has no bytes; remove the input, or write its file again"
-                )
             if reference.media_type == "image":
-                width, height = image_size(data)
-                if width * height > MAX_PIXELS:
-                    raise ReadError(
-                        "too_many_pixels",
-                        f"the image is {width} x {height} pixels; models take {MAX_PIXELS // 1_000_000} megapixels: "
-                        "make it smaller",
-                    )
+                width, height = _image(data)
             elif reference.media_type == "text":
-                data = check_text(data)
+                data = check_text(_filled(data))
+            else:
+                _filled(data)
         except ReadError as error:
             raise ReadError(error.error_type, f"{self._named(reference)}: {error.message}") from None
         known = Reference(
@@ -139,7 +132,7 @@ class Fetcher:
             return policy(self._remote, uri)
         except ReadError:
             raise
-        except Exception as error:  # noqa: BLE001  (each store's driver has exceptions of its own)
+        except Exception as error:
             raise self._read_error(uri, error) from error
 
     def version(self, reference: Reference) -> str:
@@ -152,10 +145,10 @@ class Fetcher:
         path = local_path(uri)
         try:
             if path is not None:
-                return local_version(os.stat(os.path.expanduser(path)))
+                return local_version(Path(path).stat())
             filesystem, inner = self._filesystems.open(uri)
             return version_of(filesystem.info(inner))
-        except Exception as error:  # noqa: BLE001  (each store's driver has exceptions of its own)
+        except Exception as error:
             raise self._read_error(uri, error) from error
 
     def _columns(self, reference: Reference) -> dict[str, bytes]:
@@ -169,13 +162,13 @@ class Fetcher:
                 continue
             uri = resolve(str(value), self._base)
             try:
-                data = self.fetch(uri).data
-                if not data:
-                    raise ReadError("empty", f"{uri} has no bytes; write the file again")
+                data = _filled(self.fetch(uri).data)
                 if media_of(uri) == "image":
-                    image_size(data)
+                    _image(data)
             except ReadError as error:
-                raise type(error)(error.error_type, f"column {name!r}: {error.message}") from None
+                raise type(error)(
+                    error.error_type, f"column {name!r}, {redact(uri, self._storage)}: {error.message}"
+                ) from None
             fetched[name] = data
         return fetched
 
@@ -274,7 +267,8 @@ class Fetcher:
         if size > self._max_bytes:
             raise ReadError(
                 "too_large",
-                f"{redact(where, self._storage)} has {size} bytes, more than the {self._max_bytes} that source.max_bytes allows; "
+                f"{redact(where, self._storage)} has {size} bytes, more than the {self._max_bytes} that "
+                "source.max_bytes allows; "
                 "make it smaller or raise source.max_bytes",
             )
 
@@ -297,6 +291,23 @@ class Fetcher:
         if _passes(error):
             return PassingReadError("store_error", f"{where} could not be read: {reason}; run again later")
         return ReadError("unreadable", f"{where} could not be read: {reason}")
+
+
+def _filled(data: bytes) -> bytes:
+    if not data:
+        raise ReadError("empty", "the content has no bytes; remove the input, or write its file again")
+    return data
+
+
+def _image(data: bytes) -> tuple[int, int]:
+    width, height = image_size(_filled(data))
+    if width * height > MAX_PIXELS:
+        most = MAX_PIXELS // 1_000_000
+        raise ReadError(
+            "too_many_pixels",
+            f"the image is {width} x {height} pixels; models take {most} megapixels: make it smaller",
+        )
+    return width, height
 
 
 def _passes(error: BaseException) -> bool:

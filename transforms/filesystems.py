@@ -1,9 +1,9 @@
 """From a reference to the fsspec filesystem that holds it, and the path inside.
 
-A source has one set of storage options, but its references may lie on several stores: a local manifest names objects
-on S3, a pattern looks into a zip file on GCS. So `storage` may be flat, for the one remote store of the source, or
-nested by protocol (`storage: {s3: {...}, https: {...}}`); flat options never reach local files, archives or, unless the
-source itself is there, HTTP.
+A source has one set of storage options, but its references may lie on several stores: a local manifest names
+objects on S3, a pattern looks into a zip file on GCS. So `storage` may be flat, for the one remote store of
+the source, or nested by protocol (`storage: {s3: {...}, https: {...}}`); flat options never reach local
+files, archives or, unless the source itself is there, HTTP.
 """
 
 from __future__ import annotations
@@ -131,7 +131,8 @@ class Filesystems:
             ) from None
         except (ValueError, TypeError) as error:
             raise SourceError(
-                f"cannot open {redact(url, self._storage)}: {redact(str(error), self._storage)}; check the address and "
+                f"cannot open {redact(url, self._storage)}: {redact(str(error), self._storage)}; check "
+                "the address and "
                 "source.storage"
             ) from None
         return filesystem, path

@@ -1,8 +1,8 @@
 """Which files a pattern matches, on any store, without holding the list.
 
-Patterns are fsspec's: `*` and `?` stay inside one path component, `**` is a whole component and crosses any number of
-them, `[ab]` and `{a,b}`-free classes work as in a shell. As in a shell, names that begin with a dot match only where
-the pattern spells the dot. A directory stands for all files below it.
+Patterns are fsspec's: `*` and `?` stay inside one path component, `**` is a whole component and crosses any
+number of them, `[ab]` is a class. As in a shell, names that begin with a dot
+match only where the pattern spells the dot. A directory stands for all files below it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ class Pattern:
         text: as the user wrote it, a directory with `/**` added.
         prefix: what stands before a path in a reference: "" or "s3://".
         suffix: what stands behind it: "" or "::photos.zip".
-        root: the folder that holds all matches, as a path on the store; "" is the store's own or the working directory.
+        root: the folder that holds all matches, as a path on the store; "" is the store's own or the
+            working directory.
         parts: the pattern's components below the root; empty when it names one file.
     """
 
@@ -99,7 +100,7 @@ def _compiled(pattern: Pattern) -> re.Pattern[str]:
 
 
 def version_of(info: Mapping[str, Any]) -> str:
-    """A file's version as its store tells it: its etag, else checksum, else size and time of change, else ""."""
+    """A file's version as its store tells it: etag, else checksum, else size and time of change, else ""."""
     for key in _ETAGS:
         if info.get(key):
             return f"etag:{str(info[key]).strip(chr(34))}"
@@ -131,7 +132,8 @@ def parse_pattern(text: str, filesystems: Filesystems) -> Pattern:
     if protocol in ("http", "https"):
         if "*" in text.partition("?")[0]:
             raise SourceError(
-                f"{text} is a pattern, but HTTP servers give no listings; name each URL in source.files, or use a manifest"
+                f"{text} is a pattern, but HTTP servers give no listings; name each URL in source.files, "
+                "or use a manifest"
             )
         return Pattern(text, "", rest, head, ())
     if local is not None:

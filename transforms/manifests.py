@@ -1,29 +1,30 @@
 """Manifests and tables: which columns they have, how they are cut, and the rows of each piece.
 
-A manifest is never held whole. `scan` goes once through its id column, cuts it into pieces (byte ranges of whole
-records, or row groups) and notes which ids come again; `read_split` gives the rows of one piece to whichever
-worker has it.
+A manifest is never held whole. `scan` goes once through its id column, cuts it into pieces (byte ranges of
+whole records, or row groups) and notes which ids come again; `read_split` gives the rows of one piece to
+whichever worker has it.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import csv
 import gzip
 import io
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any, NamedTuple, cast
+from typing import IO, Any, cast
 from urllib.parse import unquote
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from .errors import SourceError
 from .filesystems import Filesystems, local_path
+from .manifest_files import FileScan, Manifest, Row, Split, hash_id, open_manifest
+from .parquet_manifests import open_parquet, parquet_rows, scan_parquet
 from .text_manifests import DELIMITERS, Record, header_of, json_records, split_delimited
 
-__all__ = ["FileScan", "Manifest", "Row", "Split", "columns_of", "manifest_of", "read_split", "scan"]
+__all__ = ["columns_of", "manifest_of", "read_split", "scan"]
 
 _KINDS = {
     "csv": "csv",
@@ -38,61 +39,6 @@ _SPLIT_BYTES = 8 << 20
 _NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Manifest:
-    """One file of a manifest or a table.
-
-    Attributes:
-        path: as the pattern gave it.
-        kind: csv | tsv | jsonl | parquet.
-        gz: whether the text is compressed.
-        partitions: values of a table's Hive partitions, by column.
-    """
-
-    path: str
-    kind: str
-    gz: bool = False
-    partitions: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Split:
-    """A piece of a manifest that one worker reads.
-
-    Attributes:
-        file: index of the manifest's file.
-        start: first byte of a text, or index of a row group.
-        stop: end of the bytes; -1 for a compressed text, which is read from its beginning.
-        line: number of the first line, or of the first row, from 1.
-        skip: rows of the row group before the first.
-        rows: how many records it holds, broken ones included.
-    """
-
-    file: int
-    start: int
-    stop: int
-    line: int
-    rows: int
-    skip: int = 0
-
-
-class Row(NamedTuple):
-    """A row of a manifest: its line (of a Parquet file: its row, from 1), and its values or what is wrong with it."""
-
-    line: int
-    values: Mapping[str, Any]
-    fault: str = ""
-
-
-@dataclasses.dataclass(slots=True)
-class FileScan:
-    """What one pass over a file's id column found: pieces, and a hash and a line for each row."""
-
-    splits: list[Split]
-    hashes: array[int]
-    lines: array[int]
-
-
 def manifest_of(path: str, partitioned_below: str | None = None) -> Manifest:
     """Tell a manifest's kind from its name, and a table file's partitions from its path.
 
@@ -104,8 +50,8 @@ def manifest_of(path: str, partitioned_below: str | None = None) -> Manifest:
     kind = _KINDS.get(name.removesuffix(".gz").rpartition(".")[2])
     if kind is None or (gz and kind == "parquet"):
         raise SourceError(
-            f"{path}: the name does not say what kind of manifest it is; it must end in .csv, .tsv, .jsonl (each also "
-            "with .gz) or .parquet"
+            f"{path}: the name does not say what kind of manifest it is; it must end in .csv, .tsv, .jsonl "
+            "(each also with .gz) or .parquet"
         )
     partitions: dict[str, str | None] = {}
     if partitioned_below is not None:
@@ -121,17 +67,18 @@ def columns_of(
 ) -> tuple[pa.Schema, list[Row]]:
     """The columns of a manifest and their types, and its first rows.
 
-    Parquet has its own types; CSV has none, so every column is text; JSON Lines are typed by their first rows.
+    Parquet has its own types; CSV has none, so every column is text; JSON Lines have those of the
+    first rows.
 
     Raises:
         SourceError: the file is no manifest of its kind.
         OSError: it cannot be read.
     """
     if manifest.kind == "parquet":
-        with _parquet(manifest, filesystems) as file:
+        with open_parquet(manifest, filesystems) as file:
             schema = pa.schema([(field.name, _plain_type(field.type)) for field in file.schema_arrow])
             rows = (
-                list(_parquet_rows(file, Split(0, 0, 0, 1, sample), schema.names))
+                list(parquet_rows(file, Split(0, 0, 0, 1, sample), schema.names))
                 if file.num_row_groups
                 else []
             )
@@ -163,7 +110,7 @@ def scan(
         rows_per_split: most rows in one piece.
     """
     if manifest.kind == "parquet":
-        return _scan_parquet(manifest, file, key, filesystems, limit, rows_per_split)
+        return scan_parquet(manifest, file, key, filesystems, limit=limit, rows_per_split=rows_per_split)
     result = FileScan([], array("q"), array("q"))
     with _open_text(manifest, filesystems) as stream:
         if manifest.kind in DELIMITERS:
@@ -174,7 +121,15 @@ def scan(
         else:
             start, at = 0, cast(Any, key)
             records = json_records(stream, 1)
-        _cut(result, _limited(records, limit), file, start, at, rows_per_split)
+        _cut(
+            result,
+            _limited(records, limit),
+            file,
+            start=start,
+            first=2 if start else 1,
+            at=at,
+            rows_per_split=rows_per_split,
+        )
     if manifest.gz and result.splits:
         first = result.splits[0]
         result.splits = [Split(file, first.start, -1, first.line, len(result.lines))]
@@ -191,8 +146,8 @@ def read_split(
     """
     if manifest.kind == "parquet":
         own = [name for name in columns if name not in manifest.partitions]
-        with _parquet(manifest, filesystems) as file:
-            for row in _parquet_rows(file, split, own):
+        with open_parquet(manifest, filesystems) as file:
+            for row in parquet_rows(file, split, own):
                 yield (
                     row._replace(values={**row.values, **manifest.partitions}) if manifest.partitions else row
                 )
@@ -214,38 +169,31 @@ def read_split(
 
 
 def _cut(
-    result: FileScan, records: Iterator[Record], file: int, start: int, at: Any, rows_per_split: int
+    result: FileScan,
+    records: Iterator[Record],
+    file: int,
+    *,
+    start: int,
+    first: int,
+    at: Any,
+    rows_per_split: int,
 ) -> None:
-    stop, line, rows, end_line = start, 0, 0, 0
+    stop, line, rows, end_line = start, 0, 0, first
     for record in records:
         if rows and (rows >= rows_per_split or stop - start + record.nbytes > _SPLIT_BYTES):
             result.splits.append(Split(file, start, stop, line, rows))
             start, rows = stop, 0
         if not rows:
             # Blank lines before the record belong to the piece, and count.
-            line = end_line or record.line
+            line = end_line
         stop, rows, end_line = stop + record.nbytes, rows + 1, record.line + record.lines
         value = None
         if record.values is not None:
             value = record.values.get(at) if type(at) is str else record.values[at]
-        result.hashes.append(_hash(value, record.line, file))
+        result.hashes.append(hash_id(value, record.line, file))
         result.lines.append(record.line)
     if rows:
         result.splits.append(Split(file, start, stop, line, rows))
-
-
-def _hash(value: Any, line: int, file: int) -> int:
-    """Equal for equal ids; a row without one is like no other."""
-    if value is None or value == "":
-        return hash((line, file, "no id"))
-    return hash(value if type(value) is str else as_text(value))
-
-
-def as_text(value: Any) -> str:
-    """An id or a reference as text."""
-    if isinstance(value, str):
-        return value
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def _limited(items: Iterator[Any], limit: int | None) -> Iterator[Any]:
@@ -262,7 +210,9 @@ def _limited(items: Iterator[Any], limit: int | None) -> Iterator[Any]:
 
 def _delimited_rows(manifest: Manifest, stream: IO[bytes], names: Sequence[str], first: int) -> Iterator[Row]:
     for record in split_delimited(stream, DELIMITERS[manifest.kind], len(names), first):
-        yield Row(record.line, {} if record.fault else dict(zip(names, record.values)), record.fault)
+        yield Row(
+            record.line, {} if record.fault else dict(zip(names, record.values, strict=True)), record.fault
+        )
 
 
 def _json_rows(stream: IO[bytes], first: int) -> Iterator[Row]:
@@ -273,7 +223,7 @@ def _json_rows(stream: IO[bytes], first: int) -> Iterator[Row]:
 def _header(manifest: Manifest, stream: IO[bytes]) -> list[str]:
     try:
         names = header_of(stream.readline(), DELIMITERS[manifest.kind])
-    except (ValueError, Exception) as error:
+    except (ValueError, csv.Error) as error:
         raise SourceError(f"{manifest.path}: the first line is no header: {error}") from None
     repeated = sorted({name for name in names if names.count(name) > 1})
     if not names or repeated:
@@ -299,16 +249,8 @@ def _plain_type(kind: pa.DataType) -> pa.DataType:
 
 
 def _open_text(manifest: Manifest, filesystems: Filesystems) -> IO[bytes]:
-    stream = _open(manifest, filesystems)
+    stream = open_manifest(manifest, filesystems)
     return cast(IO[bytes], gzip.GzipFile(fileobj=stream)) if manifest.gz else stream
-
-
-def _open(manifest: Manifest, filesystems: Filesystems) -> IO[bytes]:
-    path = local_path(manifest.path)
-    if path is not None:
-        return Path(path).open("rb", buffering=1 << 20)
-    filesystem, path = filesystems.open(manifest.path)
-    return cast(IO[bytes], filesystem.open(path, "rb"))
 
 
 def _read_range(manifest: Manifest, split: Split, filesystems: Filesystems) -> bytes:
@@ -319,51 +261,3 @@ def _read_range(manifest: Manifest, split: Split, filesystems: Filesystems) -> b
     with Path(path).open("rb") as stream:
         stream.seek(split.start)
         return stream.read(split.stop - split.start)
-
-
-def _parquet(manifest: Manifest, filesystems: Filesystems) -> pq.ParquetFile:
-    path = local_path(manifest.path)
-    try:
-        return pq.ParquetFile(path if path is not None else _open(manifest, filesystems))
-    except pa.ArrowInvalid as error:
-        raise SourceError(f"{manifest.path} is no Parquet file: {error}") from None
-
-
-def _parquet_rows(file: pq.ParquetFile, split: Split, columns: Sequence[str]) -> Iterator[Row]:
-    left, skip, line = split.rows, split.skip, split.line
-    if not columns:
-        yield from (Row(line + index, {}) for index in range(left))
-        return
-    for batch in file.iter_batches(batch_size=256, row_groups=[split.start], columns=list(columns)):
-        if skip >= batch.num_rows:
-            skip -= batch.num_rows
-            continue
-        for values in batch.slice(skip, left).to_pylist():
-            yield Row(line, values)
-            line, left = line + 1, left - 1
-        skip = 0
-        if not left:
-            return
-
-
-def _scan_parquet(
-    manifest: Manifest, file: int, key: str, filesystems: Filesystems, limit: int | None, rows_per_split: int
-) -> FileScan:
-    result = FileScan([], array("q"), array("q"))
-    line = 1
-    with _parquet(manifest, filesystems) as parquet:
-        for group in range(parquet.num_row_groups):
-            rows = parquet.metadata.row_group(group).num_rows
-            if limit is not None:
-                rows = min(rows, limit - line + 1)
-            if rows < 1:
-                break
-            ids = parquet.read_row_group(group, columns=[key]).column(0).slice(0, rows)
-            result.hashes.extend(_hash(value, line + at, file) for at, value in enumerate(ids.to_pylist()))
-            result.lines.extend(range(line, line + rows))
-            # Every piece decodes its row group from the beginning, so a group is cut into a few pieces only.
-            step = max(rows_per_split, -(-rows // 8))
-            for skip in range(0, rows, step):
-                result.splits.append(Split(file, group, 0, line + skip, min(step, rows - skip), skip))
-            line += rows
-    return result

@@ -1,7 +1,7 @@
 """What a reference's content is: told from its suffix, and checked by the content's first bytes.
 
-Sizes of PNG, GIF and JPEG are read here, because a job reads them for every image and the header is all it takes;
-Pillow reads those of every other format, also without decoding a pixel.
+Sizes of PNG, GIF and JPEG are read here, because a job reads them for every image and the header is all it
+takes; Pillow reads those of every other format, also without decoding a pixel.
 """
 
 from __future__ import annotations
@@ -37,6 +37,9 @@ def media_of(uri: str) -> str | None:
     >>> media_of("https://example.org/a/b.JPG?size=large")
     'image'
     """
+    plain = _MEDIA.get(uri[uri.rfind(".") + 1 :])
+    if plain is not None and "::" not in uri:
+        return plain
     path = split_chain(uri)[0]
     if "://" in path:
         path = path.partition("?")[0].partition("#")[0]
@@ -78,7 +81,8 @@ def check_text(data: bytes) -> bytes:
     except UnicodeDecodeError as error:
         raise ReadError(
             "not_utf8",
-            f"the text is not UTF-8: byte 0x{data[error.start]:02x} at {error.start}; convert the file to UTF-8",
+            f"the text is not UTF-8: byte 0x{data[error.start]:02x} at {error.start}; convert the file "
+            "to UTF-8",
         ) from None
     return data
 

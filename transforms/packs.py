@@ -1,7 +1,8 @@
 """Packs: many references as one small piece of bytes, which is what crosses the shuffle.
 
-A shuffle costs 16 us and 0.7 kB an element in the in-process engine, whatever the element; 256 references in one element
-make that nothing. Columns are stored beside each other, because neighbours share their beginnings and compress well.
+A shuffle costs 16 us and 0.7 kB an element in the in-process engine, whatever the element; 256 references in
+one element make that nothing. Columns are stored beside each other, because neighbours share their beginnings
+and compress well.
 """
 
 from __future__ import annotations
@@ -45,11 +46,11 @@ def pack(references: Sequence[Reference]) -> bytes:
 
 def unpack(data: bytes) -> Iterator[Reference]:
     """Decode the references of a pack, in order."""
-    ids, uris, media, versions, sizes, inlines, columns, places = pickle.loads(zlib.decompress(data))  # noqa: S301
+    ids, uris, media, versions, sizes, inlines, columns, places = pickle.loads(zlib.decompress(data))
     count = len(ids)
     if isinstance(columns, tuple):
         names, rows = columns
-        values: Any = [dict(zip(names, row)) for row in rows]
+        values: Any = [dict(zip(names, row, strict=True)) for row in rows]
     else:
         values = columns
     for input_id, uri, medium, version, size, inline, row, place in zip(
@@ -61,6 +62,7 @@ def unpack(data: bytes) -> Iterator[Reference]:
         _unrun(inlines, count),
         values,
         _unrun(places, count),
+        strict=True,
     ):
         yield Reference(
             input_id, input_id if uri is None else uri[0], medium, version, size, inline, row, place
@@ -68,7 +70,7 @@ def unpack(data: bytes) -> Iterator[Reference]:
 
 
 class Packer:
-    """Collects references into packs whose size fits the source: small at first, so that few inputs spread as well.
+    """Collects references into packs that fit the source: small at first, so that few inputs spread too.
 
     Args:
         expected: references in the whole source where that is known, else 0.

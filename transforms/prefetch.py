@@ -1,8 +1,8 @@
 """Fetching ahead: threads that read while the calls are under way, bounded by count and bytes.
 
-Who fetches ahead holds what it fetched. Each `Prefetcher` bounds its own inputs under way; the bytes are bounded for the
-whole process, whatever the number of its bundles. A Prefetcher that has nothing under way is always let through, so
-that no two can wait for each other.
+Who fetches ahead holds what it fetched. Each `Prefetcher` bounds its own inputs under way; the bytes are
+bounded for the whole process, whatever the number of its bundles. A Prefetcher that has nothing under way is
+always let through, so that no two can wait for each other.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Prefetcher(Generic[T]):
         self._done: queue.SimpleQueue[tuple[T, Reference, Any, int]] = queue.SimpleQueue()
         self._group: list[tuple[T, Reference, int]] = []
         self._pending = 0
-        self._cancelled = False
+        self._cancelled = threading.Event()
 
     @property
     def pending(self) -> int:
@@ -103,11 +103,14 @@ class Prefetcher(Generic[T]):
 
     def cancel(self) -> None:
         """Give up what is under way; results that still come are thrown away."""
-        self._cancelled = True
+        self._cancelled.set()
         for _, _, charge in self._group:
             self._budget.give(charge)
         self._group = []
         self._pending = 0
+        self._discard()
+
+    def _discard(self) -> None:
         while True:
             try:
                 self._budget.give(self._done.get_nowait()[3])
@@ -123,19 +126,18 @@ class Prefetcher(Generic[T]):
         for token, reference, charge in group:
             result: Any
             held = charge
-            if self._cancelled:
+            if self._cancelled.is_set():
                 self._budget.give(held)
                 continue
             try:
                 result = self._fetch(reference)
                 self._budget.give(charge - result.nbytes)
                 held = result.nbytes
-            except BaseException as error:  # noqa: BLE001  (handed over to the thread that asked)
+            except BaseException as error:  # noqa: BLE001  (raised in the thread that asked)
                 result = error
-            if self._cancelled:
-                self._budget.give(held)
-            else:
-                self._done.put((token, reference, result, held))
+            self._done.put((token, reference, result, held))
+            if self._cancelled.is_set():
+                self._discard()
 
     def _take(self, item: tuple[T, Reference, Any, int]) -> tuple[T, Reference, Content | ReadError]:
         token, reference, result, held = item

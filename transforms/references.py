@@ -2,9 +2,9 @@
 
     pieces of the listing -> references -> packs -> skip what is done -> Reshuffle -> references
 
-Listing and reading manifests is itself done in pieces by all workers. What crosses the shuffle are packs of references
-(`packs`), never content: a source that holds its content itself shuffles the pieces of its manifest instead, and reads
-them behind the shuffle.
+Listing and reading manifests is itself done in pieces by all workers. What crosses the shuffle are packs of
+references (`packs`), never content: a source that holds its content itself shuffles the pieces of its
+manifest instead, and reads them behind the shuffle.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from apache_beam import pvalue
 
 from .filesystems import Filesystems
 from .listing import Folder, Found, folders
-from .manifests import Split
+from .manifest_files import Split
 from .media import media_of
 from .packs import Packer, pack, unpack
 from .records import Failure, Reference
@@ -44,7 +44,7 @@ class References(NamedTuple):
     failures: beam.PCollection[Failure]
 
 
-class ReadReferences(beam.PTransform):  # type: ignore[misc]
+class ReadReferences(beam.PTransform):
     """Read all references of a source.
 
     Every row or file ends in exactly one of the two outputs, but for inputs that `completed` knows as done.
@@ -116,12 +116,13 @@ def _of_file(found: Found, spec: SourceSpec) -> Reference | Failure:
                 reference,
                 "list",
                 "other_media",
-                f"{found.uri} {what}, while the source holds {media}; narrow source.files, or set source.media",
+                f"{found.uri} {what}, while the source holds {media}; narrow source.files, or set "
+                "source.media",
             )
     return reference
 
 
-class _ReadFn(beam.DoFn):  # type: ignore[misc]
+class _ReadFn(beam.DoFn):
     """One piece of the source -> packs."""
 
     def __init__(self, spec: SourceSpec, completed: Completed | None, expected: int) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import pyarrow as pa
 
 from .filesystems import Filesystems, resolve
-from .manifests import Row, Split, as_text, read_split
+from .manifest_files import Row, Split, as_text
+from .manifests import read_split
 from .media import media_of
 from .records import Failure, Reference
 from .sources import SourceSpec
@@ -74,7 +75,7 @@ class RowReader:
         columns = {name: values.get(name) for name in spec.columns}
         for name, cast in self._casts.items():
             if columns.get(name) is not None:
-                columns[name] = cast(columns[name])
+                columns[name] = cast(columns[name] or 0)
         fault = self._fault(uri, content, columns, place)
         if fault is not None:
             kind, message = fault
@@ -110,7 +111,8 @@ class RowReader:
                 kind = spec.schema.field(name).type
                 return (
                     "broken_line",
-                    f"{place} has a {type(columns[name]).__name__} in the column {name!r}, which holds {kind} in the "
+                    f"{place} has a {type(columns[name]).__name__} in the column {name!r}, which holds "
+                    f"{kind} in the "
                     "manifest's first rows; give the column one type",
                 )
         if uri is not None and spec.source.media is None:
@@ -118,7 +120,8 @@ class RowReader:
             if media is not None and media != spec.media_type:
                 return (
                     "other_media",
-                    f"{place} names a {media} ({uri}) where the source holds {spec.media_type}; set source.media to send it",
+                    f"{place} names a {media} ({uri}) where the source holds {spec.media_type}; set "
+                    "source.media to send it",
                 )
         return None
 
@@ -129,7 +132,8 @@ class RowReader:
             place,
             "duplicate_id",
             f"{place} has the id {as_text(row.values.get(column))!r} in the column {column!r}, as "
-            f"{spec.manifests[file].path}:{first} had before; only the first is sent. Give each row an id of its own",
+            f"{spec.manifests[file].path}:{first} had before; only the first is sent. Give each row an "
+            "id of its own",
         )
 
     def _broken(self, place: str, kind: str, message: str) -> Failure:

@@ -1,4 +1,4 @@
-"""What a job reads, checked before anything is read: patterns, manifests, columns, media type, ids that come twice.
+"""What a job reads, checked before anything is read: patterns, manifests, columns, media type, ids.
 
 `inspect_source` answers at once, whatever the size of the source. The one pass through a manifest's ids
 (`SourceSpec.scan`) is made when the inputs are counted or the pipeline is built, and only once.
@@ -11,26 +11,22 @@ import difflib
 import functools
 import itertools
 from collections.abc import Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from .config import SourceConfig
 from .errors import SourceError
 from .filesystems import Filesystems, split_chain
 from .listing import Folder, Found, Pattern, list_folder, parse_pattern
-from .manifests import FileScan, Manifest, Row, Split, columns_of, manifest_of, scan
+from .manifest_files import Manifest, Row
+from .manifest_scan import SourceScan, scan_manifests
+from .manifests import columns_of, manifest_of
 from .media import media_of
 
-__all__ = ["SourceCount", "SourceScan", "SourceSpec", "count_source", "inspect_source", "list_pattern"]
+__all__ = ["SourceCount", "SourceSpec", "count_source", "inspect_source", "list_pattern"]
 
 #: References looked at to tell the media type; a later one of another type becomes an error row.
 _SAMPLE = 1000
-_ROWS_PER_SPLIT = 50_000
-_ROWS_PER_INLINE_SPLIT = 256
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -44,21 +40,6 @@ class SourceCount:
 
     inputs: int
     bytes: int | None
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class SourceScan:
-    """What one pass through the ids of a manifest found.
-
-    Attributes:
-        splits: pieces to read, in order.
-        rows: how many records there are.
-        repeats: for each file, lines whose id came before, and file and line of the first: shape (n, 3).
-    """
-
-    splits: tuple[Split, ...]
-    rows: int
-    repeats: dict[int, npt.NDArray[np.int64]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +86,9 @@ class SourceSpec:
         Raises:
             SourceError: a file of the manifest cannot be read.
         """
-        return _scan(self)
+        return scan_manifests(
+            self.manifests, self.id_column, self.source.storage, limit=self.limit, inline=self.inline
+        )
 
 
 def inspect_source(
@@ -119,8 +102,8 @@ def inspect_source(
         limit: read only the first so many inputs.
 
     Raises:
-        SourceError: a pattern matches nothing or cannot be listed, a manifest is missing or lacks a column, the media
-            type cannot be told. The message names the place and the fix.
+        SourceError: a pattern matches nothing or cannot be listed, a manifest is missing or lacks a column,
+            the media type cannot be told. The message names the place and the fix.
     """
     filesystems = Filesystems(source.storage)
     if source.files is not None:
@@ -185,7 +168,8 @@ def _inspect_files(source: SourceConfig, limit: int | None, filesystems: Filesys
         if not sample:
             what = "matches no file" if pattern.parts else "does not exist"
             raise SourceError(
-                f"source.files: {pattern.text} {what}; check the path, and that `**` is used to look into folders"
+                f"source.files: {pattern.text} {what}; check the path, and that `**` is used to look "
+                "into folders"
             )
         for found in sample:
             seen.setdefault(media_of(found.uri), found.uri)
@@ -199,7 +183,8 @@ def _first_files(pattern: Pattern, filesystems: Filesystems) -> list[Found]:
         return list(itertools.islice(list_folder(pattern, Folder(pattern.root), filesystems), _SAMPLE))
     except OSError as error:
         raise SourceError(
-            f"source.files: cannot list {pattern.text}: {error}; check the address, the permissions and source.storage"
+            f"source.files: cannot list {pattern.text}: {error}; check the address, the permissions and "
+            "source.storage"
         ) from None
 
 
@@ -209,12 +194,14 @@ def _one_media(seen: dict[str | None, str], key: str) -> str:
         return next(iter(known))
     if not known:
         raise SourceError(
-            f"{key}: the suffix of {next(iter(seen.values()), 'the first reference')!r} does not tell the media type; "
+            f"{key}: the suffix of {next(iter(seen.values()), 'the first reference')!r} does not tell "
+            "the media type; "
             "add source.media: image, text, video or audio"
         )
     examples = " and ".join(f"{media} ({uri})" for media, uri in sorted(known.items()))
     raise SourceError(
-        f"{key} holds {examples}, but a job sends one media type; narrow the pattern, or set source.media to the one "
+        f"{key} holds {examples}, but a job sends one media type; narrow the pattern, or set "
+        "source.media to the one "
         "to send"
     )
 
@@ -224,15 +211,20 @@ def _inspect_manifest(
 ) -> SourceSpec:
     key = "source.manifest" if source.manifest is not None else "source.table"
     manifests, base = _manifest_files(source, key, filesystems)
-    try:
-        schema, rows = columns_of(manifests[0], filesystems)
-    except OSError as error:
-        raise SourceError(f"{key}: cannot read {manifests[0].path}: {error}; check the file") from None
-    for name in manifests[0].partitions:
-        if name not in schema.names:
-            schema = schema.append(_partition_field(name, manifests))
+    for manifest in manifests:  # engines leave empty files beside full ones
+        try:
+            schema, rows = columns_of(manifest, filesystems)
+        except (OSError, EOFError) as error:
+            raise SourceError(f"{key}: cannot read {manifest.path}: {error}; check the file") from None
+        if rows:
+            break
+    else:
+        raise SourceError(f"{key}: {manifests[0].path} has no rows; nothing to do")
+    for partition in manifests[0].partitions:
+        if partition not in schema.names:
+            schema = schema.append(_partition_field(partition, manifests))
     columns = source.columns
-    named = {
+    named: dict[str, str | None] = {
         "source.columns.uri": columns.uri,
         "source.columns.content": columns.content,
         "source.columns.id": columns.id,
@@ -240,13 +232,16 @@ def _inspect_manifest(
     }
     for place, name in named.items():
         if name is not None:
-            _require(name, place, manifests[0], schema)
-    for name in columns.keep:
-        _require(name, "source.columns.keep", manifests[0], schema)
-    for name in sorted(needed):
-        _require(name, "model.arguments", manifests[0], schema)
-    if columns.content is None and not rows:
-        raise SourceError(f"{key}: {manifests[0].path} has no rows; nothing to do")
+            _require(name, place, manifest, schema)
+    for kept in columns.keep:
+        _require(kept, "source.columns.keep", manifest, schema)
+    for asked in sorted(needed):
+        _require(asked, "model.arguments", manifest, schema)
+    if (columns.id or columns.uri) in manifest.partitions:
+        raise SourceError(
+            f"source.columns: {columns.id or columns.uri!r} is a partition, which many rows share; name a column "
+            "whose values differ from row to row as the id"
+        )
     return SourceSpec(
         source,
         source.media or _manifest_media(source, key, schema, rows),
@@ -300,7 +295,8 @@ def _require(name: str, place: str, manifest: Manifest, schema: pa.Schema) -> No
     close = difflib.get_close_matches(name, schema.names, 1, 0.6)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     raise SourceError(
-        f"{place} names the column {name!r}, but {manifest.path} has {', '.join(schema.names) or 'no columns'}{hint}"
+        f"{place} names the column {name!r}, but {manifest.path} has "
+        f"{', '.join(schema.names) or 'no columns'}{hint}"
     )
 
 
@@ -311,7 +307,8 @@ def _manifest_media(source: SourceConfig, key: str, schema: pa.Schema, rows: Seq
         if pa.types.is_string(kind) or pa.types.is_large_string(kind):
             return "text"
         raise SourceError(
-            f"{key}: the column {columns.content!r} holds {kind}, which does not tell the media type; add source.media: "
+            f"{key}: the column {columns.content!r} holds {kind}, which does not tell the media type; "
+            "add source.media: "
             "image, text, video or audio"
         )
     seen: dict[str | None, str] = {}
@@ -320,51 +317,3 @@ def _manifest_media(source: SourceConfig, key: str, schema: pa.Schema, rows: Seq
         if uri:
             seen.setdefault(media_of(str(uri)), str(uri))
     return _one_media(seen, key)
-
-
-def _scan(spec: SourceSpec) -> SourceScan:
-    key = spec.id_column
-    per_split = _ROWS_PER_INLINE_SPLIT if spec.inline else _ROWS_PER_SPLIT
-
-    def one(index: int, limit: int | None) -> FileScan:
-        manifest = spec.manifests[index]
-        try:
-            return scan(
-                manifest, index, key, Filesystems(spec.source.storage), limit=limit, rows_per_split=per_split
-            )
-        except (OSError, pa.ArrowException, KeyError, ValueError) as error:
-            raise SourceError(
-                f"cannot read the column {key!r} of {manifest.path}: {error}; every file of a manifest needs the same columns"
-            ) from error
-
-    if spec.limit is not None:
-        scans: list[FileScan] = []
-        left = spec.limit
-        for index in range(len(spec.manifests)):
-            scans.append(one(index, left))
-            left -= len(scans[-1].lines)
-            if left < 1:
-                break
-    else:
-        with ThreadPoolExecutor(8) as pool:
-            scans = list(pool.map(lambda index: one(index, None), range(len(spec.manifests))))
-    splits = tuple(itertools.chain.from_iterable(item.splits for item in scans))
-    return SourceScan(splits, sum(len(item.lines) for item in scans), _repeats(scans))
-
-
-def _repeats(scans: Sequence[FileScan]) -> dict[int, npt.NDArray[np.int64]]:
-    """Rows whose id came before, by file; ids are compared by 64-bit hashes, all at once."""
-    empty: Any = np.empty(0, np.int64)
-    hashes = np.concatenate([empty, *(np.frombuffer(item.hashes, np.int64) for item in scans if item.hashes)])
-    order = np.argsort(hashes, kind="stable")
-    ranked = hashes[order]
-    again = np.flatnonzero(ranked[1:] == ranked[:-1]) + 1
-    if not len(again):
-        return {}
-    starts = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]]))
-    firsts = order[starts[np.searchsorted(starts, again, side="right") - 1]]
-    lines = np.concatenate([empty, *(np.frombuffer(item.lines, np.int64) for item in scans if item.lines)])
-    files = np.repeat(np.arange(len(scans)), [len(item.lines) for item in scans])
-    table = np.stack([lines[order[again]], files[firsts], lines[firsts]], axis=1)
-    of_file = files[order[again]]
-    return {int(file): table[of_file == file] for file in np.unique(of_file)}

@@ -1,0 +1,90 @@
+"""The words of manifests: a file, a piece of it, a row, and what one pass over its ids finds."""
+
+from __future__ import annotations
+
+import dataclasses
+from array import array
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any, NamedTuple, cast
+
+from .filesystems import Filesystems, local_path
+
+__all__ = ["FileScan", "Manifest", "Row", "Split", "as_text", "hash_id", "open_manifest"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Manifest:
+    """One file of a manifest or a table.
+
+    Attributes:
+        path: as the pattern gave it.
+        kind: csv | tsv | jsonl | parquet.
+        gz: whether the text is compressed.
+        partitions: values of a table's Hive partitions, by column.
+    """
+
+    path: str
+    kind: str
+    gz: bool = False
+    partitions: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Split:
+    """A piece of a manifest that one worker reads.
+
+    Attributes:
+        file: index of the manifest's file.
+        start: first byte of a text, or index of a row group.
+        stop: end of the bytes; -1 for a compressed text, which is read from its beginning.
+        line: number of the first line, or of the first row, from 1.
+        skip: rows of the row group before the first.
+        rows: how many records it holds, broken ones included.
+    """
+
+    file: int
+    start: int
+    stop: int
+    line: int
+    rows: int
+    skip: int = 0
+
+
+class Row(NamedTuple):
+    """A row of a manifest: its line (in Parquet: its row, from 1), its values, or what is wrong with it."""
+
+    line: int
+    values: Mapping[str, Any]
+    fault: str = ""
+
+
+@dataclasses.dataclass(slots=True)
+class FileScan:
+    """What one pass over a file's id column found: pieces, and a hash and a line for each row."""
+
+    splits: list[Split]
+    hashes: array[int]
+    lines: array[int]
+
+
+def hash_id(value: Any, line: int, file: int) -> int:
+    """Equal for equal ids; a row without one is like no other."""
+    if value is None or value == "":
+        return hash((line, file, "no id"))
+    return hash(value if type(value) is str else as_text(value))
+
+
+def as_text(value: Any) -> str:
+    """An id or a reference as text."""
+    if isinstance(value, str):
+        return value
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def open_manifest(manifest: Manifest, filesystems: Filesystems) -> IO[bytes]:
+    path = local_path(manifest.path)
+    if path is not None:
+        return Path(path).open("rb", buffering=1 << 20)
+    filesystem, path = filesystems.open(manifest.path)
+    return cast(IO[bytes], filesystem.open(path, "rb"))
