@@ -139,16 +139,15 @@ def _whole_numbers(value: Any) -> Any:
         return {key: _whole_numbers(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_whole_numbers(item) for item in value]
-    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) <= 2**53 else value
 
 
 def _inline(field: Field, data: Any, parts: Mapping[str, Any]) -> Any:
-    if not data.ListFields():
-        # A zero sent inline leaves no trace, nor does a result of None.
-        return None
-    if not parts:
-        value = _decode(field, data) if field.type not in ("TUPLE", "NAMED_FIELDS") else None
-        if value not in (None, "", 0, b"", []):
+    """The first result where no part has its name: in the fields of `data` itself, if it is there at all."""
+    if not parts and field.type not in ("TUPLE", "NAMED_FIELDS"):
+        value = _decode(field, data)
+        # A zero sent inline leaves no trace; anything else of another type does.
+        if value not in (None, "", 0, []) or not data.ListFields():
             return value
     return data_value(data)
 

@@ -177,7 +177,7 @@ def methods_from_json(text: str) -> dict[str, Method]:
             ParseDict(signature, resources_pb2.MethodSignature(name=name), ignore_unknown_fields=True)
             for name, signature in json.loads(text).items()
         ]
-    except (ValueError, AttributeError, ParseError) as error:
+    except (ValueError, TypeError, AttributeError, ParseError) as error:
         raise EndpointError(
             f"the model's signatures cannot be read ({type(error).__name__}); the endpoint does not "
             "speak the "
