@@ -3,8 +3,8 @@
     with serve() as server:                       # a process of its own, on a free loopback port
         run_job(endpoint=server.endpoint)         # http://127.0.0.1:PORT
 
-The server never runs inside the job's interpreter: its Python threads would take turns with the job's own, and
-a job would be measured together with its model. So `serve` starts a process that serves; that one keeps a worker
+The server never runs inside the job's interpreter: its threads would take turns with the job's own, and a job
+would be measured together with its model. So `serve` starts a process that serves; that one keeps a worker
 process a core for the pictures. All of them end with the process that started them, however it ends.
 """
 
