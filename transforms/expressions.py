@@ -3,6 +3,7 @@ constants."""
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import re
 import string
@@ -24,7 +25,15 @@ from .prompts import kind
 from .signatures import Field
 from .values import REPEATED, MisfitError, encode_value
 
-__all__ = ["ArgumentError", "closest", "is_expression", "parse_constant", "parse_source", "source_parts"]
+__all__ = [
+    "ArgumentError",
+    "closest",
+    "is_expression",
+    "named_columns",
+    "parse_constant",
+    "parse_source",
+    "source_parts",
+]
 
 _REFERENCE = re.compile(r"\$[A-Za-z_][^\s]*|\$column\..+")
 _HAS_URL = (*MEDIA, *TEXTUAL)
@@ -84,6 +93,20 @@ def closest(name: str, known: Collection[str], what: str) -> str:
     if near:
         return f"did you mean {near[0]!r}?"
     return f"it has {', '.join(sorted(known))}" if known else f"it has no {what}"
+
+
+def named_columns(value: Any) -> frozenset[str]:
+    """The columns that arguments name, before the method that they must fit is known."""
+    if _is_template(value):
+        with contextlib.suppress(ValueError):  # a malformed template is reported when it is bound
+            return frozenset(name for _, name, _, _ in string.Formatter().parse(value["template"]) if name)
+    if isinstance(value, dict):
+        return frozenset().union(*map(named_columns, value.values()))
+    if isinstance(value, list):
+        return frozenset().union(*map(named_columns, value))
+    if isinstance(value, str) and value.startswith("$column."):
+        return frozenset({value.removeprefix("$column.")})
+    return frozenset()
 
 
 def _is_template(value: Any) -> bool:

@@ -64,7 +64,7 @@ def cut_wav(data: bytes, seconds: float) -> list[bytes]:
     except (wave.Error, EOFError) as error:
         raise EncodeError(
             "not_wav",
-            f"only WAV audio of PCM samples can be cut by seconds ({error or 'the file is cut short'}); "
+            f"only WAV audio of PCM samples can be cut by seconds ({str(error) or 'the file is cut short'}); "
             "convert the "
             "audio, or set model.stream.piece_bytes in place of piece_seconds",
         ) from error

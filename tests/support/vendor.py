@@ -1,4 +1,4 @@
-"""The vendor's own classes as the judge of our bytes: signatures from annotations, its serializers, its server.
+"""The vendor's own classes as the judge of our bytes: its signatures, its serializers, its server.
 
 No `from __future__ import annotations` here: the vendor reads the annotations and does not understand text.
 """

