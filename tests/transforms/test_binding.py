@@ -130,7 +130,8 @@ def test_a_list_of_images_takes_several_references():
             "predict",
             {"image": "$content", "max_tokens": "256"},
             "model.arguments.max_tokens: text does not fit int: it takes a whole number, not text. "
-            "The signature is predict(image: Image, prompt: str = 'hello', max_tokens: int = 256, factor: float = 0.5) -> str",
+            "The signature is predict(image: Image, prompt: str = 'hello', max_tokens: int = 256, "
+            "factor: float = 0.5) -> str",
         ),
         (
             "predict",
