@@ -10,6 +10,7 @@ import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.utils.windowed_value import WindowedValue
 
+from .control import ControlSpec, JobControl
 from .errors import ReadError
 from .fetch import Fetcher, PassingReadError
 from .prefetch import Prefetcher, process_budget
@@ -41,7 +42,7 @@ class LoadContent(beam.PTransform):
         base: the folder that relative references in those columns are relative to.
         prefetch: most inputs fetched ahead by one bundle.
         prefetch_bytes: most bytes fetched ahead in one process.
-        control: stops loading when the job stops.
+        control: when the job stops, further inputs are dropped silently; a later run does them.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class LoadContent(beam.PTransform):
         base: str = "",
         prefetch: int = 64,
         prefetch_bytes: int = 128 << 20,
-        control: Any = None,
+        control: ControlSpec | None = None,
     ) -> None:
         super().__init__()
         self._options = _Options(
@@ -84,7 +85,7 @@ class _Options:
     base: str
     prefetch: int
     prefetch_bytes: int
-    control: Any
+    control: ControlSpec | None
 
 
 class _LoadFn(beam.DoFn):
@@ -108,6 +109,7 @@ class _LoadFn(beam.DoFn):
     def start_bundle(self) -> None:
         self.teardown()  # a bundle that failed left its fetches behind
         options = self._options
+        self._control = JobControl.shared(options.control) if options.control is not None else None
         self._ahead = Prefetcher(
             self._fetcher.content, count=options.prefetch, budget=process_budget(options.prefetch_bytes)
         )
@@ -119,25 +121,37 @@ class _LoadFn(beam.DoFn):
         window: Any = beam.DoFn.WindowParam,
     ) -> Iterator[Any]:
         assert self._ahead is not None
+        if self._stopped():
+            return
         for item in self._ahead.submit((timestamp, window), reference):
-            yield _output(*item)
+            yield self._output(*item)
 
     def finish_bundle(self) -> Iterator[Any]:
         assert self._ahead is not None
+        if self._stopped():
+            return
         for item in self._ahead.drain():
-            yield _output(*item)
+            yield self._output(*item)
 
     def teardown(self) -> None:
         if self._ahead is not None:
             self._ahead.cancel()
             self._ahead = None
 
+    def _stopped(self) -> bool:
+        if self._control is None or self._control.stopped is None:
+            return False
+        if self._ahead is not None:
+            self._ahead.cancel()
+        return True
 
-def _output(token: tuple[Any, Any], reference: Reference, result: Content | ReadError) -> Any:
-    timestamp, window = token
-    if isinstance(result, Content):
-        return WindowedValue(result, timestamp, (window,))
-    if reference.inline is not None:
-        reference = dataclasses.replace(reference, inline=None)  # an error row holds no content
-    failure = failure_of(reference, result, retryable=isinstance(result, PassingReadError))
-    return TaggedOutput(FAILED, WindowedValue(failure, timestamp, (window,)))
+    def _output(self, token: tuple[Any, Any], reference: Reference, result: Content | ReadError) -> Any:
+        timestamp, window = token
+        if isinstance(result, Content):
+            return WindowedValue(result, timestamp, (window,))
+        if self._control is not None:
+            self._control.record(finished=1, failed=1)
+        if reference.inline is not None:
+            reference = dataclasses.replace(reference, inline=None)  # an error row holds no content
+        failure = failure_of(reference, result, retryable=isinstance(result, PassingReadError))
+        return TaggedOutput(FAILED, WindowedValue(failure, timestamp, (window,)))

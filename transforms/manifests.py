@@ -250,7 +250,19 @@ def _plain_type(kind: pa.DataType) -> pa.DataType:
 
 def _open_text(manifest: Manifest, filesystems: Filesystems) -> IO[bytes]:
     stream = open_manifest(manifest, filesystems)
-    return cast(IO[bytes], gzip.GzipFile(fileobj=stream)) if manifest.gz else stream
+    return cast(IO[bytes], _Gunzipped(stream)) if manifest.gz else stream
+
+
+class _Gunzipped(gzip.GzipFile):
+    """A compressed stream that closes the one it reads from."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        super().__init__(fileobj=stream)
+        self._stream = stream
+
+    def close(self) -> None:
+        super().close()
+        self._stream.close()
 
 
 def _read_range(manifest: Manifest, split: Split, filesystems: Filesystems) -> bytes:

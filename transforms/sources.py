@@ -239,7 +239,8 @@ def _inspect_manifest(
         _require(asked, "model.arguments", manifest, schema)
     if (columns.id or columns.uri) in manifest.partitions:
         raise SourceError(
-            f"source.columns: {columns.id or columns.uri!r} is a partition, which many rows share; name a column "
+            f"source.columns: {columns.id or columns.uri!r} is a partition, which many rows share; name "
+            "a column "
             "whose values differ from row to row as the id"
         )
     return SourceSpec(
