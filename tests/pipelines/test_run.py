@@ -50,7 +50,7 @@ def test_texts_become_one_prediction_each(tmp_path, endpoint):
     assert ran.json["calls"] <= 4
     found = rows(tmp_path / "out", "predictions")
     assert [row["input_id"] for row in found] == [f"texts/{n:03}.txt" for n in range(40)]
-    assert {row["label"] for row in found} == {"en"}
+    assert {row["label"] for row in found} == {"English"}
     assert {row["run_id"] for row in found} == {ran.json["run_id"]}
     assert not rows(tmp_path / "out", "errors")
 
@@ -154,7 +154,7 @@ def test_a_manifest_row_is_an_input_and_kept_columns_are_copied(tmp_path, endpoi
     assert ran.code == 0, ran.err
     found = rows(tmp_path / "out", "predictions")
     assert [(row["input_id"], row["city"], row["label"]) for row in found] == [
-        (f"n{n}", f"c{n % 2}", "de") for n in range(6)
+        (f"n{n}", f"c{n % 2}", "German") for n in range(6)
     ]
 
 
