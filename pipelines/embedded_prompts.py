@@ -54,7 +54,7 @@ class Prompt:
 def prompts_of_regions(regions: Sequence[Region]) -> list[Prompt]:
     """Regions as prompts: a box is an object of its own, all points together are one.
 
-    A point with the concept name "0" is off the object, any other on it; regions of one track_id are one object.
+    A point with the concept name "0" is off the object, any other on it. Regions of one track_id are one.
     """
     names = list(dict.fromkeys(region.track_id for region in regions))
     found = []

@@ -61,14 +61,24 @@ class ModelServicer(service_pb2_grpc.V2Servicer):
         refused = self._refused(request, context)
         if refused is not None:
             return service_pb2.SingleModelVersionResponse(status=refused)
-        version = resources_pb2.ModelVersion(
-            id=request.version_id or self._version_id,
+        return service_pb2.SingleModelVersionResponse(status=_SUCCESS, model_version=self._version(request))
+
+    def GetModel(  # noqa: N802
+        self, request: service_pb2.GetModelRequest, context: grpc.ServicerContext
+    ) -> service_pb2.SingleModelResponse:
+        """The model with its latest version, which is what the vendor's `Model` client asks for first."""
+        refused = self._refused(request, context)
+        if refused is not None:
+            return service_pb2.SingleModelResponse(status=refused)
+        model = resources_pb2.Model(
+            id=request.model_id,
+            name=request.model_id,
             user_id=request.user_app_id.user_id,
             app_id=request.user_app_id.app_id,
-            status=status_pb2.Status(code=status_code_pb2.MODEL_TRAINED, description="Model is trained"),
-            method_signatures=[method.signature for method in self._methods.values()],
+            model_type_id="any-to-any",
+            model_version=self._version(request),
         )
-        return service_pb2.SingleModelVersionResponse(status=_SUCCESS, model_version=version)
+        return service_pb2.SingleModelResponse(status=_SUCCESS, model=model)
 
     def PostModelOutputs(  # noqa: N802
         self, request: service_pb2.PostModelOutputsRequest, context: grpc.ServicerContext
@@ -136,6 +146,15 @@ class ModelServicer(service_pb2_grpc.V2Servicer):
         finally:
             for future in under_way:
                 future.cancel()
+
+    def _version(self, request: Any) -> resources_pb2.ModelVersion:
+        return resources_pb2.ModelVersion(
+            id=request.version_id or self._version_id,
+            user_id=request.user_app_id.user_id,
+            app_id=request.user_app_id.app_id,
+            status=status_pb2.Status(code=status_code_pb2.MODEL_TRAINED, description="Model is trained"),
+            method_signatures=[method.signature for method in self._methods.values()],
+        )
 
     def _method(self, request: service_pb2.PostModelOutputsRequest, default: str, kind: str) -> ModelMethod:
         name = _method_name(request, default)
