@@ -161,7 +161,7 @@ def _data(field: Field, source: Source, content: Content) -> list[bytes] | None:
             return _from_bytes(field, value, _place(source))
         return None if value is None else [_encoded(field, value, _place(source))]
     if isinstance(source, FromTemplate):
-        return _from_bytes(field, source.render(content).encode(), "the template's text")
+        return _from_bytes(field, _utf8(source.render(content), "the template's text"), "the template's text")
     return _from_uri(field, content) if isinstance(source, FromUri) else _from_list(field, source, content)
 
 
@@ -229,7 +229,7 @@ def _from_uri(field: Field, content: Content) -> list[bytes]:
         )
     if field.type == "LIST":
         return wrap(_from_uri(field.type_args[0], content), PART)
-    return wrap([uri.encode()], URL[field.type])
+    return wrap([_utf8(uri, "the reference")], URL[field.type])
 
 
 def content_bytes(content: Content) -> bytes:
@@ -243,7 +243,7 @@ def content_bytes(content: Content) -> bytes:
         raise EncodeError(
             "no_content", "the input has no content; its source must name a reference or a content"
         )
-    return data.encode() if isinstance(data, str) else data
+    return _utf8(data, "the content") if isinstance(data, str) else data
 
 
 def column_value(source: FromColumn, content: Content) -> Any:
@@ -263,9 +263,18 @@ def column_value(source: FromColumn, content: Content) -> Any:
     return value
 
 
+def _utf8(text: str, place: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise EncodeError(
+            "not_text", f"{place} holds characters that UTF-8 does not have; mend its source"
+        ) from None
+
+
 def _decoded(data: bytes | str, place: str) -> str:
     try:
-        return data if isinstance(data, str) else data.decode()
+        return _utf8(data, place).decode() if isinstance(data, str) else data.decode()
     except UnicodeDecodeError as error:
         raise EncodeError(
             "not_text",

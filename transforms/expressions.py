@@ -72,7 +72,8 @@ def parse_constant(field: Field, value: Any) -> Constant:
         data = encode_value(field, value)
     except MisfitError as fault:
         raise ArgumentError(f"{kind(value)} does not fit {field.type_text}: {fault}") from None
-    if field.choices and str(value) not in field.choices:
+    chosen = value if isinstance(value, list) else [value]
+    if field.choices and any(str(choice) not in field.choices for choice in chosen):
         raise ArgumentError(
             f"its value is none of the model's choices; write one of {', '.join(field.choices)}"
         )
@@ -140,10 +141,11 @@ def _reference(field: Field, text: str, media_type: str, columns: Collection[str
                 "another parameter"
             )
         return FromUri()
-    raise ArgumentError(
-        f"{text!r} is no known reference; write $content, $uri or $column.NAME, or {{template: ...}} for "
-        "text that "
-        "begins with $"
+    near = difflib.get_close_matches(text, ("$content", "$uri", "$column."), 1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise ArgumentError(  # the text stays out: it may be a secret that happens to begin so
+        f"it begins with $ but is no reference; {hint}write $content, $uri or "
+        "$column.NAME, or {template: ...} for text that begins with $"
     )
 
 

@@ -42,7 +42,13 @@ def encode_value(field: Field, value: Any, *, lenient: bool = False) -> bytes:
         MisfitError: the value does not fit; the message does not show it.
     """
     data = resources_pb2.Data()
-    _fill(data, field, value, lenient)
+    try:
+        _fill(data, field, value, lenient)
+    except MisfitError:
+        raise
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        # Lone surrogates, numbers beyond a double, JSON nested too deep: one value's fault, never the job's.
+        raise MisfitError(f"it cannot be encoded as {field.item_text} ({type(error).__name__})") from None
     return bytes(data.SerializeToString())
 
 
@@ -60,7 +66,7 @@ def _fill(data: Any, field: Field, value: Any, lenient: bool) -> None:
 def _json_text(text: str | bytes) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise MisfitError("its text is not JSON") from None
 
 

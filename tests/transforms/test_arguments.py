@@ -124,6 +124,18 @@ def test_raw_bytes_in_a_column_are_passed_as_they_are():
     [
         (
             {"t": "$content"},
+            content_of(None, inline="\ud800"),
+            "not_text",
+            "the content holds characters that UTF-8 does not have; mend its source",
+        ),
+        (
+            {"t": {"template": "{a}"}},
+            content_of(columns={"a": "\ud800"}),
+            "not_text",
+            "the template's text holds characters that UTF-8 does not have",
+        ),
+        (
+            {"t": "$content"},
             content_of(b"\xff"),
             "not_text",
             "the content is not UTF-8 text (byte 0 is the first",

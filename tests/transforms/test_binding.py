@@ -153,7 +153,7 @@ def test_a_list_of_images_takes_several_references():
         (
             "predict",
             {"image": "$contents"},
-            "'$contents' is no known reference; write $content, $uri or $column.NAME",
+            "it begins with $ but is no reference; did you mean $content? write $content, $uri or $col",
         ),
         ("predict", {"image": "$column.secnd"}, "the source has no column 'secnd'; did you mean 'second'?"),
         ("predict", {"image": "$column.zzzz"}, "has no column 'zzzz'; it has city, n, prompts, second"),
@@ -222,6 +222,7 @@ def test_arguments_that_do_not_fit_are_refused(method, arguments, said):
 
 def test_a_refusal_shows_no_value():
     assert "s3cret" not in refused("predict", {"image": "$content", "max_tokens": "s3cret"})
+    assert "s3cret" not in refused("predict", {"image": "$content", "prompt": "$s3cret"})
 
 
 def test_without_columns_the_message_says_so():

@@ -214,6 +214,9 @@ def test_text_and_concepts_are_as_the_vendor_sends_them():
         ("CONCEPT", {"value": 1}, 'a concept needs a name that is text, as in {"name": "1"}, not null'),
         ("FRAME", {"index": -1}, "a frame's index takes a whole number from 0"),
         ("FRAME", {"regions": {}}, "a frame's regions takes a list, not a mapping"),
+        ("STR", "\ud800", "it cannot be encoded as str (UnicodeEncodeError)"),
+        ("JSON_DATA", {"a": 10**400}, "it cannot be encoded as JSON (OverflowError)"),
+        ("REGION", {"point": [10**400, 0]}, "it cannot be encoded as Region (OverflowError)"),
         ("NOT_SET", 1, "the type NOT_SET is unknown to this client; upgrade bulkinfer"),
     ],
 )
@@ -287,6 +290,7 @@ def test_a_column_may_hold_the_value_in_another_form(type_, value, strict):
         ("BOOL", "maybe", "it takes true or false, not text"),
         ("STR", b"\xff", "it takes text, but the bytes are not UTF-8"),
         ("LIST", "[", "its text is not JSON"),
+        ("LIST", "[" * 100_000, "its text is not JSON"),
     ],
 )
 def test_a_column_that_does_not_fit_is_refused(type_, value, said):
