@@ -38,7 +38,7 @@ def media_of(uri: str) -> str | None:
     'image'
     """
     plain = _MEDIA.get(uri[uri.rfind(".") + 1 :])
-    if plain is not None and "::" not in uri:
+    if plain is not None and "::" not in uri and "?" not in uri:
         return plain
     path = split_chain(uri)[0]
     if "://" in path:

@@ -1,0 +1,311 @@
+"""LoadContent: bytes with their version, faults as rows, everything else lands."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import pytest
+from apache_beam.testing.util import assert_that, equal_to
+from apache_beam.transforms.window import FixedWindows, TimestampedValue
+from bulkinfer.transforms.content import LoadContent
+from bulkinfer.transforms.control import ControlSpec, JobControl
+from bulkinfer.transforms.errors import ReadError
+from bulkinfer.transforms.fetch import Fetcher, PassingReadError
+from bulkinfer.transforms.prefetch import Budget, Prefetcher
+from bulkinfer.transforms.records import Content, Reference
+from PIL import Image
+from support.http_server import HttpServer, http_server
+from support.s3_server import S3Server, s3_server
+
+
+def png(width: int = 8, height: int = 4) -> bytes:
+    stream = io.BytesIO()
+    Image.new("RGB", (width, height)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def fetcher(**options: Any) -> Fetcher:
+    return Fetcher(**{"max_bytes": 1_000_000, "storage": {}, **options})
+
+
+def fault(uri: str, media: str = "image", **options: Any) -> ReadError:
+    with pytest.raises(ReadError) as caught:
+        fetcher(**options).content(Reference(uri, uri, media))
+    return caught.value
+
+
+@pytest.fixture(scope="module")
+def web() -> Iterator[HttpServer]:
+    with http_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[S3Server]:
+    with s3_server("photos") as server:
+        yield server
+
+
+def test_an_image_has_its_bytes_size_and_version(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(png())
+    content = fetcher().content(Reference("a", str(path), "image"))
+    assert content.data == png()
+    assert (content.width, content.height) == (8, 4)
+    stat = path.stat()
+    assert content.reference.version == f"size:{stat.st_size},mtime:{stat.st_mtime_ns}"
+
+
+@pytest.mark.parametrize(
+    ("data", "media", "kind", "message"),
+    [
+        (b"", "image", "empty", r"f: the content has no bytes"),
+        (b"", "text", "empty", r"the content has no bytes"),
+        (
+            b"<html>",
+            "image",
+            "not_an_image",
+            r"f: the 6 bytes are no image that can be read \(they begin 3c 68 74 6d\)",
+        ),
+        (b"gr\xfc", "text", "not_utf8", r"the text is not UTF-8"),
+        (
+            b"x" * 2000,
+            "audio",
+            "too_large",
+            r"has 2000 bytes, more than the 1500 that source\.max_bytes allows",
+        ),
+        (
+            b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\x40\0\0\0\x40\0",
+            "image",
+            "too_many_pixels",
+            r"16384 x 16384 pixels",
+        ),
+    ],
+)
+def test_content_that_cannot_be_sent_says_why(
+    tmp_path: Path, data: bytes, media: str, kind: str, message: str
+) -> None:
+    (tmp_path / "f").write_bytes(data)
+    error = fault(str(tmp_path / "f"), media, max_bytes=1500)
+    assert error.error_type == kind
+    with pytest.raises(ReadError, match=message):
+        raise error
+
+
+def test_a_file_that_vanished_is_missing(tmp_path: Path) -> None:
+    assert fault(f"{tmp_path}/gone.jpg").error_type == "missing"
+    assert fault(f"{tmp_path}/gone.jpg").message.endswith("it may have been moved since it was listed")
+
+
+def test_a_folder_and_a_pipe_are_unreadable(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    assert fault(f"{tmp_path}/pipe.jpg").error_type == "unreadable"
+    assert fault(str(tmp_path)).error_type == "unreadable"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_without_permission_is_unreadable(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(png())
+    path.chmod(0)
+    assert fault(str(path)).error_type == "unreadable"
+
+
+def test_inline_content_has_a_hash_for_a_version() -> None:
+    content = fetcher().content(Reference("1", None, "text", inline="hi"))
+    assert content.data == b"hi"
+    assert content.reference.inline is None
+    assert content.reference.version.startswith("blake2b:")
+
+
+def test_what_is_passed_by_url_is_not_fetched(web: HttpServer) -> None:
+    uri = web.link("by-url.jpg")
+    content = fetcher(by_url=True).content(Reference(uri, uri, "image"))
+    assert content.data is None
+    assert web.requests["by-url.jpg"] == 0
+
+
+def test_a_column_that_holds_a_reference_is_fetched(tmp_path: Path) -> None:
+    (tmp_path / "mask.png").write_bytes(png())
+    loader = fetcher(by_url=True, reference_columns=("mask",), base=str(tmp_path))
+    assert loader.content(Reference("1", "x", "image", columns={"mask": "mask.png"})).columns == {
+        "mask": png()
+    }
+    with pytest.raises(ReadError, match=r"column 'mask', .*none\.png.* is not there"):
+        loader.content(Reference("1", "x", "image", columns={"mask": "none.png"}))
+
+
+def test_http_content_takes_one_request(web: HttpServer) -> None:
+    web.files["one.png"] = png()
+    content = fetcher().content(Reference("1", web.link("one.png"), "image"))
+    assert content.data == png()
+    assert content.reference.version.startswith("etag:")
+    assert web.requests["one.png"] == 1
+
+
+def test_http_faults_that_pass_are_tried_again(web: HttpServer) -> None:
+    web.files["flaky.png"] = png()
+    web.faults["flaky.png"] = [503, 0, 429]
+    assert fetcher().content(Reference("1", web.link("flaky.png"), "image")).data == png()
+    assert web.requests["flaky.png"] == 4
+
+
+def test_http_faults_that_stay_are_told(web: HttpServer) -> None:
+    assert fault(web.link("none.png")).message.endswith("none.png is not there: HTTP 404")
+    assert web.requests["none.png"] == 1
+    web.files["slow.png"], web.delays["slow.png"] = png(), 1.0
+    slow = fault(web.link("slow.png"), timeout=0.1, attempts=1)
+    assert slow.error_type == "timeout"
+    web.faults["down.png"] = [500] * 9
+    down = fault(web.link("down.png") + "?token=secret", attempts=2)
+    assert isinstance(slow, PassingReadError)
+    assert isinstance(down, PassingReadError)
+    assert "secret" not in down.message
+    web.files["big.png"] = bytes(5000)
+    assert fault(web.link("big.png"), max_bytes=4999).error_type == "too_large"
+
+
+def test_no_server_at_the_address_is_a_fault_that_passes() -> None:
+    error = fault("http://127.0.0.1:9/a.png", attempts=1)
+    assert isinstance(error, PassingReadError)
+    assert "could not be read" in error.message
+
+
+def test_objects_of_s3_are_read_through_faults(s3: S3Server) -> None:
+    filesystem = s3.filesystem()
+    for index in range(20):
+        filesystem.pipe(f"photos/{index}.png", png())
+    loader = fetcher(storage=s3.storage)
+    s3.failing = 0.1
+    try:
+        contents = [loader.content(Reference(str(i), f"s3://photos/{i}.png", "image")) for i in range(20)]
+    finally:
+        s3.failing = 0.0
+    assert {content.data for content in contents} == {png()}
+    assert contents[0].reference.version.startswith("etag:")
+    assert fault("s3://photos/none.png", storage=s3.storage).error_type == "missing"
+    assert fault("s3://photos/1.png", storage=s3.storage, max_bytes=10).error_type == "too_large"
+
+
+def test_members_of_a_zip_file_are_read_by_many_threads(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "p.zip", "w") as archive:
+        for index in range(50):
+            archive.writestr(f"{index}.txt", f"text {index}" * 100)
+    ahead: Prefetcher[int] = Prefetcher(fetcher().content, count=16, budget=Budget(1 << 20))
+    done: dict[int, Any] = {}
+    for index in range(50):
+        reference = Reference(str(index), f"zip://{index}.txt::{tmp_path}/p.zip", "text", size=700)
+        done.update((token, result) for token, _, result in ahead.submit(index, reference))
+    done.update((token, result) for token, _, result in ahead.drain())
+    assert {token: result.data for token, result in done.items()} == {
+        index: f"text {index}".encode() * 100 for index in range(50)
+    }
+
+
+def test_fetching_ahead_keeps_its_bounds() -> None:
+    under_way, most, lock = 0, 0, threading.Lock()
+
+    def fetch(reference: Reference) -> Content:
+        nonlocal under_way, most
+        with lock:
+            under_way += 1
+            most = max(most, under_way)
+        time.sleep(0.002)
+        with lock:
+            under_way -= 1
+        return Content(reference, bytes(100))
+
+    budget = Budget(1000)
+    ahead: Prefetcher[None] = Prefetcher(fetch, count=64, budget=budget)
+    seen = 0
+    for index in range(100):
+        seen += sum(1 for _ in ahead.submit(None, Reference(str(index), "s3://b/x", "audio", size=100)))
+        assert budget.held <= 1000
+    seen += sum(1 for _ in ahead.drain())
+    assert seen == 100
+    assert 1 < most <= 10
+    assert budget.held == 0
+
+
+def test_one_input_larger_than_the_budget_still_passes() -> None:
+    budget = Budget(10)
+    ahead: Prefetcher[None] = Prefetcher(lambda item: Content(item, bytes(100)), count=4, budget=budget)
+    results = [item for _ in range(3) for item in ahead.submit(None, Reference("1", "x", "audio", size=100))]
+    results += ahead.drain()
+    assert len(results) == 3
+    assert budget.held == 0
+
+
+def test_a_cancelled_bundle_gives_its_bytes_back() -> None:
+    budget, gate = Budget(1000), threading.Event()
+
+    def fetch(reference: Reference) -> Content:
+        gate.wait(5)
+        return Content(reference, bytes(10))
+
+    ahead: Prefetcher[None] = Prefetcher(fetch, count=8, budget=budget)
+    for index in range(8):
+        list(ahead.submit(None, Reference(str(index), "s3://b/x", "audio", size=10)))
+    ahead.cancel()
+    gate.set()
+    deadline = time.monotonic() + 5
+    while budget.held and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert budget.held == 0
+
+
+def test_every_input_leaves_once_with_its_own_window(tmp_path: Path) -> None:
+    for index in range(40):
+        (tmp_path / f"{index}.txt").write_text("x" if index % 4 else "")
+
+    def windowed(item: Any, window: Any = beam.DoFn.WindowParam) -> tuple[int, float]:
+        return int(item.reference.input_id), float(window.start)
+
+    with beam.Pipeline(runner="FnApiRunner") as pipeline:
+        references = (
+            pipeline
+            | beam.Create(range(40))
+            | beam.Map(
+                lambda i, root=str(tmp_path): TimestampedValue(
+                    Reference(str(i), f"{root}/{i}.txt", "text"), i
+                )
+            )
+            | beam.WindowInto(FixedWindows(10))
+        )
+        loaded = references | LoadContent()
+        good, bad = loaded.contents | beam.Map(windowed), loaded.failures | "Bad" >> beam.Map(windowed)
+        assert_that(
+            good | "G" >> beam.WindowInto(beam.window.GlobalWindows()),
+            equal_to([(i, i // 10 * 10) for i in range(40) if i % 4]),
+        )
+        assert_that(
+            bad | "B" >> beam.WindowInto(beam.window.GlobalWindows()),
+            equal_to([(i, i // 10 * 10) for i in range(0, 40, 4)]),
+            label="b",
+        )
+
+
+def test_a_stopped_job_loads_nothing_more(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("x")
+    spec = ControlSpec(str(tmp_path / "out"), {}, "run-1")
+    control = JobControl.shared(spec)
+    control.stop("interrupt", "the user said so")
+    try:
+        with beam.Pipeline(runner="FnApiRunner") as pipeline:
+            loaded = (
+                pipeline
+                | beam.Create([Reference("a", f"{tmp_path}/a.txt", "text")])
+                | LoadContent(control=spec)
+            )
+            assert_that(loaded.contents, equal_to([]))
+            assert_that(loaded.failures, equal_to([]), label="failures")
+    finally:
+        control.close()
