@@ -177,8 +177,8 @@ def _decode_together(field: Field, data: Any) -> Any:
         if len(data.parts) != len(field.type_args):
             raise DecodeError(
                 "wrong_type",
-                f"{field.name!r} is {field.type_text}, but {len(data.parts)} values came; is the "
-                "signature stale?",
+                f"{field.name!r} is {field.type_text}, but {len(data.parts)} values came; is the signature "
+                "stale?",
             )
         return [_decode(item, part.data) for item, part in zip(field.type_args, data.parts, strict=True)]
     named = {part.id: part.data for part in data.parts}

@@ -132,9 +132,8 @@ def bind(
     """
     if method.type not in _METHOD_TYPES:
         raise MethodError(
-            f"model.method: {method.name!r} is of type {method.type}, which no call fits; choose a "
-            "method of type "
-            f"{', '.join(_METHOD_TYPES)}"
+            f"model.method: {method.name!r} is of type {method.type}, which no call fits; choose a method of "
+            f"type {', '.join(_METHOD_TYPES)}"
         )
     if media_type is not None and not arguments:
         arguments = {content_field(method, media_type): "$content"}
@@ -152,14 +151,12 @@ def bind(
         raise MethodError(
             f"model.arguments: {method.name} streams, but nothing is bound to "
             f"{field.name if field else 'its stream'}; write $content, $column.NAME or a list there. The "
-            "signature is "
-            f"{method.signature_text}"
+            f"signature is {method.signature_text}"
         )
     if media_type is not None and all(isinstance(argument.source, Constant) for argument in bound):
         raise MethodError(
-            "model.arguments: no argument uses the input, so every call would be the same; write "
-            "$content, $uri, "
-            f"$column.NAME or a template in one of them. The signature is {method.signature_text}"
+            "model.arguments: no argument uses the input, so every call would be the same; write $content, "
+            f"$uri, $column.NAME or a template in one of them. The signature is {method.signature_text}"
         )
     header = _header(method)
     return Binding(

@@ -136,16 +136,15 @@ def _reference(field: Field, text: str, media_type: str, columns: Collection[str
     if text == "$uri":
         if item.type not in _HAS_URL or MEDIA.get(item.type, media_type) != media_type:
             raise ArgumentError(
-                f"$uri passes a reference to {_article(media_type)}, but the parameter is "
-                f"{field.type_text}; bind "
-                "another parameter"
+                f"$uri passes a reference to {_article(media_type)}, but the parameter is {field.type_text}; "
+                "bind another parameter"
             )
         return FromUri()
     near = difflib.get_close_matches(text, ("$content", "$uri", "$column."), 1)
     hint = f"did you mean {near[0]}? " if near else ""
     raise ArgumentError(  # the text stays out: it may be a secret that happens to begin so
-        f"it begins with $ but is no reference; {hint}write $content, $uri or "
-        "$column.NAME, or {template: ...} for text that begins with $"
+        f"it begins with $ but is no reference; {hint}write $content, $uri or $column.NAME, or {{template: "
+        "...} for text that begins with $"
     )
 
 
@@ -170,7 +169,7 @@ def _template(text: str, columns: Collection[str]) -> FromTemplate:
 def _list(field: Field, values: list[Any], media_type: str, columns: Collection[str]) -> FromList:
     if field.type != "LIST" or field.iterator or field.type_args[0].type in REPEATED:
         raise ArgumentError(
-            f"a list with $ references or templates in it fits a parameter of type List[...] only, not "
+            "a list with $ references or templates in it fits a parameter of type List[...] only, not "
             f"{field.type_text}"
         )
     return FromList(tuple(parse_source(field.type_args[0], value, media_type, columns) for value in values))

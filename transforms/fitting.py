@@ -33,8 +33,7 @@ def content_field(method: Method, media_type: str) -> str:
     found = "no parameter takes" if not fits else f"{', '.join(field.name for field in fits)} all could take"
     raise MethodError(
         f"model.arguments: {found} the source's {media_type}, so it is not clear where the content goes; "
-        "write "
-        f"NAME: $content. The signature is {method.signature_text}"
+        f"write NAME: $content. The signature is {method.signature_text}"
     )
 
 
@@ -66,9 +65,8 @@ def check_stream(method: Method, stream: StreamConfig) -> None:
     field = method.streaming_input
     if field is None:
         raise MethodError(
-            f"model.stream.{key}: {method.name} has no argument that streams, so there is nothing to "
-            "cut; remove "
-            f"model.stream. The signature is {method.signature_text}"
+            f"model.stream.{key}: {method.name} has no argument that streams, so there is nothing to cut; "
+            f"remove model.stream. The signature is {method.signature_text}"
         )
     fits = RAW if key == "piece_bytes" else ("AUDIO", "BYTES")
     if field.type not in fits:

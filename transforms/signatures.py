@@ -179,9 +179,8 @@ def methods_from_json(text: str) -> dict[str, Method]:
         ]
     except (ValueError, TypeError, AttributeError, ParseError) as error:
         raise EndpointError(
-            f"the model's signatures cannot be read ({type(error).__name__}); the endpoint does not "
-            "speak the "
-            "API's _GET_SIGNATURES, so check model.endpoint"
+            f"the model's signatures cannot be read ({type(error).__name__}); the endpoint does not speak "
+            "the API's _GET_SIGNATURES, so check model.endpoint"
         ) from error
     return methods_from_messages(signatures)
 

@@ -8,6 +8,7 @@ import pytest
 from bulkinfer.transforms.binding import bind
 from bulkinfer.transforms.config import StreamConfig
 from bulkinfer.transforms.errors import MethodError
+from bulkinfer.transforms.expressions import named_columns
 from bulkinfer.transforms.signatures import Field, Method, legacy_method, methods_from_json
 from support.vendor import signature_json
 
@@ -288,3 +289,15 @@ def test_parameters_of_a_model_without_signatures_are_constants():
         method, {"image": "$content", "imge": "$content"}
     )
     assert "model.arguments.x: a bytes is no JSON value" in refused(method, {"image": "$content", "x": b""})
+
+
+def test_the_columns_that_arguments_name_are_known_before_the_method_is():
+    arguments = {
+        "a": "$column.city",
+        "b": {"template": "{n:>3} {{x}}"},
+        "c": ["$column.second", 5],
+        "d": {"template": "{"},
+        "e": "$content",
+    }
+
+    assert named_columns(arguments) == {"city", "n", "second"}
