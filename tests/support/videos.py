@@ -1,4 +1,4 @@
-"""A video whose objects and their ways are known: a disc out of a photograph that moves over another photograph."""
+"""A video whose object and its way are known: a flower out of one photograph crosses another photograph."""
 
 from __future__ import annotations
 
