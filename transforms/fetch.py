@@ -108,6 +108,7 @@ class Fetcher:
             None,
             reference.columns,
             reference.place,
+            reference.aliases,
         )
         return Content(known, data, columns, width, height)
 

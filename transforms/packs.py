@@ -40,20 +40,21 @@ def pack(references: Sequence[Reference]) -> bytes:
         _run([reference.inline for reference in references]),
         columns,
         _run([reference.place for reference in references]),
+        _run([reference.aliases for reference in references]),
     )
     return zlib.compress(pickle.dumps(fields, protocol=5), 1)
 
 
 def unpack(data: bytes) -> Iterator[Reference]:
     """Decode the references of a pack, in order."""
-    ids, uris, media, versions, sizes, inlines, columns, places = pickle.loads(zlib.decompress(data))
+    ids, uris, media, versions, sizes, inlines, columns, places, aliases = pickle.loads(zlib.decompress(data))
     count = len(ids)
     if isinstance(columns, tuple):
         names, rows = columns
         values: Any = [dict(zip(names, row, strict=True)) for row in rows]
     else:
         values = columns
-    for input_id, uri, medium, version, size, inline, row, place in zip(
+    for input_id, uri, medium, version, size, inline, row, place, others in zip(
         ids,
         _unrun(uris, count),
         _unrun(media, count),
@@ -62,10 +63,11 @@ def unpack(data: bytes) -> Iterator[Reference]:
         _unrun(inlines, count),
         values,
         _unrun(places, count),
+        _unrun(aliases, count),
         strict=True,
     ):
         yield Reference(
-            input_id, input_id if uri is None else uri[0], medium, version, size, inline, row, place
+            input_id, input_id if uri is None else uri[0], medium, version, size, inline, row, place, others
         )
 
 

@@ -34,6 +34,8 @@ class Reference:
         inline: the content itself, when the source holds it.
         columns: the row's values by column name, those that arguments or `keep` name.
         place: where the source names it ("refs.csv:17"), for messages.
+        aliases: further inputs with the very same content and arguments; they get rows of their own from this
+            one's answer, or its failure.
     """
 
     input_id: str
@@ -44,6 +46,7 @@ class Reference:
     inline: bytes | str | None = None
     columns: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     place: str = ""
+    aliases: tuple[Reference, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol
 import apache_beam as beam
 from apache_beam import pvalue
 
+from .duplicates import Deduplicate
 from .filesystems import Filesystems
 from .listing import Folder, Found, folders
 from .manifest_files import Split
@@ -80,6 +81,8 @@ class ReadReferences(beam.PTransform):
         if not spec.inline:
             spread = spread | "SpreadPacks" >> beam.Reshuffle()
         references = spread | "Unpack" >> beam.FlatMap(unpack).with_output_types(Reference)
+        if spec.source.deduplicate == "content":
+            references = references | "Deduplicate" >> Deduplicate(spec)
         return References(references, packs[FAILED])
 
 

@@ -51,6 +51,7 @@ class SourceSpec:
         media_type: image | text | video | audio.
         columns: columns that each reference carries: those that arguments name and those to keep.
         keep_schema: names and types of the columns to keep.
+        arguments: those of them that arguments name.
         limit: read only the first so many inputs.
         patterns: of files; empty for a manifest or table.
         manifests: files of a manifest or table; empty for files.
@@ -62,6 +63,7 @@ class SourceSpec:
     media_type: str
     columns: tuple[str, ...] = ()
     keep_schema: pa.Schema = dataclasses.field(default_factory=lambda: pa.schema([]))
+    arguments: tuple[str, ...] = ()
     limit: int | None = None
     patterns: tuple[Pattern, ...] = ()
     manifests: tuple[Manifest, ...] = ()
@@ -248,6 +250,7 @@ def _inspect_manifest(
         source.media or _manifest_media(source, key, schema, rows),
         columns=tuple(dict.fromkeys([*columns.keep, *sorted(needed)])),
         keep_schema=pa.schema([(name, schema.field(name).type) for name in columns.keep]),
+        arguments=tuple(sorted(needed)),
         limit=limit,
         manifests=manifests,
         base=base,
