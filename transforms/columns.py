@@ -7,11 +7,12 @@ cut back to a number of rows, which is how an answer that turns out to be odd le
 from __future__ import annotations
 
 import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from .arrow_types import CONCEPTS, FLOATS, REGIONS
 
@@ -99,6 +100,13 @@ def _floats(values: array.array[float]) -> Any:
     return pa.array(np.frombuffer(values, np.float32) if values else [], pa.float32())
 
 
+def _texts(values: list[str]) -> Any:
+    """Texts as an Arrow array; proto3 cannot tell an empty one from none, so it is null."""
+    texts = pa.array(values, pa.string())
+    empty = pc.equal(texts, "")
+    return pc.if_else(empty, pa.scalar(None, pa.string()), texts) if pc.any(empty).as_py() else texts
+
+
 class FloatListColumn:
     """A dense column of lists of floats: boxes, points, vectors; an empty list is null."""
 
@@ -129,17 +137,18 @@ class ConceptColumn:
 
     def __init__(self) -> None:
         self._lists = _Lists()
-        self._ids: list[str | None] = []
-        self._names: list[str | None] = []
+        self._ids: list[str] = []
+        self._names: list[str] = []
         self._values = array.array("f")
 
-    def append(self, concepts: Iterable[Any]) -> Best:
+    def append(self, concepts: Sequence[Any]) -> Best:
         """Add the list of a row, `Concept` messages, and say which is the best."""
-        ids = [concept.id or None for concept in concepts]
-        if not ids:
+        if not concepts:
             self._lists.close(0)
             return None, None, None
-        names = [concept.name or None for concept in concepts]
+        concepts = list(concepts)  # a repeated field makes its items anew each time it is walked
+        ids = [concept.id for concept in concepts]
+        names = [concept.name for concept in concepts]
         values = [concept.value for concept in concepts]
         self._ids += ids
         self._names += names
@@ -147,7 +156,7 @@ class ConceptColumn:
         self._lists.close(len(ids))
         score = max(values)
         best = values.index(score)
-        return ids[best], names[best] or ids[best], score
+        return ids[best] or None, names[best] or ids[best] or None, score
 
     def cut(self, count: int) -> None:
         """Keep the first `count` lists."""
@@ -157,7 +166,7 @@ class ConceptColumn:
     def build(self) -> Any:
         """The column as an Arrow array."""
         items = pa.StructArray.from_arrays(
-            [pa.array(self._ids, pa.string()), pa.array(self._names, pa.string()), _floats(self._values)],
+            [_texts(self._ids), _texts(self._names), _floats(self._values)],
             fields=list(CONCEPTS.value_type),
         )
         return self._lists.build(items, CONCEPTS)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from .answer_values import Leaf, answer_data, is_composed, leaves
@@ -18,11 +19,13 @@ from .masks import MaskRle
 from .prediction_rows import PredictionRows
 from .records import Failure, Prediction, Reference
 from .regions import MaskRows, RegionReader
-from .row_writer import TEXTS, RowWriter, TableOptions, items_of
+from .row_writer import TEXTS, RowWriter, TableOptions
 from .schemas import errors_schema, masks_schema, predictions_schema
 from .signatures import Field
 
 __all__ = ["TableBuilder", "TableOptions", "Tables"]
+
+_SEAL_BYTES = 4 << 20
 
 
 class Tables(NamedTuple):
@@ -65,16 +68,41 @@ class TableBuilder:
         self._reset()
 
     def _reset(self) -> None:
+        self._sealed: list[Tables] = []
+        self._sealed_bytes = 0
+        self.inputs = 0
+        self._open()
+
+    def _open(self) -> None:
         self._rows = PredictionRows(self._schema)
         self._masks = MaskRows()
         self._errors = ErrorRows()
         self._regions = RegionReader(self.options.masks, self._rows.regions, self._masks)
-        self.inputs = 0
+        self._writer = RowWriter(self.options, self._rows, self._regions)
+
+    def _seal(self) -> None:
+        """Turn the open rows into Arrow tables, which take a fifth of the memory and keep the heap warm."""
+        options = self.options
+        tables = Tables(
+            self._rows.build(options.run_id, options.model_url),
+            self._masks.build(masks_schema(), options.run_id),
+            self._errors.build(errors_schema(), options.run_id),
+            np.array(self._rows.inputs, np.int64),
+            np.array(self._masks.inputs, np.int64),
+            np.array(self._errors.inputs, np.int64),
+        )
+        self._sealed.append(tables)
+        self._sealed_bytes += sum(table.nbytes for table in tables[:3])
+        self._open()
+
+    @property
+    def _open_bytes(self) -> int:
+        return self._rows.nbytes + self._masks.nbytes + self._errors.nbytes
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the rows take in memory as Arrow tables, roughly."""
-        return self._rows.nbytes + self._masks.nbytes + self._errors.nbytes
+        """Bytes that the rows take in memory as Arrow tables; of the latest rows an estimate."""
+        return self._sealed_bytes + self._open_bytes
 
     def add(self, prediction: Prediction) -> None:
         """Add the rows of an input, and of every alias of its reference.
@@ -82,6 +110,8 @@ class TableBuilder:
         Raises:
             DecodeError: the answer cannot be turned into rows; nothing of it was added.
         """
+        if self._open_bytes > _SEAL_BYTES:
+            self._seal()
         rows, masks, inputs = len(self._rows.rows), len(self._masks.rows), self.inputs
         nbytes = self._rows.nbytes, self._masks.nbytes
         aliases = getattr(prediction.reference, "aliases", ())
@@ -108,15 +138,9 @@ class TableBuilder:
 
     def finish(self) -> Tables:
         """Give all rows as Arrow tables and start anew."""
-        options = self.options
-        tables = Tables(
-            self._rows.build(options.run_id, options.model_url),
-            self._masks.build(masks_schema(), options.run_id),
-            self._errors.build(errors_schema(), options.run_id),
-            np.array(self._rows.inputs, np.int64),
-            np.array(self._masks.inputs, np.int64),
-            np.array(self._errors.inputs, np.int64),
-        )
+        self._seal()
+        columns = list(zip(*self._sealed, strict=True))
+        tables = Tables(*map(pa.concat_tables, columns[:3]), *map(np.concatenate, columns[3:]))
         self._reset()
         return tables
 
@@ -126,16 +150,23 @@ class TableBuilder:
         width, height = prediction.width, prediction.height
         size = (width, height) if width and height else None
         self._regions.start(self.inputs, size, remember=coded)
-        answers = [answer_data(output, self._field) for output in prediction.outputs]
-        found = [leaves(data, field) for data, field in answers]
-        row = RowWriter(self.options, self._rows, self._regions, prediction, reference=reference)
-        if not answers or ((self._streams or len(answers) > 1) and self._is_text(answers, found)):
-            row.write_texts(found)
+        self._writer.start(reference, prediction)
+        outputs = prediction.outputs
+        if len(outputs) == 1 and not self._streams:
+            data, field = answer_data(outputs[0], self._field)
+            self._writer.write_output(outputs[0], data, field, leaves(data, field))
         else:
-            for output, answer, values in zip(prediction.outputs, answers, found, strict=True):
-                for item in items_of(output, answer, values):
-                    row.write(item)
+            self._add_stream(outputs)
         self.inputs += 1
+
+    def _add_stream(self, outputs: tuple[Any, ...]) -> None:
+        answers = [answer_data(output, self._field) for output in outputs]
+        found = [leaves(data, field) for data, field in answers]
+        if not answers or self._is_text(answers, found):
+            self._writer.write_texts(found)
+            return
+        for output, (data, field), values in zip(outputs, answers, found, strict=True):
+            self._writer.write_output(output, data, field, values)
 
     def _is_text(self, answers: list[tuple[Any, Field | None]], found: list[list[Leaf]]) -> bool:
         """True for a stream whose items are pieces of one text, empty ones among them."""

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import Any
 
 from .answer_items import microseconds, whole_number
 from .answer_values import Leaf, is_composed, json_text, leaves, plain_leaf, plain_value, struct_json
 from .columns import utf8
 from .prediction_rows import PredictionRows, grouped
 from .records import Prediction, Reference
-from .regions import RegionReader, RowKey
+from .regions import RegionReader
 from .signatures import Field, Method
 from .tool_calls import Answer, join_pieces, read_text, read_value
 
-__all__ = ["TEXTS", "Item", "RowWriter", "TableOptions", "items_of"]
+__all__ = ["TEXTS", "RowWriter", "TableOptions"]
 
 TEXTS = {"text", "string_value"}  #: the fields whose values a stream joins
-_NO_COLUMN = {"metadata", "geo", "video", "audio"}
-_ANSWERS = {*TEXTS, "struct_value"}
-_NO_FRAME = (None, None, None)
+_SOUNDS = {"video", "audio"}
+_NO_COLUMN = {"metadata", "geo", *_SOUNDS}
+_ANSWERS = {*TEXTS, *_NO_COLUMN, "struct_value"}  # what becomes text, tool calls or JSON
+_Frame = tuple[int | None, int | None, int | None]
+_NO_FRAME: _Frame = (None, None, None)
 _SUCCESS = 10000
 _INT64_MAX = 2**63 - 1
 
@@ -51,87 +54,79 @@ class TableOptions:
     method: Method | None = None
 
 
-class Item(NamedTuple):
-    """One row to be: where it stands, and the output, data and leaves that fill it."""
-
-    frame: tuple[int | None, int | None, int | None]
-    output: Any
-    data: Any
-    field: Field | None
-    found: list[Leaf]
-
-
-def items_of(output: Any, answer: tuple[Any, Field | None], found: list[Leaf]) -> Iterator[Item]:
-    """The rows of one output: one, or one a frame."""
-    data, field = answer
-    frames = [frame for name, values in found if name == "frames" for frame in values]
-    for frame in frames:
-        info = frame.frame_info
-        place = (
-            whole_number("frame_info.index", info.index),
-            whole_number("frame_info.number", info.number),
-            whole_number("frame_info.time", info.time, _INT64_MAX),
-        )
-        yield Item(place, output, frame.data, None, leaves(frame.data, None))
-    rest = [leaf for leaf in found if leaf[0] != "frames"]
-    if rest or not frames:
-        yield Item(_NO_FRAME, output, data, field, rest)
-
-
 class RowWriter:
-    """Writes the rows of one input, numbering them.
+    """Writes the rows of one input after the other, numbering the rows of each.
 
     Args:
         options: what the tables hold.
         rows: the predictions table.
-        regions: where regions go; started for this input.
-        prediction: the answer.
-        reference: the input, which may be an alias of the prediction's own.
+        regions: where regions go; started for each input by the caller.
     """
 
-    def __init__(
-        self,
-        options: TableOptions,
-        rows: PredictionRows,
-        regions: RegionReader,
-        prediction: Prediction,
-        *,
-        reference: Reference,
-    ) -> None:
+    def __init__(self, options: TableOptions, rows: PredictionRows, regions: RegionReader) -> None:
         self._options = options
         self._rows = rows
         self._regions = regions
         self._keep = list(options.keep_schema.names) if options.keep_schema is not None else []
+
+    def start(self, reference: Reference, prediction: Prediction) -> None:
+        """Begin an input.
+
+        Args:
+            reference: the input, which may be an alias of the prediction's own.
+            prediction: the answer.
+        """
         self._reference = reference
         self._prediction = prediction
-        self._key = utf8(reference.input_id), utf8(reference.uri) if reference.uri is not None else None
+        self._key = utf8(reference.input_id), None if reference.uri is None else utf8(reference.uri)
         self._index = 0
-        self._written: Any = None
 
-    def write(self, item: Item) -> None:
-        """One row of an answer that is not a streamed text."""
-        rows = self._rows
-        key: RowKey = (*self._key, *item.frame, self._index)
+    def write_output(self, output: Any, data: Any, field: Field | None, found: list[Leaf]) -> None:
+        """The rows of one output that is no piece of a text: one, or one a frame.
+
+        Args:
+            output: the message.
+            data: what in it holds the answer.
+            field: the answer's declared type.
+            found: the typed values of the answer.
+        """
+        self._put_tokens((output,))  # what an output cost stands in its first row
+        if self._options.raw:
+            self._rows.put_text("raw", output.SerializeToString())
+        frames = [frame for name, values in found if name == "frames" for frame in values]
+        for frame in frames:
+            info = frame.frame_info
+            place = (
+                whole_number("frame_info.index", info.index),
+                whole_number("frame_info.number", info.number),
+                whole_number("frame_info.time", info.time, _INT64_MAX),
+            )
+            self._write(place, output, frame.data, None, leaves(frame.data, None))
+        if frames:
+            found = [leaf for leaf in found if leaf[0] != "frames"]
+        if found or not frames:
+            self._write(_NO_FRAME, output, data, field, found)
+
+    def _write(self, frame: _Frame, output: Any, data: Any, field: Field | None, found: list[Leaf]) -> None:
         concepts: Sequence[Any] = ()
         regions = 0
-        groups = grouped(item.found)
+        spoken = is_composed(data)
+        groups = grouped(found)
         for name, values in groups.items():
             if name == "regions":
                 for group in values:
-                    regions = self._regions.read(group, key, regions)
+                    regions = self._regions.read(group, (*self._key, *frame, self._index), regions)
             elif name == "concepts":
-                concepts = (
-                    values[0] if len(values) == 1 else [concept for group in values for concept in group]
-                )
-            elif name not in _ANSWERS:
-                rows.put_leaf(name, values)
-        self._put_answer(self._answer(item, groups))
-        if item.output is not self._written:  # what an output cost stands in its first row
-            self._written = item.output
-            self._put_tokens((item.output,))
-            if self._options.raw:
-                rows.put_text("raw", item.output.SerializeToString())
-        self._close(item.frame, item.output, concepts, regions)
+                concepts = values[0] if len(values) == 1 else [one for group in values for one in group]
+            elif name in _ANSWERS:
+                spoken = True
+                if name in _SOUNDS:
+                    self._rows.put_leaf(name, values)
+            else:
+                self._rows.put_leaf(name, values)
+        if spoken:
+            self._put_answer(self._answer(data, field, found, groups))
+        self._close(frame, output, concepts, regions)
 
     def write_texts(self, found: list[list[Leaf]]) -> None:
         """The rows of a streamed text: the joined text, then its pieces if they are wanted."""
@@ -154,18 +149,20 @@ class RowWriter:
                     self._rows.put_text("raw", output.SerializeToString())
                 self._close(_NO_FRAME, output, (), 0)
 
-    def _answer(self, item: Item, groups: dict[str, list[Any]]) -> Answer:
+    def _answer(
+        self, data: Any, field: Field | None, found: list[Leaf], groups: dict[str, list[Any]]
+    ) -> Answer:
         """The text, the tool calls and the JSON of an answer."""
         strings = groups.get("string_value", [])
         if len(strings) == 1:
             self._rows.put_text("string_value", strings[0])
         texts = [*strings, *(text.raw for text in groups.get("text", ()))]
         answer = read_text(texts[0]) if len(texts) == 1 else Answer(None)
-        if is_composed(item.data):
-            return answer._replace(whole=plain_value(item.data, item.field))
+        if is_composed(data):
+            return answer._replace(whole=plain_value(data, field))
         structs = groups.get("struct_value")
         if not structs:
-            return answer if answer.whole is not None else answer._replace(whole=_without_column(item.found))
+            return answer if answer.whole is not None else answer._replace(whole=_without_column(found))
         whole = struct_json(structs[0])
         held = read_value(whole)
         return answer._replace(whole=whole) if held is None else held._replace(whole=whole)
@@ -181,11 +178,14 @@ class RowWriter:
     def _put_tokens(self, outputs: tuple[Any, ...]) -> None:
         """Tokens as hinted; in a stream the largest hint, since servers count up or tell once at the end."""
         for name in ("prompt_tokens", "completion_tokens", "cached_tokens"):
-            most = max((getattr(output, name) for output in outputs), default=0)
+            if len(outputs) == 1:
+                most = getattr(outputs[0], name)
+            else:
+                most = max(map(attrgetter(name), outputs), default=0)
             if most:
                 self._rows.put(name, whole_number(name, most))
 
-    def _close(self, frame: tuple[int | None, ...], output: Any, concepts: Any, regions: int) -> None:
+    def _close(self, frame: _Frame, output: Any, concepts: Any, regions: int) -> None:
         rows, prediction = self._rows, self._prediction
         for name in self._keep:
             rows.put_kept(name, self._reference.columns.get(name))
