@@ -63,7 +63,7 @@ class Backoff:
             hint: the server's own wish; it is obeyed, with a little jitter on top, also when it is longer than ours.
         """
         state = self._state
-        pause = _WAITS[verdict](state)
+        pause = float(_WAITS[verdict](state))
         if hint is not None:
             pause = hint + min(pause, 0.1 * hint + 0.01)
         state.attempt_number += 1
@@ -101,7 +101,7 @@ def _hint(key: str, value: Any) -> float | None:
 
 
 def _until(date: str) -> float:
-    return max(0.0, parsedate_to_datetime(date).timestamp() - time.time())
+    return float(max(0.0, parsedate_to_datetime(date).timestamp() - time.time()))
 
 
 def _retry_info(details: bytes) -> float | None:

@@ -1,0 +1,140 @@
+"""The way to the endpoint: credentials, channels with our own settings, and the API's calls as raw bytes.
+
+The vendor's channel factories retry UNAVAILABLE unseen and multiply calls, and their stub serializes messages that we
+have framed already; so the calls are made by name on channels of our own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import grpc
+import grpc.aio
+from clarifai_grpc.grpc.api import service_pb2
+
+from .addresses import Endpoint
+from .errors import CredentialsError
+
+__all__ = ["METHODS", "Credentials", "channel_options", "check_plaintext", "open_async_channel", "open_channel", "stub"]
+
+MAX_MESSAGE_BYTES = 256 * 1024 * 1024
+PAT = "CLARIFAI_PAT"
+SESSION_TOKEN = "CLARIFAI_SESSION_TOKEN"  # noqa: S105  (a variable's name)
+
+#: The RPC of each method type.
+METHODS: Mapping[str, str] = {
+    "UNARY_UNARY": "/clarifai.api.V2/PostModelOutputs",
+    "UNARY_STREAMING": "/clarifai.api.V2/GenerateModelOutputs",
+    "STREAMING_STREAMING": "/clarifai.api.V2/StreamModelOutputs",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Credentials:
+    """A personal access token or a session token, from the environment of the process that calls.
+
+    They never show in a repr and never pickle, so that they reach no log, no run record and no cluster.
+    """
+
+    pat: str | None = dataclasses.field(default=None, repr=False)
+    session_token: str | None = dataclasses.field(default=None, repr=False)
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Credentials:
+        """Read CLARIFAI_PAT, else CLARIFAI_SESSION_TOKEN; both may be missing."""
+        environment = os.environ if environment is None else environment
+        pat = environment.get(PAT, "").strip() or None
+        return cls(pat, None if pat else environment.get(SESSION_TOKEN, "").strip() or None)
+
+    def __bool__(self) -> bool:
+        return bool(self.pat or self.session_token)
+
+    def __repr__(self) -> str:
+        kind = "pat=***" if self.pat else "session_token=***" if self.session_token else "none"
+        return f"Credentials({kind})"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("credentials do not travel; each worker reads its own environment")
+
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """The headers of a call."""
+        if self.pat:
+            return (("authorization", f"Key {self.pat}"),)
+        if self.session_token:
+            return (("x-clarifai-session-token", self.session_token),)
+        return ()
+
+    def mask(self, text: str) -> str:
+        """The text without the secret, should a server repeat it."""
+        for secret in (self.pat, self.session_token):
+            if secret:
+                text = text.replace(secret, "***")
+        return text
+
+
+def check_plaintext(endpoint: Endpoint, credentials: Credentials, *, allow_plaintext: bool) -> None:
+    """Refuse to send a key unencrypted to another machine.
+
+    Raises:
+        CredentialsError: the address is plaintext and not this machine, and nobody allowed it.
+    """
+    if credentials and not endpoint.tls and not endpoint.is_loopback and not allow_plaintext:
+        raise CredentialsError(
+            f"model.endpoint: {endpoint.url} is not encrypted and not this machine, so the key in {PAT} would be "
+            "readable on the way; write https://, or set model.allow_plaintext: true"
+        )
+
+
+def channel_options() -> list[tuple[str, Any]]:
+    """Settings of every channel."""
+    return [
+        # By default a channel retries UNAVAILABLE up to five times unseen; ours are counted and paced.
+        ("grpc.enable_retries", 0),
+        ("grpc.service_config_disable_resolution", 1),
+        ("grpc.service_config", json.dumps({"methodConfig": [{"name": [{}], "waitForReady": False}]})),
+        ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+        # A load balancer that drops a silent connection must not look like a slow model. Servers refuse pings that come
+        # more often than every five minutes without data, or faster than this with it.
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.keepalive_permit_without_calls", 0),
+        ("grpc.initial_reconnect_backoff_ms", 200),
+        ("grpc.min_reconnect_backoff_ms", 200),
+        ("grpc.max_reconnect_backoff_ms", 5_000),
+        ("grpc.use_local_subchannel_pool", 1),
+    ]
+
+
+def open_channel(endpoint: Endpoint) -> grpc.Channel:
+    """A channel for calls one at a time."""
+    if endpoint.tls:
+        return grpc.secure_channel(endpoint.target, grpc.ssl_channel_credentials(), options=channel_options())
+    return grpc.insecure_channel(endpoint.target, options=channel_options())
+
+
+def open_async_channel(endpoint: Endpoint) -> grpc.aio.Channel:
+    """A channel for the engine's loop."""
+    if endpoint.tls:
+        return grpc.aio.secure_channel(
+            endpoint.target, grpc.ssl_channel_credentials(), options=channel_options()
+        )
+    return grpc.aio.insecure_channel(endpoint.target, options=channel_options())
+
+
+def stub(channel: Any, method_type: str) -> Any:
+    """The call of a method type on a channel, sync or async: request bytes in, `MultiOutputResponse` out."""
+    make = {
+        "UNARY_UNARY": channel.unary_unary,
+        "UNARY_STREAMING": channel.unary_stream,
+        "STREAMING_STREAMING": channel.stream_stream,
+    }[method_type]
+    return make(
+        METHODS[method_type],
+        request_serializer=None,
+        response_deserializer=service_pb2.MultiOutputResponse.FromString,
+    )

@@ -1,0 +1,328 @@
+"""The heart of a worker: one engine for each process and model, shared by all its DoFn instances.
+
+A background thread runs an asyncio loop with the channel, the limiter and one task a batch. Each DoFn instance has a lane:
+it hands batches in, and takes finished results out, from its own thread. Batches enter while there is room, by number and by
+bytes; a few wait behind those that are being called, so that the endpoint never waits for the bundle's thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import logging
+import os
+import threading
+from collections import deque
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar
+
+from .caller import Caller, Item
+from .control import ControlSpec, JobControl
+from .metrics import Metrics, process_metrics
+from .model_call import ModelCall
+from .rate_limit import limiter_for
+from .records import Failure, Prediction
+from .settling import Settings, Settling
+from .statuses import Fault, stopping_error
+
+__all__ = ["Engine", "Lane", "Result"]
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+#: A result with the token that its input was handed in with.
+Result = tuple[Any, Prediction | Failure]
+
+#: Small batches may wait in larger numbers, because the bundle's thread may be away for a while, writing a part.
+WAITING_BYTES = 8 * 1024 * 1024
+WAITING_ROUNDS = 8
+#: An engine that nobody uses stays so long: its limits must outlive the pause between two bundles.
+LINGER_S = 3.0
+POLL_S = 0.2
+
+
+class _Room:
+    """How much may be inside the engine, over all lanes; the caller holds the lock."""
+
+    def __init__(self, calls: int, nbytes: int) -> None:
+        self._calls = calls
+        self._nbytes = nbytes
+        self.batches = 0
+        self.held = 0
+
+    def enter(self, nbytes: int) -> bool:
+        waiting = self.batches - self._calls
+        rounds = WAITING_ROUNDS if self.held + nbytes <= WAITING_BYTES else 1
+        # A batch that is larger than all room goes when nothing else is inside.
+        if self.batches and (self.held + nbytes > self._nbytes or waiting >= rounds * self._calls):
+            return False
+        self.batches += 1
+        self.held += nbytes
+        return True
+
+    def leave(self, nbytes: int) -> None:
+        self.batches -= 1
+        self.held -= nbytes
+
+
+class Lane:
+    """One DoFn instance's way in and out of an engine; all methods are for its own thread."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._results: deque[Result] = deque()
+        self._runs: set[_Run] = set()
+        self._pending = 0
+        self._generation = 0
+
+    @property
+    def pending(self) -> int:
+        """Inputs handed in whose results were not taken yet."""
+        with self._engine.changed:
+            return self._pending + len(self._results)
+
+    def submit(self, items: Sequence[Item]) -> bool:
+        """Hand a batch in; False when there is no room for it now."""
+        return self._engine.admit(self, items)
+
+    def take(self) -> list[Result]:
+        """The results that are finished, perhaps none; does not wait."""
+        if not self._results:
+            return []
+        with self._engine.changed:
+            results = list(self._results)
+            self._results.clear()
+            return results
+
+    def wait(self, timeout: float) -> None:
+        """Wait until there are results, or room, or the time is over."""
+        with self._engine.changed:
+            if not self._results:
+                self._engine.changed.wait(timeout)
+
+    def cancel(self) -> None:
+        """Give up what is under way and forget what is finished: the bundle it belongs to is gone."""
+        self._engine.cancel(self)
+
+    # The following are called by the engine, which holds the lock.
+
+    def _entered(self, run: _Run) -> None:
+        self._runs.add(run)
+        self._pending += len(run.items)
+
+    def _left(self, run: _Run, unsettled: int) -> None:
+        self._runs.discard(run)
+        if run.generation == self._generation:
+            self._pending -= unsettled
+
+    def _finished(self, run: _Run, results: Sequence[Result]) -> None:
+        if run.generation == self._generation:
+            self._pending -= len(results)
+            self._results.extend(results)
+
+    def _forget(self) -> list[_Run]:
+        self._generation += 1
+        self._results.clear()
+        self._pending = 0
+        return list(self._runs)
+
+
+class _Run:
+    """A batch inside the engine."""
+
+    __slots__ = ("generation", "items", "lane", "nbytes", "settling", "task")
+
+    def __init__(self, lane: Lane, items: Sequence[Item], nbytes: int, generation: int) -> None:
+        self.lane = lane
+        self.items = items
+        self.nbytes = nbytes
+        self.generation = generation
+        self.settling: Settling | None = None
+        self.task: asyncio.Task[None] | None = None
+
+
+class Engine:
+    """Calls one model for all DoFn instances of a process.
+
+    Args:
+        call: the model's method and how hard to press.
+        control: stops the job; by default a flag that this engine alone sees.
+        metrics: counters; by default the process's.
+
+    Raises:
+        CredentialsError: the key would travel unencrypted.
+    """
+
+    _shared: dict[str, tuple[Engine, int]] = {}  # noqa: RUF012  (guarded by _shared_lock)
+    _shared_lock = threading.Lock()
+
+    def __init__(
+        self, call: ModelCall, control: JobControl | None = None, metrics: Metrics | None = None
+    ) -> None:
+        self.call = call
+        self.control = control or JobControl()
+        self.metrics = metrics or process_metrics()
+        self.changed = threading.Condition()
+        self._room = _Room(call.calls.in_flight, int(call.calls.in_flight_bytes))
+        self._runs: set[_Run] = set()
+        self._closed = False
+        self._on_loop(self._open())
+
+    @classmethod
+    def shared(cls, call: ModelCall, control: ControlSpec | None = None) -> Engine:
+        """The process's engine for this call; each `shared` needs one `release`."""
+        with cls._shared_lock:
+            found = cls._shared.get(call.token)
+            engine = found[0] if found else cls(call, JobControl.shared(control) if control else None)
+            cls._shared[call.token] = (engine, (found[1] if found else 0) + 1)
+            return engine
+
+    def release(self) -> None:
+        """Give a shared engine back; it closes when nobody has asked for it again within some seconds."""
+        with self._shared_lock:
+            engine, users = self._shared[self.call.token]
+            self._shared[self.call.token] = (engine, users - 1)
+        if users <= 1:
+            timer = threading.Timer(LINGER_S, self._close_if_unused)
+            timer.daemon = True
+            timer.start()
+
+    def open_lane(self) -> Lane:
+        """A way in and out for one DoFn instance."""
+        return Lane(self)
+
+    def close(self) -> None:
+        """Cancel everything and close the channel."""
+        if not self._closed:
+            self._closed = True
+            with contextlib.suppress(concurrent.futures.TimeoutError):
+                self._on_loop(self._shut(), timeout=5.0)
+
+    def admit(self, lane: Lane, items: Sequence[Item]) -> bool:
+        """Take a batch in if there is room; what `Lane.submit` does."""
+        nbytes = sum(item.encoded.nbytes for item in items)
+        with self.changed:
+            if not self._room.enter(nbytes):
+                return False
+            run = _Run(lane, items, nbytes, lane._generation)
+            lane._entered(run)
+        _loop().call_soon_threadsafe(self._start, run)
+        return True
+
+    def cancel(self, lane: Lane) -> None:
+        """Cancel a lane's batches; what `Lane.cancel` does."""
+        with self.changed:
+            runs = lane._forget()
+        if runs:
+            _loop().call_soon_threadsafe(self._cancel, runs)
+
+    # From here on everything runs on the loop.
+
+    async def _open(self) -> None:
+        caller = Caller(self.call, self.metrics)
+        self._caller = caller
+        self._settings = Settings(
+            sender=caller,
+            limiter=limiter_for(self.call.calls, self.call.share),
+            slots=asyncio.Semaphore(self.call.calls.in_flight),
+            metrics=self.metrics,
+            retry_for=self.call.calls.retry_for,
+            model_version=self.call.model_version,
+            abort=self._abort,
+            mask=caller.credentials.mask,
+        )
+        self._watcher = asyncio.get_running_loop().create_task(self._watch())
+
+    async def _shut(self) -> None:
+        self._watcher.cancel()
+        tasks = [run.task for run in self._runs if run.task is not None]
+        self._cancel(list(self._runs))
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._caller.close()
+
+    def _start(self, run: _Run) -> None:
+        run.settling = Settling(run.items, self._settings, lambda results: self._emit(run, results))
+        run.task = asyncio.get_running_loop().create_task(run.settling.run())
+        self._runs.add(run)
+        run.task.add_done_callback(lambda task: self._end(run, task))
+        if self.control.stopped or run.generation != run.lane._generation:
+            run.task.cancel()
+
+    def _emit(self, run: _Run, results: Sequence[tuple[Item, Prediction | Failure]]) -> None:
+        failed = 0
+        for item, value in results:
+            item.settled = True
+            failed += isinstance(value, Failure)
+        self.metrics.add(inputs_done=len(results) - failed, inputs_failed=failed)
+        with self.changed:
+            run.lane._finished(run, [(item.token, value) for item, value in results])
+            self.changed.notify_all()
+        self.control.record(finished=len(results), failed=failed, stop=self.call.stop)
+
+    def _end(self, run: _Run, task: asyncio.Task[None]) -> None:
+        self._runs.discard(run)
+        unsettled = sum(not item.settled for item in run.items)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("a batch broke the engine: inputs=%d", unsettled, exc_info=error)
+            self.control.stop("fatal", f"a fault of bulkinfer itself: {type(error).__name__}: {error}")
+        self.metrics.add(inputs_dropped=unsettled)
+        with self.changed:
+            self._room.leave(run.nbytes)
+            run.lane._left(run, unsettled)
+            self.changed.notify_all()
+
+    def _abort(self, fault: Fault) -> None:
+        error = stopping_error(fault, f"{self.call.endpoint.url} {self.call.address.url}")
+        self.control.stop("fatal", self._caller.credentials.mask(str(error)), error)
+        self._cancel_waiting()
+
+    def _cancel(self, runs: Sequence[_Run]) -> None:
+        for run in runs:
+            if run.task is not None:
+                run.task.cancel()
+
+    def _cancel_waiting(self) -> None:
+        # A call under way is paid for, so it comes home; everything else of a stopped job ends at once.
+        self._cancel([run for run in self._runs if run.settling is None or not run.settling.in_call])
+
+    async def _watch(self) -> None:
+        while True:
+            if self.control.stopped:
+                self._cancel_waiting()
+            await asyncio.sleep(POLL_S)
+
+    def _close_if_unused(self) -> None:
+        with self._shared_lock:
+            if self._shared.get(self.call.token, (self, 1))[1] > 0:
+                return
+            del self._shared[self.call.token]
+        self.close()
+
+    def _on_loop(self, work: Coroutine[Any, Any, T], timeout: float = 30.0) -> T:
+        return asyncio.run_coroutine_threadsafe(work, _loop()).result(timeout)
+
+
+class _LoopThread:
+    """The one event loop of the process: grpc.aio logs spurious errors when several loops use it."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, name="bulkinfer-engine", daemon=True)
+        self._thread.start()
+
+
+_loop_lock = threading.Lock()
+_loop_thread: _LoopThread | None = None
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    global _loop_thread  # noqa: PLW0603  (one for each process, made when first needed)
+    thread = _loop_thread
+    if thread is None or thread.pid != os.getpid():
+        with _loop_lock:
+            if _loop_thread is None or _loop_thread.pid != os.getpid():
+                _loop_thread = _LoopThread()
+            thread = _loop_thread
+    return thread.loop

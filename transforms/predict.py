@@ -1,0 +1,180 @@
+"""Contents in, predictions and failures out: the engine as a step of a pipeline."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics as BeamMetrics
+from apache_beam.pvalue import PCollection, TaggedOutput
+from apache_beam.utils.windowed_value import WindowedValue
+
+from .batching import Batcher, even_batch_size
+from .caller import Item, encoder
+from .control import ControlSpec
+from .engine import Engine, Lane, Result
+from .errors import InputError
+from .model_call import ModelCall
+from .rate_limit import share_of
+from .records import Content, Failure, Prediction, failure_of
+
+__all__ = ["FAILED", "Outcome", "Predict"]
+
+logger = logging.getLogger(__name__)
+
+FAILED = "failed"
+#: An open batch leaves after so many seconds although it is not full, when a further input comes.
+FLUSH_S = 1.0
+#: How long a full engine is waited for before the bundle looks again whether the job stops.
+WAIT_S = 0.2
+
+
+class Outcome(NamedTuple):
+    """Every input is in exactly one of the two."""
+
+    predictions: PCollection[Prediction]
+    failures: PCollection[Failure]
+
+
+@dataclasses.dataclass
+class Predict(beam.PTransform):
+    """Send contents to the model in batches, many calls at once.
+
+    Results leave as they come, in any order, each with its input's own window and timestamp. When the job stops early, the
+    inputs that were not sent leave nothing; a later run does them.
+
+    Attributes:
+        call: the model's method and how hard to press.
+        control: where the run's stop marker lies; without it a fault after which nothing will work raises in the
+            bundle, and no other worker hears of it.
+    """
+
+    call: ModelCall
+    control: ControlSpec | None = None
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def expand(self, contents: PCollection[Content]) -> Outcome:
+        sent = contents | "Call" >> beam.ParDo(_PredictFn(self.call, self.control)).with_outputs(
+            FAILED, main="predictions"
+        )
+        return Outcome(sent.predictions, sent[FAILED])
+
+
+class _PredictFn(beam.DoFn):
+    """Hands batches to the process's engine; yields what finished with later elements and at the bundle's end."""
+
+    def __init__(self, call: ModelCall, control: ControlSpec | None) -> None:
+        super().__init__()
+        self._call = call
+        self._control_spec = control
+        self._engine: Engine | None = None
+        self._lane: Lane | None = None
+
+    def __getstate__(self) -> Mapping[str, Any]:
+        return {**self.__dict__, "_engine": None, "_lane": None}
+
+    def setup(self) -> None:
+        call, limits = self._call, self._call.calls
+        self._engine = Engine.shared(call, self._control_spec)
+        self._lane = self._engine.open_lane()
+        self._encode = encoder(call)
+        single = call.binding.method.type != "UNARY_UNARY"
+        share = share_of(limits.inputs_per_second, call.share)
+        size = 1 if single else even_batch_size(limits.batch_size, share)
+        self._batcher: Batcher[Item] = Batcher(size, int(limits.batch_bytes))
+
+    def start_bundle(self) -> None:
+        assert self._lane is not None
+        self._lane.cancel()  # a bundle that failed left its calls behind
+        self._batcher.flush()
+
+    def process(
+        self,
+        content: Content,
+        timestamp: Any = beam.DoFn.TimestampParam,
+        window: Any = beam.DoFn.WindowParam,
+    ) -> Iterator[Any]:
+        engine, lane = self._engine, self._lane
+        assert engine is not None
+        assert lane is not None
+        yield from map(_output, lane.take())
+        if engine.control.stopped:
+            yield from self._stop()
+            return
+        token = (timestamp, window)
+        try:
+            encoded = self._encode(content)
+        except InputError as error:
+            engine.metrics.add(inputs_failed=1)
+            engine.control.record(finished=1, failed=1, stop=self._call.stop)
+            reference = dataclasses.replace(content.reference, inline=None)  # an error row holds no content
+            yield _output((token, failure_of(reference, error)))
+            return
+        if not engine.control.may_send(1, self._call.stop, self._call.share):
+            engine.metrics.add(inputs_dropped=1)
+            return
+        batches = self._batcher.add(Item(content, encoded, token), encoded.nbytes)
+        if self._batcher.age > FLUSH_S:
+            batches.append(self._batcher.flush())
+        for batch in batches:
+            yield from self._submit(batch)
+
+    def finish_bundle(self) -> Iterator[Any]:
+        engine, lane = self._engine, self._lane
+        assert engine is not None
+        assert lane is not None
+        if batch := self._batcher.flush():
+            yield from self._submit(batch)
+        while lane.pending:
+            lane.wait(WAIT_S)
+            yield from map(_output, lane.take())
+        yield from map(_output, lane.take())
+        if engine.control.stopped:
+            yield from self._stop()
+        self._report()
+
+    def teardown(self) -> None:
+        if self._lane is not None:
+            self._lane.cancel()
+            self._lane = None
+        if self._engine is not None:
+            self._engine.release()
+            self._engine = None
+
+    def _submit(self, batch: list[Item]) -> Iterator[Any]:
+        engine, lane = self._engine, self._lane
+        assert engine is not None
+        assert lane is not None
+        while not lane.submit(batch):
+            if engine.control.stopped:
+                engine.metrics.add(inputs_dropped=len(batch))
+                return
+            lane.wait(WAIT_S)
+            yield from map(_output, lane.take())
+        self._report()
+
+    def _stop(self) -> Iterable[Any]:
+        """Let the job run dry; raise where no launcher would tell anybody why it did."""
+        engine = self._engine
+        assert engine is not None
+        engine.metrics.add(inputs_dropped=len(self._batcher.flush()))
+        if self._control_spec is None:
+            engine.control.raise_if_fatal()
+        return ()
+
+    def _report(self) -> None:
+        # Beam loses metrics that are written from any thread but the bundle's own.
+        assert self._engine is not None
+        for name, growth in self._engine.metrics.take_delta("beam").items():
+            BeamMetrics.counter("bulkinfer", name).inc(growth)
+
+
+def _output(result: Result) -> Any:
+    (timestamp, window), value = result
+    windowed = WindowedValue(value, timestamp, (window,))
+    return TaggedOutput(FAILED, windowed) if isinstance(value, Failure) else windowed

@@ -1,0 +1,225 @@
+"""The way of one batch: send, keep what succeeded, wait and send again, or split, until every input has a result."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from .caller import Item, Reply
+from .metrics import Metrics
+from .rate_limit import Limiter, Permit
+from .records import CallStats, Failure, Prediction
+from .retry import Backoff
+from .splitting import Halving
+from .statuses import Fault, Verdict
+
+__all__ = ["Settings", "Settling"]
+
+logger = logging.getLogger(__name__)
+
+#: A message that is lost so often while others get through is suspected itself: a batch is split, one input given up.
+SUSPECTED_AFTER = 3
+GIVEN_UP_AFTER = 10
+#: A stream that breaks for an unknown reason after it began is tried so often.
+STREAM_TRIES = 3
+
+
+class Sender(Protocol):
+    """What sends one call; `caller.Caller` in the engine."""
+
+    async def connect(self) -> Fault | None:
+        """Wait for the connection."""
+
+    def refuses(self, items: Sequence[Item]) -> Fault | None:
+        """A fault that is known without sending."""
+
+    async def send(self, items: Sequence[Item]) -> Reply:
+        """Send the inputs in one call."""
+
+
+@dataclasses.dataclass
+class Settings:
+    """What all batches of an engine share.
+
+    Attributes:
+        sender: sends one call.
+        limiter: the process's rate limits.
+        slots: one for each call that may be under way.
+        metrics: the process's counters.
+        retry_for: seconds, the budget of one batch.
+        model_version: for the predictions.
+        emit: takes each result.
+        abort: stops the job for a fault after which nothing will work.
+        mask: takes secrets out of a text.
+        answered: calls that the server answered so far, whatever it answered.
+    """
+
+    sender: Sender
+    limiter: Limiter
+    slots: asyncio.Semaphore
+    metrics: Metrics
+    retry_for: float
+    model_version: str
+    abort: Callable[[Fault], None]
+    mask: Callable[[str], str]
+    answered: int = 0
+
+
+class Settling:
+    """One batch; `run` ends when every input has its result, or is cancelled where the job stops.
+
+    Args:
+        items: the batch.
+        settings: shared with all batches.
+        emit: takes the results of each reply, as they come.
+    """
+
+    def __init__(
+        self,
+        items: Sequence[Item],
+        settings: Settings,
+        emit: Callable[[list[tuple[Item, Prediction | Failure]]], None],
+    ) -> None:
+        self._plan = Halving(items)
+        self._shared = settings
+        self._emit = emit
+        self._holds_slot = False
+        self.in_call = False
+
+    async def run(self) -> None:
+        """Settle every input of the batch."""
+        try:
+            while (piece := self._plan.next()) is not None:
+                await self._settle(piece)
+        finally:
+            self._release_slot()
+
+    async def _settle(self, piece: Sequence[Item]) -> None:
+        backoff = Backoff(self._shared.retry_for)
+        items, lost, broken = piece, 0, 0
+        answered = self._shared.answered
+        while True:
+            reply, permit = await self._call(items, backoff)
+            if reply.fault is None:
+                items, fault = self._sort(items, reply)
+                if fault is None:
+                    return self._plan.passed()
+                backoff.succeeded()
+            else:
+                fault = reply.fault
+            verdict = fault.verdict
+            if verdict.stops_job:
+                self._shared.abort(fault)
+                raise asyncio.CancelledError
+            if verdict is Verdict.SPLIT and reply.partial and (broken := broken + 1) < STREAM_TRIES:
+                verdict = Verdict.TRANSPORT
+            if not verdict.retried:
+                return self._cut(items, fault, blame=verdict is not Verdict.TOO_LARGE)
+            if verdict is Verdict.THROTTLED and permit is not None:
+                self._shared.metrics.add(throttled=1)
+                self._shared.limiter.throttled(permit, fault.retry_after_s)
+            others_get_through = self._shared.answered > answered
+            if verdict is Verdict.TRANSPORT and others_get_through:
+                lost += 1
+                if lost >= SUSPECTED_AFTER and len(items) > 1:
+                    return self._cut(items, fault, blame=False)
+            pause = backoff.next_pause(verdict, fault.retry_after_s)
+            if pause is None or lost >= GIVEN_UP_AFTER:
+                rest = [] if others_get_through else self._plan.rest()
+                self._fail([*items, *rest], fault, retryable=True)
+                return self._plan.gave_up()
+            await self._pause(pause, items, fault)
+
+    async def _call(self, items: Sequence[Item], backoff: Backoff) -> tuple[Reply, Permit | None]:
+        shared = self._shared
+        if not self._holds_slot:
+            await shared.slots.acquire()
+            self._holds_slot = True
+        backoff.start()
+        if fault := shared.sender.refuses(items) or await shared.sender.connect():
+            return Reply(fault, sent=False), None
+        permit = await shared.limiter.acquire(len(items))
+        fresh = sum(not item.attempts for item in items)
+        shared.metrics.add(inputs_sent=fresh, retries=int(fresh < len(items)))
+        for item in items:
+            item.attempts += 1
+        self.in_call = True
+        try:
+            reply = await shared.sender.send(items)
+        finally:
+            self.in_call = False
+        if reply.fault is None or reply.fault.verdict is not Verdict.TRANSPORT:
+            shared.answered += 1
+        return reply, permit
+
+    def _sort(self, items: Sequence[Item], reply: Reply) -> tuple[list[Item], Fault | None]:
+        """Emit what is final; return the inputs that are worth another call, and the fault to wait for."""
+        again: list[Item] = []
+        reason: Fault | None = None
+        results: list[tuple[Item, Prediction | Failure]] = []
+        for item, output in zip(items, reply.outputs, strict=True):
+            if not isinstance(output, Fault):
+                results.append((item, self._prediction(item, output, reply)))
+            elif output.verdict.retried or output.verdict.stops_job:
+                again.append(item)
+                reason = output if reason is None or output.verdict.stops_job else reason
+            else:
+                results.append((item, self._failure(item, output, retryable=False)))
+        self._emit(results)
+        return again, reason
+
+    def _cut(self, items: Sequence[Item], fault: Fault, *, blame: bool) -> None:
+        if len(items) == 1:
+            self._fail(items, fault, retryable=False)
+        else:
+            self._shared.metrics.add(splits=1)
+            logger.info("split: inputs=%d cause=%s", len(items), fault.error_type)
+        self._plan.failed(items, blame=blame)
+
+    def _fail(self, items: Sequence[Item], fault: Fault, *, retryable: bool) -> None:
+        self._emit([(item, self._failure(item, fault, retryable=retryable)) for item in items])
+
+    async def _pause(self, seconds: float, items: Sequence[Item], fault: Fault) -> None:
+        # Keys and counts only: payloads must never reach a log.
+        logger.info("retry: inputs=%d wait_s=%.2f cause=%s", len(items), seconds, fault.error_type)
+        self._shared.metrics.add(wait_ms=int(seconds * 1000))
+        if fault.verdict is Verdict.TRANSPORT:
+            # A lost call may be this batch's own fault, so others use its place; a server that is full or starting is
+            # not helped by sending it other batches.
+            self._release_slot()
+        await asyncio.sleep(seconds)
+
+    def _release_slot(self) -> None:
+        if self._holds_slot:
+            self._holds_slot = False
+            self._shared.slots.release()
+
+    def _prediction(self, item: Item, outputs: tuple[object, ...], reply: Reply) -> Prediction:
+        content = item.content
+        return Prediction(
+            reference=content.reference,
+            outputs=outputs,
+            stats=CallStats(item.attempts, reply.latency_ms, reply.request_id),
+            width=content.width,
+            height=content.height,
+            model_version=self._shared.model_version,
+        )
+
+    def _failure(self, item: Item, fault: Fault, *, retryable: bool) -> Failure:
+        reference = item.content.reference
+        if reference.inline is not None:
+            reference = dataclasses.replace(reference, inline=None)  # an error row holds no content
+        return Failure(
+            reference=reference,
+            stage="call",
+            error_type=fault.error_type,
+            message=self._shared.mask(fault.message),
+            status_code=fault.status_code,
+            grpc_code=fault.grpc_code,
+            retryable=retryable,
+            attempts=item.attempts,
+            request_id=fault.request_id,
+        )

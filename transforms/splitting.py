@@ -1,0 +1,98 @@
+"""Which part of a failed batch to send next, so that bad inputs end alone and the others land.
+
+A batch that failed as a whole is halved until the bad input stands alone. When one half of a bad piece succeeds, the other
+half must hold what is bad, so it is halved at once without being sent: one bad input among 128 costs 7 to 14 calls. A single
+input is always sent before it is given up; nobody is condemned by inference.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Generic, TypeVar
+
+__all__ = ["Halving"]
+
+T = TypeVar("T")
+
+#: After so many inputs stood alone and failed, and nothing of the batch succeeded, the rest goes one by one: a batch in
+#: which everything is bad then costs one call an input in place of two.
+HOPELESS = 3
+
+
+@dataclasses.dataclass(slots=True)
+class _Piece(Generic[T]):
+    items: Sequence[T]
+    blamed: bool = False  # known to hold something bad
+    sibling: _Piece[T] | None = None  # the second half of the same bad piece, which waits for this one
+
+
+class Halving(Generic[T]):
+    """The pieces of one batch, the whole batch first.
+
+    Ask `next` for a piece, send it, and report with `passed` or `failed`, until `next` gives None.
+    """
+
+    def __init__(self, items: Sequence[T]) -> None:
+        self._waiting: list[_Piece[T]] = [_Piece(items)] if items else []
+        self._sent: _Piece[T] | None = None
+        self._alone = 0
+        self._any_passed = False
+
+    def next(self) -> Sequence[T] | None:
+        """The next piece to send, None when every input is settled."""
+        if not self._waiting:
+            return None
+        piece = self._waiting.pop()
+        while len(piece.items) > 1:
+            if self._hopeless:
+                self._waiting += [_Piece([item]) for item in reversed(piece.items[1:])]
+                piece = _Piece(piece.items[:1])
+            elif piece.blamed:
+                piece = self._halve(piece.items, blame=True)
+            else:
+                break
+        self._sent = piece
+        return piece.items
+
+    def passed(self) -> None:
+        """Every input of the piece is settled by an answer of its own."""
+        assert self._sent is not None
+        self._any_passed = True
+        if self._sent.sibling is not None:
+            self._sent.sibling.blamed = True
+        self._sent = None
+
+    def failed(self, items: Sequence[T], *, blame: bool) -> None:
+        """The call failed as a whole for these inputs of the piece; of a single input this is the end.
+
+        Args:
+            items: those that are not settled, two at least if the piece is to be sent again in halves.
+            blame: an input broke the call; False when it was the size, which each half may pass.
+        """
+        assert self._sent is not None
+        self._sent = None
+        if len(items) <= 1:
+            self._alone += 1
+        else:
+            self._waiting.append(self._halve(items, blame=blame))
+
+    def gave_up(self) -> None:
+        """The server did not answer for the piece; that says nothing about its inputs or the others."""
+        self._sent = None
+
+    def rest(self) -> list[T]:
+        """The inputs of pieces that still wait; they leave the plan."""
+        rest = [item for piece in reversed(self._waiting) for item in piece.items]
+        self._waiting = []
+        return rest
+
+    def _halve(self, items: Sequence[T], *, blame: bool) -> _Piece[T]:
+        middle = len(items) // 2
+        second = _Piece(items[middle:])
+        self._waiting.append(second)
+        return _Piece(items[:middle], sibling=second if blame else None)
+
+    @property
+    def _hopeless(self) -> bool:
+        return self._alone >= HOPELESS and not self._any_passed
