@@ -22,7 +22,7 @@ from fsspec.asyn import sync
 from .errors import ReadError, SourceError
 from .filesystems import Filesystems, local_path, protocol_of, resolve
 from .listing import local_version, version_of
-from .media import MAX_PIXELS, check_text, image_size, media_of
+from .media import check_filled, check_image, check_text, media_of
 from .records import Content, Reference
 from .store_faults import is_transient, redact
 
@@ -88,15 +88,15 @@ class Fetcher:
         if reference.inline is not None:
             fetched = self._inline(reference.inline)
         else:
-            fetched = self.fetch(reference.uri or "")
+            fetched = self.fetch(reference.uri or "", size=reference.size, version=reference.version)
         data, width, height = fetched.data, None, None
         try:
             if reference.media_type == "image":
-                width, height = _image(data)
+                width, height = check_image(data)
             elif reference.media_type == "text":
-                data = check_text(_filled(data))
+                data = check_text(check_filled(data))
             else:
-                _filled(data)
+                check_filled(data)
         except ReadError as error:
             raise ReadError(error.error_type, f"{self._named(reference)}: {error.message}") from None
         known = Reference(
@@ -112,8 +112,12 @@ class Fetcher:
         )
         return Content(known, data, columns, width, height)
 
-    def fetch(self, uri: str) -> Fetched:
+    def fetch(self, uri: str, *, size: int | None = None, version: str = "") -> Fetched:
         """The bytes of one file.
+
+        Args:
+            size: as a listing told it; with its version it spares remote stores a request.
+            version: as the listing told it.
 
         Raises:
             ReadError: it is missing, unreadable or too large.
@@ -130,6 +134,10 @@ class Fetcher:
         try:
             if protocol_of(uri) in ("http", "https"):
                 return policy(self._http, uri)
+            if size and version.startswith("etag:"):
+                known = policy(self._listed, uri, size, version)
+                if known is not None:
+                    return known
             return policy(self._remote, uri)
         except ReadError:
             raise
@@ -163,9 +171,9 @@ class Fetcher:
                 continue
             uri = resolve(str(value), self._base)
             try:
-                data = _filled(self.fetch(uri).data)
+                data = check_filled(self.fetch(uri).data)
                 if media_of(uri) == "image":
-                    _image(data)
+                    check_image(data)
             except ReadError as error:
                 raise type(error)(
                     error.error_type, f"column {name!r}, {redact(uri, self._storage)}: {error.message}"
@@ -204,6 +212,13 @@ class Fetcher:
                 "changed", f"{path} changed while it was read; run again when it is written"
             )
         return Fetched(data, local_version(status))
+
+    def _listed(self, uri: str, size: int, version: str) -> Fetched | None:
+        """An object that is as long as its listing said; None when it changed since."""
+        self._check_size(size, uri)
+        filesystem, path = self._filesystems.open(uri)
+        data = filesystem.cat_file(path, start=0, end=size + 1)
+        return Fetched(data, version) if len(data) == size else None
 
     def _remote(self, uri: str) -> Fetched:
         filesystem, path = self._filesystems.open(uri)
@@ -292,23 +307,6 @@ class Fetcher:
         if _passes(error):
             return PassingReadError("store_error", f"{where} could not be read: {reason}; run again later")
         return ReadError("unreadable", f"{where} could not be read: {reason}")
-
-
-def _filled(data: bytes) -> bytes:
-    if not data:
-        raise ReadError("empty", "the content has no bytes; remove the input, or write its file again")
-    return data
-
-
-def _image(data: bytes) -> tuple[int, int]:
-    width, height = image_size(_filled(data))
-    if width * height > MAX_PIXELS:
-        most = MAX_PIXELS // 1_000_000
-        raise ReadError(
-            "too_many_pixels",
-            f"the image is {width} x {height} pixels; models take {most} megapixels: make it smaller",
-        )
-    return width, height
 
 
 def _passes(error: BaseException) -> bool:

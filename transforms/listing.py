@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from fsspec.asyn import sync
 from fsspec.utils import glob_translate
 
 from .errors import SourceError
@@ -23,6 +24,7 @@ from .filesystems import Filesystems, local_path, protocol_of, split_chain
 __all__ = ["Folder", "Found", "Pattern", "folders", "list_folder", "parse_pattern", "version_of"]
 
 _MAGIC = re.compile(r"[*?\[]")
+_PAGE = 1000
 _ETAGS = ("ETag", "etag", "e_tag", "md5Hash", "content_md5")
 _TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")
 
@@ -263,7 +265,9 @@ def _remote_entries(
 ) -> Iterator[tuple[str, str, Found | None]]:
     filesystem, _ = filesystems.open(pattern.text)
     try:
-        listing = filesystem.ls(folder, detail=True)
+        listing = iter(
+            _s3_pages(filesystem, folder) if _pages(filesystem) else filesystem.ls(folder, detail=True)
+        )
     except FileNotFoundError:
         return
     for info in listing:
@@ -275,6 +279,33 @@ def _remote_entries(
         elif not info["name"].endswith("/"):  # object stores keep empty marker objects for folders
             uri = pattern.prefix + path + pattern.suffix
             yield name, path, Found(uri, version_of(info), info.get("size"))
+
+
+def _pages(filesystem: Any) -> bool:
+    protocol = filesystem.protocol
+    return "s3" in ((protocol,) if isinstance(protocol, str) else protocol) and hasattr(
+        filesystem, "_iterdir"
+    )
+
+
+def _s3_pages(filesystem: Any, folder: str) -> Iterator[Mapping[str, Any]]:
+    """A folder of S3 page by page: `ls` would hold all of a million objects, a kilobyte each."""
+    bucket, key, _ = filesystem.split_path(folder)
+    entries = filesystem._iterdir(bucket, prefix=_slashed(key))
+
+    async def page() -> list[Mapping[str, Any]]:
+        found = []
+        async for info in entries:
+            found.append(info)
+            if len(found) == _PAGE:
+                break
+        return found
+
+    while True:
+        infos = sync(filesystem.loop, page)
+        yield from infos
+        if len(infos) < _PAGE:
+            return
 
 
 def _slashed(folder: str) -> str:

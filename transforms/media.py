@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from .errors import ReadError
 from .filesystems import split_chain
 
-__all__ = ["MAX_PIXELS", "check_text", "image_size", "media_of"]
+__all__ = ["MAX_PIXELS", "check_filled", "check_image", "check_text", "image_size", "media_of"]
 
 #: The public API's limit for images, in pixels (https://docs.clarifai.com).
 MAX_PIXELS = 85_000_000
@@ -64,6 +64,33 @@ def image_size(data: bytes) -> tuple[int, int]:
     if width < 1 or height < 1:
         raise ReadError(
             "not_an_image", f"the image's header says {width} x {height} pixels; the file is damaged"
+        )
+    return width, height
+
+
+def check_filled(data: bytes) -> bytes:
+    """The bytes, which must be some.
+
+    Raises:
+        ReadError: there are none ("empty").
+    """
+    if not data:
+        raise ReadError("empty", "the content has no bytes; remove the input, or write its file again")
+    return data
+
+
+def check_image(data: bytes) -> tuple[int, int]:
+    """Width and height of an image that models take.
+
+    Raises:
+        ReadError: it is empty, no image, or has too many pixels ("too_many_pixels").
+    """
+    width, height = image_size(check_filled(data))
+    if width * height > MAX_PIXELS:
+        most = MAX_PIXELS // 1_000_000
+        raise ReadError(
+            "too_many_pixels",
+            f"the image is {width} x {height} pixels; models take {most} megapixels: make it smaller",
         )
     return width, height
 

@@ -195,6 +195,22 @@ def test_objects_of_s3_are_read_through_faults(s3: S3Server) -> None:
     assert fault("s3://photos/1.png", storage=s3.storage, max_bytes=10).error_type == "too_large"
 
 
+def test_a_listed_object_takes_one_request_and_a_changed_one_its_new_version(s3: S3Server) -> None:
+    filesystem = s3.filesystem()
+    filesystem.pipe("photos/listed.txt", b"four")
+    version = f"etag:{filesystem.info('photos/listed.txt')['ETag'].strip(chr(34))}"
+    listed = Reference("1", "s3://photos/listed.txt", "text", version, 4)
+    loader = fetcher(storage=s3.storage)
+    loader.content(listed)
+    before = s3.requests
+    assert loader.content(listed).data == b"four"
+    assert s3.requests == before + 1
+    filesystem.pipe("photos/listed.txt", b"longer")
+    changed = loader.content(listed)
+    assert changed.data == b"longer"
+    assert changed.reference.version not in ("", version)
+
+
 def test_members_of_a_zip_file_are_read_by_many_threads(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "p.zip", "w") as archive:
         for index in range(50):

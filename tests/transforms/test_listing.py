@@ -127,6 +127,15 @@ def test_objects_of_s3_are_listed_with_their_etags() -> None:
         assert found[0].size == 1
 
 
+def test_a_folder_of_s3_is_listed_page_by_page() -> None:
+    with s3_server("many") as server:
+        names = [f"many/x/{index:04d}.txt" for index in range(1500)]
+        server.filesystem().pipe(dict.fromkeys(names, b"x"))
+        assert listed("s3://many/x/*.txt", server.storage) == [f"s3://{name}" for name in names]
+        with pytest.raises(OSError, match="bucket does not exist"):
+            listed("s3://none/x/*.txt", server.storage)
+
+
 def test_a_pattern_over_http_is_refused() -> None:
     with pytest.raises(SourceError, match=r"HTTP servers give no listings; name each URL"):
         listed("https://example.org/photos/*.jpg")
