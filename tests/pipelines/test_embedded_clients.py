@@ -22,8 +22,8 @@ from support.videos import moving_object
 PHOTOS = pathlib.Path(__file__).parents[2] / "configs" / "photos"
 COINS = (PHOTOS / "coins.jpg").read_bytes()
 TEXT = (
-    "The river rose after the storm. The storm flooded the lower town and the river port. People in the lower "
-    "town left their houses. A cat slept. The river port stays closed until the flood is over."
+    "The river rose after the storm. The storm flooded the lower town and the river port. People in the "
+    "lower town left their houses. A cat slept. The river port stays closed until the flood is over."
 )
 
 server_fixture = pytest.fixture(scope="module", name="server")(running_server)
