@@ -14,8 +14,8 @@ T = TypeVar("T")
 class Batcher(Generic[T]):
     """Collects inputs until a batch is full.
 
-    No batch holds more than `max_count` inputs, and none more than `max_bytes` unless a single input is larger by
-    itself: that one goes alone.
+    No batch holds more than `max_count` inputs, and none more than `max_bytes` unless a single input is
+    larger by itself: that one goes alone.
     """
 
     def __init__(self, max_count: int, max_bytes: int) -> None:

@@ -31,7 +31,8 @@ def _parse_output(data: bytes) -> Any:
     return resources_pb2.Output.FromString(data)
 
 
-# The generated class names a module that does not exist, so pickle cannot find it; Beam pickles samples of all elements.
+# The generated class names a module that does not exist, so pickle cannot find it; Beam pickles samples of
+# all elements.
 copyreg.pickle(resources_pb2.Output, lambda output: (_parse_output, (output.SerializeToString(),)))
 
 
@@ -229,7 +230,8 @@ def _judge(response: Any, count: int) -> Reply:
         (output,) if output.status.code in silent_success else fault_of_status(output.status, request_id)
         for output in outputs
     ]
-    if whole is not None and whole.verdict is not Verdict.MIXED and not any(isinstance(o, Fault) for o in paired):
+    failed = any(isinstance(output, Fault) for output in paired)
+    if whole is not None and whole.verdict is not Verdict.MIXED and not failed:
         return Reply(whole, request_id=request_id)
     return Reply(outputs=paired, request_id=request_id)
 
@@ -238,7 +240,7 @@ def _mismatch(received: int, sent: int, request_id: str | None) -> Fault:
     return Fault(
         Verdict.MISMATCH,
         "output_count",
-        f"the model answered {received} outputs for {sent} input{'s' if sent != 1 else ''}, so they cannot be paired",
+        f"the model answered {received} outputs where {sent} were asked for, so they cannot be paired",
         request_id=request_id,
     )
 

@@ -1,7 +1,7 @@
 """The way to the endpoint: credentials, channels with our own settings, and the API's calls as raw bytes.
 
-The vendor's channel factories retry UNAVAILABLE unseen and multiply calls, and their stub serializes messages that we
-have framed already; so the calls are made by name on channels of our own.
+The vendor's channel factories retry UNAVAILABLE unseen and multiply calls, and their stub serializes messages
+that we have framed already; so the calls are made by name on channels of our own.
 """
 
 from __future__ import annotations
@@ -19,11 +19,19 @@ from clarifai_grpc.grpc.api import service_pb2
 from .addresses import Endpoint
 from .errors import CredentialsError
 
-__all__ = ["METHODS", "Credentials", "channel_options", "check_plaintext", "open_async_channel", "open_channel", "stub"]
+__all__ = [
+    "METHODS",
+    "Credentials",
+    "channel_options",
+    "check_plaintext",
+    "open_async_channel",
+    "open_channel",
+    "stub",
+]
 
 MAX_MESSAGE_BYTES = 256 * 1024 * 1024
 PAT = "CLARIFAI_PAT"
-SESSION_TOKEN = "CLARIFAI_SESSION_TOKEN"  # noqa: S105  (a variable's name)
+SESSION_TOKEN = "CLARIFAI_SESSION_TOKEN"
 
 #: The RPC of each method type.
 METHODS: Mapping[str, str] = {
@@ -84,8 +92,8 @@ def check_plaintext(endpoint: Endpoint, credentials: Credentials, *, allow_plain
     """
     if credentials and not endpoint.tls and not endpoint.is_loopback and not allow_plaintext:
         raise CredentialsError(
-            f"model.endpoint: {endpoint.url} is not encrypted and not this machine, so the key in {PAT} would be "
-            "readable on the way; write https://, or set model.allow_plaintext: true"
+            f"model.endpoint: {endpoint.url} is not encrypted and not this machine, so the key in {PAT} "
+            "would be readable on the way; write https://, or set model.allow_plaintext: true"
         )
 
 
@@ -98,8 +106,8 @@ def channel_options() -> list[tuple[str, Any]]:
         ("grpc.service_config", json.dumps({"methodConfig": [{"name": [{}], "waitForReady": False}]})),
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-        # A load balancer that drops a silent connection must not look like a slow model. Servers refuse pings that come
-        # more often than every five minutes without data, or faster than this with it.
+        # A load balancer that drops a silent connection must not look like a slow model. Servers refuse pings
+        # that come more often than every five minutes without data, or faster than this with it.
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),
         ("grpc.keepalive_permit_without_calls", 0),

@@ -1,9 +1,9 @@
 """Why and how a whole job stops before its end, over all its workers.
 
-A job stops for one of four reasons: an interrupt, too many errors, a spent budget, or a fault after which nothing will
-ever work. The first worker that knows writes a marker beside the run's record; every other one looks for it every two
-seconds. From then on no further input is sent, what is in flight comes home, and open parts are closed: an input that was
-not sent is neither a prediction nor an error, and a later run does it.
+A job stops for one of four reasons: an interrupt, too many errors, a spent budget, or a fault after which
+nothing will ever work. The first worker that knows writes a marker beside the run's record; every other one
+looks for it every two seconds. From then on no further input is sent, what is in flight comes home, and open
+parts are closed: an input that was not sent is neither a prediction nor an error, and a later run does it.
 """
 
 from __future__ import annotations
@@ -149,7 +149,8 @@ class JobControl:
         if allowed < inputs:
             self.stop(
                 "budget",
-                f"stop.inputs allows {stop.inputs} inputs and they are sent; run the same command again for the next ones",
+                f"stop.inputs allows {stop.inputs} inputs and they are sent; run the same command again for "
+                "the next ones",
             )
         return allowed
 
@@ -167,8 +168,9 @@ class JobControl:
             return
         self.stop(
             "error_ratio",
-            f"{bad} of {seen} finished inputs failed, which is more than stop.error_ratio={stop.error_ratio:g}; "
-            "look into the errors table, mend what is wrong there, or raise stop.error_ratio",
+            f"{bad} of {seen} finished inputs failed, which is more than "
+            f"stop.error_ratio={stop.error_ratio:g}; look into the errors table, mend what is wrong there, "
+            "or raise stop.error_ratio",
         )
 
     def poll(self) -> StopReason | None:

@@ -1,8 +1,9 @@
 """The heart of a worker: one engine for each process and model, shared by all its DoFn instances.
 
-A background thread runs an asyncio loop with the channel, the limiter and one task a batch. Each DoFn instance has a lane:
-it hands batches in, and takes finished results out, from its own thread. Batches enter while there is room, by number and by
-bytes; a few wait behind those that are being called, so that the endpoint never waits for the bundle's thread.
+A background thread runs an asyncio loop with the channel, the limiter and one task a batch. Each DoFn
+instance has a lane: it hands batches in, and takes finished results out, from its own thread. Batches enter
+while there is room, by number and by bytes; a few wait behind those that are being called, so that the
+endpoint never waits for the bundle's thread.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ T = TypeVar("T")
 #: A result with the token that its input was handed in with.
 Result = tuple[Any, Prediction | Failure]
 
-#: Small batches may wait in larger numbers, because the bundle's thread may be away for a while, writing a part.
+#: Small batches may wait in larger numbers, because the bundle's thread may be away for a while, writing a
+#: part.
 WAITING_BYTES = 8 * 1024 * 1024
 WAITING_ROUNDS = 8
 #: An engine that nobody uses stays so long: its limits must outlive the pause between two bundles.

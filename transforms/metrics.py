@@ -1,7 +1,8 @@
 """Every counter of a worker process, its unit and where it is counted.
 
-Counters are process-wide and thread-safe. The bundle's own thread passes their growth on to Beam's counters, because Beam
-loses metrics written from any other thread; part manifests carry their growth since the last part.
+Counters are process-wide and thread-safe. The bundle's own thread passes their growth on to Beam's counters,
+because Beam loses metrics written from any other thread; part manifests carry their growth since the last
+part.
 """
 
 from __future__ import annotations

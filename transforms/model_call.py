@@ -17,7 +17,8 @@ __all__ = ["ModelCall", "address_of", "prepare_call"]
 
 @dataclasses.dataclass(frozen=True)
 class ModelCall:
-    """Plain data that pickles and holds no secret; each worker reads the credentials from its own environment.
+    """Plain data that pickles and holds no secret; each worker reads the credentials from its own
+    environment.
 
     Attributes:
         endpoint: where the API is served.
@@ -36,8 +37,8 @@ class ModelCall:
     endpoint: Endpoint
     address: ModelAddress
     binding: Binding
-    calls: CallsConfig = CallsConfig()
-    stop: StopConfig = StopConfig()
+    calls: CallsConfig
+    stop: StopConfig
     deployment: DeploymentConfig | None = None
     nodepool: NodepoolConfig | None = None
     allow_plaintext: bool = False
@@ -56,7 +57,10 @@ def address_of(model: ModelConfig) -> ModelAddress:
         address = parse_model_url(model.url)
     else:
         address = ModelAddress(
-            model.user_id or "bulkinfer", model.app_id or "embedded", model.model_id or "demo", model.version_id
+            model.user_id or "bulkinfer",
+            model.app_id or "embedded",
+            model.model_id or "demo",
+            model.version_id,
         )
     return dataclasses.replace(address, version_id=model.version_id or address.version_id)
 

@@ -94,7 +94,7 @@ class ModelClient:
         return self._asked_methods()
 
     def model_version(self) -> str:
-        """The version that answers: the one asked for, else the latest as the server names it; "" when it names none."""
+        """The version that answers; "" when none was asked for and the server names none."""
         if self._version is None:
             message = self._model_version_message()
             self._version = message.id if message is not None else ""
@@ -190,13 +190,15 @@ class ModelClient:
     def _get(self, path: str, request: Any, answer_type: Any) -> Any | None:
         self._connect()
         call = self._channel.unary_unary(
-            path, request_serializer=type(request).SerializeToString, response_deserializer=answer_type.FromString
+            path,
+            request_serializer=type(request).SerializeToString,
+            response_deserializer=answer_type.FromString,
         )
         backoff = Backoff(self._retry_for)
         backoff.start()
         while True:
             try:
-                answer = call(request, timeout=min(self._timeout, 30.0), metadata=self._credentials.metadata())
+                answer = call(request, timeout=self._timeout, metadata=self._credentials.metadata())
                 fault = fault_of_status(answer.status)
             except grpc.RpcError as error:
                 if error.code() is grpc.StatusCode.UNIMPLEMENTED:
@@ -228,7 +230,8 @@ class ModelClient:
             error = stopping_error(fault, place)
             if isinstance(error, CredentialsError) and not self._credentials:
                 return CredentialsError(
-                    f"{place}: the endpoint wants credentials ({fault.message}); set CLARIFAI_PAT in the environment"
+                    f"{place}: the endpoint wants credentials ({fault.message}); set CLARIFAI_PAT in the "
+                    "environment"
                 )
             return error
         message = self._credentials.mask(f"{place}: {fault.message}")

@@ -43,12 +43,13 @@ class Outcome(NamedTuple):
 class Predict(beam.PTransform):
     """Send contents to the model in batches, many calls at once.
 
-    Results leave as they come, in any order, each with its input's own window and timestamp. When the job stops early, the
-    inputs that were not sent leave nothing; a later run does them.
+    Results leave as they come, in any order, each with its input's own window and timestamp. When the job
+    stops early, the inputs that were not sent leave nothing; a later run does them.
 
     Attributes:
         call: the model's method and how hard to press.
-        control: where the run's stop marker lies; without it a fault after which nothing will work raises in the
+        control: where the run's stop marker lies; without it a fault after which nothing will work raises in
+            the
             bundle, and no other worker hears of it.
     """
 
@@ -66,7 +67,8 @@ class Predict(beam.PTransform):
 
 
 class _PredictFn(beam.DoFn):
-    """Hands batches to the process's engine; yields what finished with later elements and at the bundle's end."""
+    """Hands batches to the process's engine; yields what finished with later elements and at the bundle's
+    end."""
 
     def __init__(self, call: ModelCall, control: ControlSpec | None) -> None:
         super().__init__()

@@ -1,8 +1,9 @@
 """How fast calls may start: configured limits, and the slow-down that a server's throttling answers ask for.
 
-Two limits guard every call. The configured one is a promise: never more than so many arrivals at the server in any
-one-second window, retries included. The learned one is a guess at a limit that nobody told us: it appears with the first
-throttling answer and follows the server from there, by additive increase and multiplicative decrease.
+Two limits guard every call. The configured one is a promise: never more than so many arrivals at the server
+in any one-second window, retries included. The learned one is a guess at a limit that nobody told us: it
+appears with the first throttling answer and follows the server from there, by additive increase and
+multiplicative decrease.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ __all__ = ["Limiter", "LocalLimiter", "Permit", "limiter_for", "share_of"]
 
 #: Windows are kept this much longer than a second, because calls do not all travel equally fast.
 MARGIN = 0.02
-#: A start that came late, because the event loop was busy, may be caught up within this time; the window still holds.
+#: A start that came late, because the event loop was busy, may be caught up within this time; the window
+#: still holds.
 CATCH_UP = 0.02
 
 
@@ -77,8 +79,9 @@ class _Window:
 class _Learned:
     """The limit that throttling answers let us guess.
 
-    A server that refuses a call has accepted, in the second before, about as many as its limit allows: that count is the
-    new rate. From there the rate creeps up until the next refusal, so that it follows a limit that rises or falls.
+    A server that refuses a call has accepted, in the second before, about as many as its limit allows: that
+    count is the new rate. From there the rate creeps up until the next refusal, so that it follows a limit
+    that rises or falls.
     """
 
     DECREASE = 0.96  # by which a refusal at a rate that seemed right lowers it

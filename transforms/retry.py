@@ -1,7 +1,8 @@
 """How long to wait before a call is sent again, and when to give up.
 
-Waiting times come from `tenacity`: exponential with full jitter, so that batches that failed together do not come back
-together. The budget is time, not a count: a cold start takes minutes whatever the number of attempts.
+Waiting times come from `tenacity`: exponential with full jitter, so that batches that failed together do not
+come back together. The budget is time, not a count: a cold start takes minutes whatever the number of
+attempts.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from .statuses import Verdict
 
 __all__ = ["Backoff", "retry_hint"]
 
-#: Largest pause by verdict, seconds. A model that loads is asked rarely; a lost connection usually returns soon.
+#: Largest pause by verdict, seconds. A model that loads is asked rarely; a lost connection usually returns
+#: soon.
 _LONGEST = {Verdict.WAIT: 15.0, Verdict.THROTTLED: 5.0, Verdict.SERVER_FULL: 5.0, Verdict.TRANSPORT: 15.0}
 _FIRST = {Verdict.WAIT: 1.0, Verdict.THROTTLED: 0.1, Verdict.SERVER_FULL: 0.1, Verdict.TRANSPORT: 0.2}
 _WAITS = {
@@ -60,7 +62,8 @@ class Backoff:
 
         Args:
             verdict: one that is `retried`.
-            hint: the server's own wish; it is obeyed, with a little jitter on top, also when it is longer than ours.
+            hint: the server's own wish; it is obeyed, with a little jitter on top, also when it is longer
+                than ours.
         """
         state = self._state
         pause = float(_WAITS[verdict](state))
@@ -108,5 +111,5 @@ def _retry_info(details: bytes) -> float | None:
     info = error_details_pb2.RetryInfo()
     for detail in status_pb2.Status.FromString(details).details:
         if detail.Unpack(info):
-            return float(info.retry_delay.seconds) + info.retry_delay.nanos / 1e9
+            return float(info.retry_delay.seconds + info.retry_delay.nanos / 1e9)
     return None

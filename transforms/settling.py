@@ -1,4 +1,4 @@
-"""The way of one batch: send, keep what succeeded, wait and send again, or split, until every input has a result."""
+"""The way of one batch: send, keep what succeeded, wait or split, until every input has a result."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ __all__ = ["Settings", "Settling"]
 
 logger = logging.getLogger(__name__)
 
-#: A message that is lost so often while others get through is suspected itself: a batch is split, one input given up.
+#: A message that is lost so often while others get through is suspected itself: a batch is split, one input
+#: given up.
 SUSPECTED_AFTER = 3
 GIVEN_UP_AFTER = 10
 #: A stream that breaks for an unknown reason after it began is tried so often.
@@ -187,8 +188,8 @@ class Settling:
         logger.info("retry: inputs=%d wait_s=%.2f cause=%s", len(items), seconds, fault.error_type)
         self._shared.metrics.add(wait_ms=int(seconds * 1000))
         if fault.verdict is Verdict.TRANSPORT:
-            # A lost call may be this batch's own fault, so others use its place; a server that is full or starting is
-            # not helped by sending it other batches.
+            # A lost call may be this batch's own fault, so others use its place; a server that is full or
+            # starting is not helped by sending it other batches.
             self._release_slot()
         await asyncio.sleep(seconds)
 

@@ -1,8 +1,9 @@
 """Which part of a failed batch to send next, so that bad inputs end alone and the others land.
 
-A batch that failed as a whole is halved until the bad input stands alone. When one half of a bad piece succeeds, the other
-half must hold what is bad, so it is halved at once without being sent: one bad input among 128 costs 7 to 14 calls. A single
-input is always sent before it is given up; nobody is condemned by inference.
+A batch that failed as a whole is halved until the bad input stands alone. When one half of a bad piece
+succeeds, the other half must hold what is bad, so it is halved at once without being sent: one bad input
+among 128 costs 7 to 14 calls. A single input is always sent before it is given up; nobody is condemned by
+inference.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ __all__ = ["Halving"]
 
 T = TypeVar("T")
 
-#: After so many inputs stood alone and failed, and nothing of the batch succeeded, the rest goes one by one: a batch in
-#: which everything is bad then costs one call an input in place of two.
+#: After so many inputs stood alone and failed, and nothing of the batch succeeded, the rest goes one by one:
+#: a batch in which everything is bad then costs one call an input in place of two.
 HOPELESS = 3
 
 

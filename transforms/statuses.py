@@ -1,7 +1,8 @@
 """What each answer of the API asks for: one table, from API status codes and gRPC codes to a verdict.
 
-The API reports through two channels, a gRPC code when the call itself failed and a status in every response and in
-every output. `judge_status` and `judge_grpc` look both up; the engine acts on the verdict and nothing else.
+The API reports through two channels, a gRPC code when the call itself failed and a status in every response
+and in every output. `judge_status` and `judge_grpc` look both up; the engine acts on the verdict and nothing
+else.
 """
 
 from __future__ import annotations
@@ -63,26 +64,29 @@ _STOPPING: dict[Verdict, type[JobError]] = {
     Verdict.NO_API: EndpointError,
 }
 
-#: API status codes by name. A name that ends in `*` stands for all codes that start so and are not named themselves.
+#: API status codes by name. A name that ends in `*` stands for all codes that start so and are not named
+#: themselves.
 STATUSES: dict[Verdict, str] = {
     Verdict.OK: "SUCCESS",
     Verdict.MIXED: "MIXED_STATUS",
     Verdict.WAIT: """
-        MODEL_DEPLOYING MODEL_QUEUED_FOR_DEPLOYMENT MODEL_BUSY_PLEASE_RETRY MODEL_LOADING MODEL_BUILDING TRY_AGAIN""",
+        MODEL_DEPLOYING MODEL_QUEUED_FOR_DEPLOYMENT MODEL_BUSY_PLEASE_RETRY MODEL_LOADING MODEL_BUILDING
+        TRY_AGAIN""",
     Verdict.THROTTLED: """
         CONN_THROTTLED CONN_EXCEED_HOURLY_LIMIT""",
     Verdict.SERVER_FULL: """
         RUNNER_NEEDS_RETRY RUNNER_ITEM_CANCELLED RPC_REQUEST_QUEUE_FULL INTERNAL_RESOURCE_EXHAUSTED
         DATABASE_TOO_MANY_CLIENTS""",
     Verdict.TRANSPORT: """
-        RPC_SERVER_UNAVAILABLE RPC_REQUEST_TIMEOUT RPC_CANCELED EXTERNAL_CONNECTION_ERROR CLUSTER_INTERNAL_FAILURE
-        INTERNAL_CONTEXT_CANCELED INTERNAL_UNEXPECTED_TIMEOUT INTERNAL_REDIS_UNAVAILABLE
-        REQUEST_DISABLED_FOR_MAINTENANCE""",
+        RPC_SERVER_UNAVAILABLE RPC_REQUEST_TIMEOUT RPC_CANCELED EXTERNAL_CONNECTION_ERROR
+        CLUSTER_INTERNAL_FAILURE INTERNAL_CONTEXT_CANCELED INTERNAL_UNEXPECTED_TIMEOUT
+        INTERNAL_REDIS_UNAVAILABLE REQUEST_DISABLED_FOR_MAINTENANCE""",
     Verdict.TOO_LARGE: """
         RPC_MAX_MESSAGE_SIZE_EXCEEDED""",
     Verdict.BAD_INPUT: """
         INPUT_* ALL_INPUT_* MP_* FILETYPE_UNSUPPORTED PREDICT_INVALID_REQUEST MODEL_INVALID_ARGUMENT
-        MODEL_INVALID_REQUEST RUNNER_INVALID_ARGUMENT BAD_REQUEST CONN_BAD_REQUEST_FORMAT CONN_INVALID_REQUEST""",
+        MODEL_INVALID_REQUEST RUNNER_INVALID_ARGUMENT BAD_REQUEST CONN_BAD_REQUEST_FORMAT
+        CONN_INVALID_REQUEST""",
     Verdict.CREDENTIALS: """
         CONN_ACCOUNT_ISSUES CONN_TOKEN_INVALID CONN_CREDENTIALS_INVALID CONN_KEY_INVALID CONN_KEY_NOT_FOUND
         CONN_INSUFFICIENT_SCOPES CONN_AUTH_METHOD_DISABLED CONN_NO_GDPR_CONSENT CONN_EXCEED_MONTHLY_LIMIT

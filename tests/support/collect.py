@@ -1,4 +1,4 @@
-"""Takes what reaches the end of an in-process pipeline, with windows and timestamps, for a test to look at."""
+"""Takes what reaches the end of an in-process pipeline, with windows and timestamps, for a test to see."""
 
 from __future__ import annotations
 

@@ -1,18 +1,18 @@
-"""A capacity-limited model server in a process of its own, which answers with every fault that a test asks for.
+"""A capacity-limited model server in a process of its own, which answers with every fault asked for.
 
-It holds `places` calls at a time for `base_ms + per_item_ms * n` each, refuses calls above a rate limit, and counts what
-it saw: calls, throttled calls, the fullest one-second window, and how often each input came. Tests talk to it by two more
-RPCs that carry JSON: `/faults/Set` and `/faults/Stats`.
+It holds `places` calls at a time for `base_ms + per_item_ms * n` each, refuses calls above a rate limit, and
+counts what it saw: calls, throttled calls, the fullest one-second window, and how often each input came.
+Tests talk to it by two more RPCs that carry JSON: `/faults/Set` and `/faults/Stats`.
 
 A fault is a dict with a `kind`:
     status   {code}                 the whole call answers this API status and no outputs
     output   {code}                 this input's output has this status; the call answers MIXED_STATUS
-    grpc     {code, details, ...}   the call fails with this gRPC code; `pushback_ms`, `retry_after`: the server's hint
+    grpc     {code, details, ...}   the call fails with this gRPC code; hints: `pushback_ms`, `retry_after`
     count    {extra}                so many outputs more (or fewer) than inputs
     hang     {seconds}              the answer comes so much later
     break    {after, code}          a stream fails after so many items, with this gRPC code, or {status}
     end      {after}                a stream ends after so many items as if all were well
-and optionally `times`: only so often. Settings name faults by input text (`inputs`) or by call number (`calls`).
+and optionally `times`: only so often. Settings name faults by input text (`inputs`) or call number (`calls`).
 
 Run as a server: python -m support.fault_server --port 0
 """
@@ -347,7 +347,10 @@ async def _serve(port: int, max_message: int, ready: Any) -> None:
     )
     control = grpc.method_handlers_generic_handler(
         "faults",
-        {"Set": grpc.unary_unary_rpc_method_handler(set_), "Stats": grpc.unary_unary_rpc_method_handler(stats)},
+        {
+            "Set": grpc.unary_unary_rpc_method_handler(set_),
+            "Stats": grpc.unary_unary_rpc_method_handler(stats),
+        },
     )
     options = [("grpc.max_receive_message_length", max_message), ("grpc.max_send_message_length", -1)]
     server = grpc.aio.server(options=[*options, ("grpc.so_reuseport", 0)])
@@ -377,7 +380,8 @@ class FaultServer:
 
     def set(self, **settings: Any) -> None:
         """Forget everything and take these settings; see the module's text."""
-        self._channel.unary_unary("/faults/Set")(json.dumps(settings).encode(), timeout=10, wait_for_ready=True)
+        call = self._channel.unary_unary("/faults/Set")
+        call(json.dumps(settings).encode(), timeout=10, wait_for_ready=True)
 
     def stats(self) -> dict[str, Any]:
         """What it saw since `set`."""
@@ -396,7 +400,7 @@ def running(*, max_message: int = -1, port: int = 0) -> Iterator[FaultServer]:
     """Start a server; it ends with the block."""
     tests = Path(__file__).resolve().parent.parent
     process = subprocess.Popen(
-        [sys.executable, "-m", "support.fault_server", "--port", str(port), "--max-message", str(max_message)],
+        [sys.executable, "-m", "support.fault_server", f"--port={port}", f"--max-message={max_message}"],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tests), os.environ.get("PYTHONPATH", "")])},
