@@ -1,0 +1,163 @@
+"""A pool of Beam worker processes, for clusters whose hosts have no containers.
+
+    python -m bulkinfer.pipelines.worker_pool --host 127.0.0.1 --port 50000
+
+Run one on every host that runs tasks (a Flink TaskManager, a Spark executor), in an environment that has
+bulkinfer installed, and give the job `environment_config: "localhost:50000"`.
+
+It stands for Beam's `worker_pool_main`, which takes whatever `python` is on the PATH, listens on all
+interfaces although it runs any code that it is sent, drops the workers' logs, and leaves the workers behind
+when it is terminated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent import futures
+
+import grpc
+from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc, endpoints_pb2
+from bulkinfer.transforms.errors import RunnerError
+from google.protobuf import text_format
+
+__all__ = ["WorkerPool", "main", "serve"]
+
+logger = logging.getLogger(__name__)
+_STOP_SECONDS = 10
+
+
+class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
+    """Starts and stops worker processes for a runner.
+
+    Args:
+        log_level: of the workers; what they log goes to the runner and to this process's stderr.
+    """
+
+    def __init__(self, log_level: str = "INFO") -> None:
+        self._options = json.dumps({"options": {"default_sdk_harness_log_level": log_level}})
+        self._workers: dict[str, subprocess.Popen[bytes]] = {}
+        self._lock = threading.Lock()
+
+    def StartWorker(  # noqa: N802  (a name of Beam's protocol)
+        self, request: beam_fn_api_pb2.StartWorkerRequest, context: grpc.ServicerContext
+    ) -> beam_fn_api_pb2.StartWorkerResponse:
+        """Start one worker; the runner waits until it reports to the control endpoint."""
+        del context
+        # The keys come with the pool's own environment and with nothing that a runner sends.
+        environment = {
+            **os.environ,
+            "WORKER_ID": request.worker_id,
+            "PIPELINE_OPTIONS": self._options,
+            "CONTROL_API_SERVICE_DESCRIPTOR": _descriptor(request.control_endpoint),
+            "LOGGING_API_SERVICE_DESCRIPTOR": _descriptor(request.logging_endpoint),
+        }
+        command = [sys.executable, "-m", "apache_beam.runners.worker.sdk_worker_main"]
+        try:
+            worker = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)
+        except OSError as error:
+            return beam_fn_api_pb2.StartWorkerResponse(error=f"the pool cannot start {command[0]}: {error}")
+        with self._lock:
+            self._workers[request.worker_id] = worker
+        logger.info("worker started: id=%s pid=%d", request.worker_id, worker.pid)
+        return beam_fn_api_pb2.StartWorkerResponse()
+
+    def StopWorker(  # noqa: N802  (a name of Beam's protocol)
+        self, request: beam_fn_api_pb2.StopWorkerRequest, context: grpc.ServicerContext
+    ) -> beam_fn_api_pb2.StopWorkerResponse:
+        """Stop one worker; an unknown one has stopped already."""
+        del context
+        with self._lock:
+            worker = self._workers.pop(request.worker_id, None)
+        if worker is not None:
+            _stop([worker])
+            logger.info("worker stopped: id=%s pid=%d", request.worker_id, worker.pid)
+        return beam_fn_api_pb2.StopWorkerResponse()
+
+    def close(self) -> None:
+        """Stop all workers."""
+        with self._lock:
+            workers = list(self._workers.values())
+            self._workers.clear()
+        _stop(workers)
+
+
+@contextlib.contextmanager
+def serve(host: str = "127.0.0.1", port: int = 0, log_level: str = "INFO") -> Iterator[int]:
+    """Run a pool until the block ends; yields its port.
+
+    Raises:
+        RunnerError: the address is taken or not ours.
+    """
+    pool = WorkerPool(log_level)
+    # Runners ping idle channels; a server that counts pings as abuse would close them.
+    options = [
+        ("grpc.http2.max_pings_without_data", 0),
+        ("grpc.http2.max_ping_strikes", 0),
+        ("grpc.so_reuseport", 0),
+    ]
+    server = grpc.server(futures.ThreadPoolExecutor(max_workers=8), options=options)
+    beam_fn_api_pb2_grpc.add_BeamFnExternalWorkerPoolServicer_to_server(pool, server)
+    try:
+        bound = server.add_insecure_port(f"{host}:{port}")
+    except RuntimeError as error:
+        raise RunnerError(
+            f"the worker pool cannot listen on {host}:{port}; choose another --port or --host"
+        ) from error
+    server.start()
+    try:
+        yield bound
+    finally:
+        server.stop(grace=None).wait()
+        pool.close()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a pool until SIGTERM or SIGINT."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bulkinfer.pipelines.worker_pool",
+        description="Start Beam worker processes for a Flink TaskManager or a Spark executor of this host.",
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=50000, help="port to listen on (default: %(default)s)")
+    parser.add_argument("--log-level", default="INFO", help="of the workers (default: %(default)s)")
+    chosen = parser.parse_args(arguments)
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
+    )
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        with serve(chosen.host, chosen.port, chosen.log_level) as port:
+            logger.info("worker pool listens on %s:%d", chosen.host, port)
+            stop.wait()
+    except RunnerError as error:
+        parser.exit(2, f"{error}\n")
+
+
+def _descriptor(endpoint: endpoints_pb2.ApiServiceDescriptor) -> str:
+    return text_format.MessageToString(endpoint, as_one_line=True)
+
+
+def _stop(workers: Sequence[subprocess.Popen[bytes]]) -> None:
+    for worker in workers:
+        worker.terminate()
+    for worker in workers:
+        try:
+            worker.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            worker.kill()
+            worker.wait()
+
+
+if __name__ == "__main__":
+    main()
