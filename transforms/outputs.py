@@ -114,7 +114,7 @@ class TableBuilder:
             self._seal()
         rows, masks, inputs = len(self._rows.rows), len(self._masks.rows), self.inputs
         nbytes = self._rows.nbytes, self._masks.nbytes
-        aliases = getattr(prediction.reference, "aliases", ())
+        aliases = prediction.reference.aliases
         coded: dict[bytes, MaskRle] | None = {} if aliases else None
         try:
             for reference in (prediction.reference, *aliases):
@@ -132,7 +132,7 @@ class TableBuilder:
 
     def add_failure(self, failure: Failure) -> None:
         """Add the `errors` row of an input, and of every alias of its reference."""
-        for reference in (failure.reference, *getattr(failure.reference, "aliases", ())):
+        for reference in (failure.reference, *failure.reference.aliases):
             self._errors.add(self.inputs, reference, failure)
             self.inputs += 1
 

@@ -1,0 +1,70 @@
+"""Outputs of models for tests of the tables, built as the API's messages."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+from bulkinfer.transforms.records import CallStats, Prediction, Reference
+from clarifai_grpc.grpc.api import resources_pb2
+from PIL import Image
+
+
+def png(mask: np.ndarray) -> bytes:
+    """A mask as an 8-bit PNG."""
+    out = io.BytesIO()
+    Image.fromarray(mask.astype(np.uint8) * 255).save(out, "PNG")
+    return out.getvalue()
+
+
+def square(height: int = 40, width: int = 60, top: int = 10, left: int = 20, side: int = 15) -> np.ndarray:
+    """A mask with one square on it."""
+    mask = np.zeros((height, width), bool)
+    mask[top : top + side, left : left + side] = True
+    return mask
+
+
+def region(
+    mask: np.ndarray | bytes | None = None, box: tuple[float, ...] | None = None, **fields: Any
+) -> Any:
+    """A region; `box` is top, left, bottom, right in 0..1, `concepts` a dict of name and value."""
+    concepts = fields.pop("concepts", {})
+    message = resources_pb2.Region(**fields)
+    if mask is not None:
+        message.region_info.mask.image.base64 = mask if isinstance(mask, bytes) else png(mask)
+    if box is not None:
+        bounds = message.region_info.bounding_box
+        bounds.top_row, bounds.left_col, bounds.bottom_row, bounds.right_col = box
+    for name, value in concepts.items():
+        message.data.concepts.add(id=f"id-{name}", name=name, value=value)
+    return message
+
+
+def returned(**data: Any) -> Any:
+    """An output that holds its value in the part `return`."""
+    return output(resources_pb2.Data(parts=[part("return", **data)]))
+
+
+def part(name: str = "", **data: Any) -> Any:
+    """A part."""
+    return resources_pb2.Part(id=name, data=resources_pb2.Data(**data))
+
+
+def output(data: Any, **fields: Any) -> Any:
+    """A successful output."""
+    message = resources_pb2.Output(data=data, **fields)
+    message.status.code = 10000
+    return message
+
+
+def prediction(*outputs: Any, input_id: str = "a", **fields: Any) -> Prediction:
+    """The answer of an input."""
+    reference = Reference(
+        input_id,
+        f"s3://bucket/{input_id}.jpg",
+        fields.pop("media_type", "image"),
+        columns=fields.pop("columns", {}),
+        aliases=fields.pop("aliases", ()),
+    )
+    return Prediction(reference, outputs, CallStats(2, 12.5, "request-1"), **fields)
