@@ -3,7 +3,7 @@
 A source has one set of storage options, but its references may lie on several stores: a local manifest names
 objects on S3, a pattern looks into a zip file on GCS. So `storage` may be flat, for the one remote store of
 the source, or nested by protocol (`storage: {s3: {...}, https: {...}}`); flat options never reach local
-files, archives or, unless the source itself is there, HTTP.
+files, archives or HTTP.
 """
 
 from __future__ import annotations
