@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import hashlib
 import logging
 import os
 import stat
@@ -22,6 +21,7 @@ from fsspec.asyn import sync
 from .errors import ReadError, SourceError
 from .filesystems import Filesystems, local_path, protocol_of, resolve
 from .listing import local_version, version_of
+from .manifest_files import GIVEN, version_of_row
 from .media import check_filled, check_image, check_text, media_of
 from .records import Content, Reference
 from .store_faults import is_transient, redact
@@ -99,11 +99,12 @@ class Fetcher:
                 check_filled(data)
         except ReadError as error:
             raise ReadError(error.error_type, f"{self._named(reference)}: {error.message}") from None
+        given = reference.version.startswith(GIVEN)
         known = Reference(
             reference.input_id,
             reference.uri,
             reference.media_type,
-            fetched.version or reference.version,
+            reference.version if given else fetched.version or reference.version,
             len(data),
             None,
             reference.columns,
@@ -184,7 +185,7 @@ class Fetcher:
     def _inline(self, inline: bytes | str) -> Fetched:
         data = inline.encode("utf-8", "surrogatepass") if isinstance(inline, str) else bytes(inline)
         self._check_size(len(data), "the content")
-        return Fetched(data, "blake2b:" + hashlib.blake2b(data, digest_size=16).hexdigest())
+        return Fetched(data, version_of_row(None, data))
 
     def _local(self, path: str) -> Fetched:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from array import array
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +11,20 @@ from typing import IO, Any, NamedTuple, cast
 
 from .filesystems import Filesystems, local_path
 
-__all__ = ["FileScan", "Manifest", "Row", "Split", "as_text", "hash_id", "open_manifest"]
+__all__ = [
+    "GIVEN",
+    "FileScan",
+    "Manifest",
+    "Row",
+    "Split",
+    "as_text",
+    "hash_id",
+    "open_manifest",
+    "version_of_row",
+]
+
+#: Marks a version that the source gives, which stands whatever the store says.
+GIVEN = "given:"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -66,6 +80,16 @@ class FileScan:
     splits: list[Split]
     hashes: array[int]
     lines: array[int]
+
+
+def version_of_row(given: Any, content: bytes | str | None) -> str:
+    """The version that a row tells: its own column's, or of content that stands in it a hash; "" for neither."""
+    if given is not None and given != "":
+        return f"{GIVEN}{as_text(given)}"
+    if content is None:
+        return ""
+    data = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
+    return "blake2b:" + hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 def hash_id(value: Any, line: int, file: int) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from .filesystems import Filesystems, resolve
-from .manifest_files import Row, Split, as_text
+from .manifest_files import Row, Split, as_text, version_of_row
 from .manifests import read_split
 from .media import media_of
 from .records import Failure, Reference
@@ -86,12 +86,12 @@ class RowReader:
         media = spec.media_type
         if uri is not None:
             uri = resolve(uri, spec.base)
-        version = values.get(named.version or "")
+        version = version_of_row(values.get(named.version or ""), content)
         return Reference(
             input_id,
             uri,
             media,
-            version="" if version is None else as_text(version),
+            version=version,
             inline=content,
             columns=columns,
             place=place,

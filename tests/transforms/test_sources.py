@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from bulkinfer.transforms.config import SourceConfig
 from bulkinfer.transforms.errors import SourceError
+from bulkinfer.transforms.fetch import Fetcher
 from bulkinfer.transforms.records import Failure, Reference
 from bulkinfer.transforms.rows import RowReader
 from bulkinfer.transforms.sources import SourceCount, SourceSpec, count_source, inspect_source
@@ -175,6 +176,20 @@ def test_inline_text_is_content(tmp_path: Path) -> None:
     references, failures = read(inspect_source(source))
     assert [(item.input_id, item.inline, item.media_type) for item in references] == [("1", "hi", "text")]
     assert [item.error_type for item in failures] == ["null_content"]
+
+
+def test_versions_come_from_the_row(tmp_path: Path) -> None:
+    source = manifest(
+        tmp_path / "t.jsonl", '{"k": 1, "body": "hi"}\n{"k": 2, "body": "ho"}\n', content="body", id="k"
+    )
+    first, second = read(inspect_source(source))[0]
+    assert first.version.startswith("blake2b:")
+    assert first.version != second.version
+    (tmp_path / "a.txt").write_text("x")
+    source = manifest(tmp_path / "t.csv", "uri,v\na.txt,7\n", uri="uri", version="v")
+    (reference,) = read(inspect_source(source))[0]
+    assert reference.version == "given:7"
+    assert Fetcher(max_bytes=9, storage={}).content(reference).reference.version == "given:7"
 
 
 def test_a_table_has_its_partitions_as_columns(tmp_path: Path) -> None:
