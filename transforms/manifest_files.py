@@ -83,7 +83,7 @@ class FileScan:
 
 
 def version_of_row(given: Any, content: bytes | str | None) -> str:
-    """The version that a row tells: its own column's, or of content that stands in it a hash; "" for neither."""
+    """The version that a row tells: its column's, else a hash of the content in it, else ""."""
     if given is not None and given != "":
         return f"{GIVEN}{as_text(given)}"
     if content is None:

@@ -28,7 +28,8 @@ class Reference:
         input_id: names the input in every table; unique in a job.
         uri: where the content lies, any fsspec URL; None when the source holds the content itself.
         media_type: image | text | video | audio.
-        version: the content's version as the listing knew it ("etag:...", "size:N,mtime:T", "blake2b:...");
+        version: the content's version as the listing knew it ("etag:...", "size:N,mtime:T", "blake2b:...",
+            "given:..." by a column);
             "" when it is not known before the content is read.
         size: bytes, when the listing knew it.
         inline: the content itself, when the source holds it.
