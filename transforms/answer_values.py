@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 from clarifai_grpc.grpc.api import resources_pb2
-from google.protobuf.json_format import MessageToDict
 
+from .answers import struct_json
 from .errors import DecodeError
 from .signatures import Field
 
@@ -26,11 +26,11 @@ __all__ = [
     "leaves",
     "plain_leaf",
     "plain_value",
-    "struct_json",
 ]
 
 Leaf = tuple[str, Any]  # the name of a field of `Data`, and its value
 
+TEXTS = {"text", "string_value"}  #: fields of a text
 _PARTS = "parts"
 # proto3 does not send zeros: these types stand for their empty value when nothing came.
 _ZEROS: dict[str, Leaf] = {
@@ -48,7 +48,7 @@ def answer_data(output: Any, field: Field | None) -> tuple[Any, Field | None]:
     """The `Data` that holds the answer, and its declared type where it is one value."""
     data = output.data
     parts = data.parts
-    if len(parts) == 1 and parts[0].id == "return":
+    if len(parts) == 1 and parts[0].id == (field.name if field is not None else "return"):
         return parts[0].data, field
     return data, field
 
@@ -90,6 +90,14 @@ def _parts(parts: Sequence[Any], field: Field | None) -> Iterator[tuple[Any, Fie
             yield part, args[0]
         else:
             yield part, args[at] if at < len(args) else None
+
+
+def spoken(found: list[Leaf]) -> list[str]:
+    """The texts of an answer; one that is sent as `str` and as `Text`, for old clients, counts once."""
+    texts = [value if isinstance(value, str) else value.raw for name, value in found if name in TEXTS]
+    if len(texts) == 2 and texts[0] == texts[1] and {name for name, _ in found} == TEXTS:
+        return texts[:1]
+    return texts
 
 
 def plain_value(data: Any, field: Field | None) -> Any:
@@ -166,12 +174,6 @@ def _plain_item(message: Any) -> Any:
                 _plain_item(one) if hasattr(one, "ListFields") else one for one in value
             ]
     return plain
-
-
-def struct_json(struct: Any) -> Any:
-    """The JSON value of a `Struct`; a bare list travels under `_list`."""
-    value = MessageToDict(struct)
-    return value["_list"] if value.keys() == {"_list"} else value
 
 
 def _array_json(array: Any) -> Any:

@@ -12,14 +12,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from .answer_values import Leaf, answer_data, is_composed, leaves
+from .answer_values import TEXTS, Leaf, answer_data, is_composed, leaves
 from .error_rows import ErrorRows
 from .errors import DecodeError
 from .masks import MaskRle
 from .prediction_rows import PredictionRows
 from .records import Failure, Prediction, Reference
 from .regions import MaskRows, RegionReader
-from .row_writer import TEXTS, RowWriter, TableOptions
+from .row_writer import RowWriter, TableOptions
 from .schemas import errors_schema, masks_schema, predictions_schema
 from .signatures import Field
 
@@ -62,7 +62,7 @@ class TableBuilder:
     def __init__(self, options: TableOptions) -> None:
         self.options = options
         method = options.method
-        self._field = method.outputs[0] if method is not None and len(method.outputs) == 1 else None
+        self._field = _result(method.outputs) if method is not None else None
         self._streams = method is not None and method.type != "UNARY_UNARY"
         self._schema = predictions_schema(options.keep_schema)
         self._reset()
@@ -175,3 +175,10 @@ class TableBuilder:
         names = {name for values in found for name, _ in values}
         declared = self._field is not None and self._field.type in ("STR", "TEXT")
         return names <= TEXTS if names else declared
+
+
+def _result(outputs: tuple[Field, ...]) -> Field | None:
+    """The declared type of an answer; several results are named fields."""
+    if len(outputs) > 1:
+        return Field("return", "NAMED_FIELDS", type_args=outputs)
+    return outputs[0] if outputs else None

@@ -8,7 +8,8 @@ from operator import attrgetter
 from typing import Any
 
 from .answer_items import microseconds, whole_number
-from .answer_values import Leaf, is_composed, json_text, leaves, plain_leaf, plain_value, struct_json
+from .answer_values import TEXTS, Leaf, is_composed, json_text, leaves, plain_leaf, plain_value, spoken
+from .answers import struct_json
 from .columns import utf8
 from .prediction_rows import PredictionRows, grouped
 from .records import Prediction, Reference
@@ -16,9 +17,8 @@ from .regions import RegionReader
 from .signatures import Field, Method
 from .tool_calls import Answer, join_pieces, read_text, read_value
 
-__all__ = ["TEXTS", "RowWriter", "TableOptions"]
+__all__ = ["RowWriter", "TableOptions"]
 
-TEXTS = {"text", "string_value"}  #: the fields whose values a stream joins
 _SOUNDS = {"video", "audio"}
 _NO_COLUMN = {"metadata", "geo", *_SOUNDS}
 _ANSWERS = {*TEXTS, *_NO_COLUMN, "struct_value"}  # what becomes text, tool calls or JSON
@@ -110,7 +110,7 @@ class RowWriter:
     def _write(self, frame: _Frame, output: Any, data: Any, field: Field | None, found: list[Leaf]) -> None:
         concepts: Sequence[Any] = ()
         regions = 0
-        spoken = is_composed(data)
+        said = is_composed(data)
         groups = grouped(found)
         for name, values in groups.items():
             if name == "regions":
@@ -119,21 +119,19 @@ class RowWriter:
             elif name == "concepts":
                 concepts = values[0] if len(values) == 1 else [one for group in values for one in group]
             elif name in _ANSWERS:
-                spoken = True
+                said = True
                 if name in _SOUNDS:
                     self._rows.put_leaf(name, values)
             else:
                 self._rows.put_leaf(name, values)
-        if spoken:
+        if said:
             self._put_answer(self._answer(data, field, found, groups))
         self._close(frame, output, concepts, regions)
 
     def write_texts(self, found: list[list[Leaf]]) -> None:
         """The rows of a streamed text: the joined text, then its pieces if they are wanted."""
         outputs = self._prediction.outputs
-        pieces = [
-            "".join(value if isinstance(value, str) else value.raw for _, value in values) for values in found
-        ]
+        pieces = ["".join(spoken(values)) for values in found]
         if pieces:
             self._put_answer(join_pieces(pieces))
         if any(name == "string_value" for values in found for name, _ in values):
@@ -156,7 +154,7 @@ class RowWriter:
         strings = groups.get("string_value", [])
         if len(strings) == 1:
             self._rows.put_text("string_value", strings[0])
-        texts = [*strings, *(text.raw for text in groups.get("text", ()))]
+        texts = spoken(found)
         answer = read_text(texts[0]) if len(texts) == 1 else Answer(None)
         if is_composed(data):
             return answer._replace(whole=plain_value(data, field))

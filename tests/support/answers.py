@@ -6,7 +6,9 @@ import io
 from typing import Any
 
 import numpy as np
+from bulkinfer.transforms.outputs import TableBuilder, TableOptions, Tables
 from bulkinfer.transforms.records import CallStats, Prediction, Reference
+from bulkinfer.transforms.signatures import Field, Method
 from clarifai_grpc.grpc.api import resources_pb2
 from PIL import Image
 
@@ -68,3 +70,24 @@ def prediction(*outputs: Any, input_id: str = "a", **fields: Any) -> Prediction:
         aliases=fields.pop("aliases", ()),
     )
     return Prediction(reference, outputs, CallStats(2, 12.5, "request-1"), **fields)
+
+
+def tables(*predictions: Prediction, **options: Any) -> Tables:
+    """The validated tables of some answers."""
+    builder = TableBuilder(TableOptions("run", **options))
+    for one in predictions:
+        builder.add(one)
+    built = builder.finish()
+    for table in built[:3]:
+        table.validate(full=True)
+    return built
+
+
+def rows(*predictions: Prediction, **options: Any) -> list[dict[str, Any]]:
+    """The rows of `predictions` of some answers."""
+    return tables(*predictions, **options).predictions.to_pylist()
+
+
+def method(kind: str, *outputs: Field) -> Method:
+    """A method of a kind with its results."""
+    return Method("predict", kind, (), outputs)

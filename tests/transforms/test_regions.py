@@ -1,0 +1,93 @@
+"""Regions are light rows in predictions, and whole rows in masks where they have a shape."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from pycocotools import mask as coco
+from support.answers import png, prediction, region, returned, rows, square, tables
+
+
+def test_regions_are_light_in_predictions_and_whole_in_masks() -> None:
+    mask = square(40, 80, top=10, left=20, side=16)
+    shape = region(mask, id="r", track_id="t", concepts={"cat": 0.5, "dog": 0.25})
+
+    built = tables(prediction(returned(regions=[region(box=(0.25, 0.5, 0.75, 1), value=0.125), shape])))
+    (row,), (found,) = built.predictions.to_pylist(), built.masks.to_pylist()
+
+    assert (row["num_regions"], row["width"], row["height"]) == (2, 80, 40)
+    plain, light = row["regions"]
+    assert (plain["bbox_rel"], plain["score"], plain["label"]) == ([0.5, 0.25, 0.5, 0.5], 0.125, None)
+    assert (light["bbox"], light["label"], light["score"]) == ([20, 10, 16, 16], "cat", 0.5)
+    assert {name: found[name] for name in ("region_index", "region_id", "track_id", "label_id", "area")} == {
+        "region_index": 1,
+        "region_id": "r",
+        "track_id": "t",
+        "label_id": "id-cat",
+        "area": 256,
+    }
+    assert (found["bbox"], found["bbox_rel"]) == (
+        [20, 10, 16, 16],
+        [0.25, 0.25, light["bbox_rel"][2], light["bbox_rel"][3]],
+    )
+    assert found["bbox_source"] == "mask"
+    assert np.array_equal(coco.decode(found["segmentation"]), mask)
+    assert [one["name"] for one in found["concepts"]] == ["cat", "dog"]
+
+
+def test_the_models_own_box_is_kept_and_told_apart() -> None:
+    built = tables(prediction(returned(regions=[region(square(), (0, 0, 0.5, 0.5))]), width=100, height=50))
+    (found,) = built.masks.to_pylist()
+
+    assert (found["bbox"], found["bbox_rel"], found["bbox_source"]) == (
+        [0, 0, 50, 25],
+        [0, 0, 0.5, 0.5],
+        "model",
+    )
+
+
+def test_a_box_has_no_pixels_where_the_size_is_unknown() -> None:
+    (row,) = rows(prediction(returned(regions=[region(box=(0, 0, 0.5, 0.5))])))
+
+    assert (row["regions"][0]["bbox"], row["regions"][0]["bbox_rel"]) == (None, [0, 0, 0.5, 0.5])
+
+
+def test_polygons_keypoints_points_and_texts_are_rows_of_masks_in_pixels() -> None:
+    shape = region()
+    shape.region_info.polygon.points.add(row=0.5, col=0.25)
+    shape.region_info.polygon.points.add(row=1, col=0)
+    shape.region_info.keypoint_locations.add(row=0.5, col=0.5, visibility=2)
+    shape.region_info.point.row, shape.region_info.point.col = 0.5, 1
+    shape.data.text.raw = "STOP"
+
+    (found,) = tables(prediction(returned(regions=[shape]), width=100, height=10)).masks.to_pylist()
+
+    assert found["polygon"] == [[25, 5, 0, 10]]
+    assert (found["keypoints"], found["point"], found["text"]) == ([50, 5, 1], [100, 5], "STOP")
+    assert (found["segmentation"], found["area"]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("masks", "rle", "picture"), [("rle", True, False), ("png", False, True), ("both", True, True)]
+)
+def test_masks_are_stored_as_asked(masks: str, rle: bool, picture: bool) -> None:
+    (found,) = tables(prediction(returned(regions=[region(square())])), masks=masks).masks.to_pylist()
+
+    assert (found["segmentation"] is not None) == rle
+    assert (found["mask"] or {}).get("bytes") == (png(square()) if picture else None)
+    assert found["bbox"] == [20, 10, 15, 15]
+
+
+def test_masks_none_leaves_the_table_empty_and_counts_regions() -> None:
+    built = tables(prediction(returned(regions=[region(b"never read")])), masks="none")
+
+    assert (built.masks.num_rows, built.predictions["num_regions"].to_pylist()) == (0, [1])
+
+
+def test_a_png_with_a_box_is_stored_without_being_decoded() -> None:
+    broken = png(square())[:60]
+    (found,) = tables(
+        prediction(returned(regions=[region(broken, (0, 0, 0.5, 0.5))])), masks="png"
+    ).masks.to_pylist()
+
+    assert (found["mask"]["bytes"], found["bbox"]) == (broken, [0, 0, 30, 20])
