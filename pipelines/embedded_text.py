@@ -18,6 +18,7 @@ __all__ = ["TextMeasures", "classify", "classify_lines", "keywords", "measure_te
 
 _WORD = re.compile(r"[^\W\d_]+(?:['\u2019-][^\W\d_]+)*")
 _SENTENCE_END = re.compile(r"(?<=[.!?\u2026\u3002\uff01\uff1f])[\"'\u2019\u201d)\]]*\s+|\n\s*\n")
+_CODE = re.compile(r"^(```|~~~).*?^\1", re.DOTALL | re.MULTILINE)  # fenced code of a Markdown text
 #: Words that say nothing about a text's subject. Short words are dropped by length in any language.
 _COMMON_TEXT = """
     about after again also another because been before being between both could does doing down during
@@ -102,7 +103,8 @@ def _identifier() -> Any:
 
 
 def _sentences(text: str) -> list[str]:
-    return [" ".join(piece.split()) for piece in _SENTENCE_END.split(text) if piece and piece.strip()]
+    prose = _CODE.sub("\n\n", text)
+    return [" ".join(piece.split()) for piece in _SENTENCE_END.split(prose) if piece and piece.strip()]
 
 
 def _weighty(sentence: str) -> list[str]:

@@ -166,8 +166,7 @@ class Frame:
 
     def to_message(self) -> resources_pb2.Frame:
         message = resources_pb2.Frame()
-        # The API's number counts from 1 where its index counts from 0.
         message.frame_info.index, message.frame_info.time = self.index, self.time_ms
-        message.frame_info.number = self.index + 1
+        message.frame_info.number = self.index  # the number in the file; the same, as no frame is left out
         message.data.regions.extend(region.to_message() for region in self.regions)
         return message
