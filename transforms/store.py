@@ -117,7 +117,8 @@ class Store:
         return f"{self.uri}/{path}" if path else self.uri
 
     @contextlib.contextmanager
-    def _told(self, action: str, path: str) -> Iterator[None]:
+    def telling(self, action: str, path: str) -> Iterator[None]:
+        """Turn any foreign fault inside the block into the StoreError of this place."""
         try:
             yield
         except BulkinferError:
@@ -130,7 +131,7 @@ class Store:
             raise store_error(action, self.url(path), error, self.storage) from error
 
     def _run(self, action: str, path: str, work: Callable[[], T]) -> T:
-        with self._told(action, path):
+        with self.telling(action, path):
             return patiently(work, what=f"{action} {path}", local=self.is_local)
 
     def read(self, path: str) -> bytes:
@@ -203,7 +204,7 @@ class Store:
         """Give a file another name, in place of an older target; an object store copies and deletes."""
         if self.is_local:
             paths = Path(self.full_path(source)), Path(self.full_path(target))
-            with self._told("write", target):
+            with self.telling("write", target):
                 paths[1].parent.mkdir(parents=True, exist_ok=True)
                 paths[0].replace(paths[1])
                 sync_directory(paths[1].parent)

@@ -1,0 +1,160 @@
+"""Staged parts -> visible tables, exactly once; safe to kill at any point and to run again.
+
+`docs/design.md` tells the protocol.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import itertools
+import logging
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+from .commit_plan import CommitPlan, Step, make_plan, read_plan
+from .errors import StoreError
+from .parts import commit_path, run_directory
+from .run_record import RunRecord, list_runs, read_run, write_run
+from .store import Store
+
+__all__ = ["CommitResult", "commit_run", "recover", "result_of"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class CommitResult:
+    """What a run left in the tables.
+
+    Attributes:
+        run_id: of the run.
+        inputs: that it finished, in predictions or errors.
+        predictions: inputs that succeeded.
+        errors: inputs that did not.
+        masks: rows of the masks table.
+        calls: calls that its workers made, as far as their parts tell.
+        retries: of these, calls that sent inputs again.
+        files: files that it added.
+        replaced_rows: older rows of the same inputs that it dropped.
+        invalid_parts: staged parts that were broken, with the reason; their inputs are done again.
+        counts: all of the above and the workers' other counters.
+    """
+
+    run_id: str
+    inputs: int = 0
+    predictions: int = 0
+    errors: int = 0
+    masks: int = 0
+    calls: int = 0
+    retries: int = 0
+    files: int = 0
+    replaced_rows: int = 0
+    invalid_parts: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    counts: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+
+def result_of(record: RunRecord) -> CommitResult:
+    """The result that a committed run's record tells."""
+    names = {field.name for field in dataclasses.fields(CommitResult)}
+    known = {name: value for name, value in record.counts.items() if name in names}
+    return CommitResult(record.run_id, **known, invalid_parts=record.invalid_parts, counts=record.counts)
+
+
+def commit_run(store: Store, run_id: str, *, complete: bool = False) -> CommitResult:
+    """Make all durable parts of a run visible; one that is committed already is left as it is.
+
+    Args:
+        store: of the output.
+        run_id: of a run that has a record.
+        complete: the run went through its whole source.
+
+    Raises:
+        StoreError: the store fails; what was durable still is, and the next start commits it.
+    """
+    record = read_run(store, run_id)
+    if record is None:
+        raise StoreError(
+            f"{store.url(run_directory(run_id))}/run.json is missing, so the run cannot be committed; "
+            "restore it, or start the job again"
+        )
+    if record.committed:
+        return result_of(record)
+    plan = _planned(store, run_id)
+    if plan is None:
+        made = make_plan(store, record, complete=complete)
+        store.write(commit_path(run_id), made.to_json())
+        plan = _planned(store, run_id) or made
+    _publish(store, plan)
+    _clean(store, run_id)
+    record = dataclasses.replace(
+        record,
+        state="committed",
+        finished_at=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        counts=plan.counts,
+        parts=plan.parts,
+        invalid_parts=plan.invalid_parts,
+    )
+    write_run(store, record)
+    result = result_of(record)
+    logger.info(
+        "commit: run=%s parts=%d inputs=%d errors=%d files=%d",
+        run_id,
+        len(plan.parts),
+        result.inputs,
+        result.errors,
+        result.files,
+    )
+    return result
+
+
+def recover(store: Store) -> list[CommitResult]:
+    """Commit what runs that died left behind. Only the holder of the output's lock may call it.
+
+    Returns:
+        One result for each run that was not committed yet, the oldest first.
+    """
+    return [commit_run(store, run.run_id) for run in list_runs(store) if not run.committed]
+
+
+def _planned(store: Store, run_id: str) -> CommitPlan | None:
+    try:
+        return read_plan(store.read(commit_path(run_id)), store.url(commit_path(run_id)))
+    except FileNotFoundError:
+        return None
+
+
+def _publish(store: Store, plan: CommitPlan) -> None:
+    # A local rename takes microseconds; a copy inside an object store takes a round trip or many.
+    with ThreadPoolExecutor(max_workers=1 if store.is_local else 16) as pool:
+        for _, steps in itertools.groupby(plan.steps, key=lambda step: step.stage):
+            list(pool.map(lambda step: _carry_out(store, step), list(steps)))
+
+
+def _carry_out(store: Store, step: Step) -> None:
+    """Do one step; one that was done before is recognised by what it left."""
+    if step.source is None:
+        store.remove(step.target)
+        return
+    if not step.replaces and not store.can_rename:
+        target = store.info(step.target)
+        if target is not None and target.size == step.size:
+            return
+    if store.exists(step.source):
+        if store.can_rename:
+            store.move(step.source, step.target)
+        else:
+            store.copy(step.source, step.target)
+    elif not store.exists(step.target):
+        raise StoreError(
+            f"{store.url(step.source)} is gone, though it was to become {step.target}; restore it, or delete "
+            "the run's directory and start the job again"
+        )
+
+
+def _clean(store: Store, run_id: str) -> None:
+    directory = run_directory(run_id)
+    for path in store.directories(directory):
+        name = path.rpartition("/")[2]
+        if name in ("staging", "parts") or name.startswith("ready-"):
+            store.remove_tree(path)

@@ -1,0 +1,298 @@
+"""What a commit will make visible: everything is prepared where no reader looks, then told in one plan.
+
+Writing the plan (`commit.json`) is the point of no return: before it nothing was changed, and after it the
+moves that it lists are carried out, by whoever comes next if need be.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import secrets
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .errors import StoreError
+from .footers import footer_metadata
+from .input_index import IdLookup, InputIndex
+from .merge import BrokenPartError, NewFile, merge_table
+from .parts import (
+    FORMAT,
+    TABLES,
+    PartFile,
+    PartManifest,
+    final_name,
+    index_directory,
+    read_manifest,
+    run_directory,
+)
+from .replace import Rewrite, drop_older_rows, visible_files
+from .run_record import RunRecord, list_runs
+from .schemas import errors_schema, masks_schema, predictions_schema
+from .store import Entry, Store
+from .table_files import write_parquet
+
+__all__ = ["CommitPlan", "Step", "make_plan", "read_index", "read_plan"]
+
+logger = logging.getLogger(__name__)
+
+_INDEX_ROWS = 4_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One change that readers see.
+
+    Attributes:
+        stage: steps of one stage may run at once; stages run in order.
+        source: the prepared file, or None to delete the target.
+        target: the visible path.
+        size: bytes of the prepared file.
+        replaces: the target is an older file that loses rows.
+    """
+
+    stage: int
+    source: str | None
+    target: str
+    size: int = 0
+    replaces: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class CommitPlan:
+    """All changes of one commit in their order, and what the run's record will say."""
+
+    steps: tuple[Step, ...]
+    counts: Mapping[str, int]
+    parts: tuple[str, ...]
+    invalid_parts: Mapping[str, str]
+
+    def to_json(self) -> bytes:
+        """As the bytes of `commit.json`."""
+        return json.dumps({"format": FORMAT, **dataclasses.asdict(self)}, sort_keys=True).encode()
+
+
+def read_plan(data: bytes, place: str) -> CommitPlan:
+    """Parse a commit plan.
+
+    Raises:
+        StoreError: it is of a newer version of this tool, or broken.
+    """
+    try:
+        values = json.loads(data)
+        if values["format"] > FORMAT:
+            raise StoreError(
+                f"{place} was written by a newer version of bulkinfer; upgrade it, then start again"
+            )
+        steps = tuple(Step(**step) for step in values["steps"])
+        return CommitPlan(steps, values["counts"], tuple(values["parts"]), values["invalid_parts"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(
+            f"{place} is no commit plan ({type(error).__name__}: {error}); set another output.uri"
+        ) from error
+
+
+def make_plan(store: Store, record: RunRecord, *, complete: bool) -> CommitPlan:
+    """Prepare all that a commit changes; no reader sees anything yet.
+
+    Args:
+        record: of the run to commit.
+        complete: the run went through its whole source, so what it did not find is not there.
+
+    Raises:
+        StoreError: the store fails, or a visible file of an earlier run cannot be read.
+    """
+    invalid: dict[str, str] = {}
+    parts, indexes = _durable_parts(store, record.run_id, invalid)
+    while True:
+        try:
+            return _prepare(store, record, parts, indexes, invalid, complete=complete)
+        except BrokenPartError as broken:
+            _report(record.run_id, broken, invalid)
+            kept = [place for place, part in enumerate(parts) if part.part_id != broken.part_id]
+            parts, indexes = [parts[place] for place in kept], [indexes[place] for place in kept]
+
+
+def _report(run_id: str, broken: BrokenPartError, invalid: dict[str, str]) -> None:
+    invalid[broken.part_id] = broken.reason
+    logger.warning(
+        "broken part, its inputs are done again: run=%s part=%s reason=%s",
+        run_id,
+        broken.part_id,
+        broken.reason,
+    )
+
+
+def _durable_parts(
+    store: Store, run_id: str, invalid: dict[str, str]
+) -> tuple[list[PartManifest], list[InputIndex]]:
+    """All parts of a run whose manifest and files are there, with their inputs."""
+    directory = run_directory(run_id)
+    sizes = {entry.path: entry.size for entry in store.files(f"{directory}/staging")}
+    parts, indexes = [], []
+    for entry in store.files(f"{directory}/parts"):
+        part = read_manifest(store.read(entry.path), store.url(entry.path))
+        try:
+            for file in part.files.values():
+                _check_size(part, file, sizes.get(file.path))
+            indexes.append(read_index(store, part.files["index"].path))
+            parts.append(part)
+        except BrokenPartError as broken:
+            _report(run_id, broken, invalid)
+        except (pa.ArrowException, KeyError) as error:
+            _report(run_id, BrokenPartError(part.part_id, f"its index is unreadable: {error}"), invalid)
+    return parts, indexes
+
+
+def _check_size(part: PartManifest, file: PartFile, found: int | None) -> None:
+    if found != file.size:
+        what = "is missing" if found is None else f"holds {found} bytes, not {file.size}"
+        raise BrokenPartError(part.part_id, f"{file.path} {what}")
+
+
+def read_index(store: Store, path: str) -> InputIndex:
+    """The inputs that an index file lists."""
+    with store.open(path) as file:
+        return InputIndex.from_table(pq.read_table(pa.PythonFile(file, mode="r")).combine_chunks())
+
+
+def _prepare(
+    store: Store,
+    record: RunRecord,
+    parts: list[PartManifest],
+    indexes: list[InputIndex],
+    invalid: Mapping[str, str],
+    *,
+    complete: bool,
+) -> CommitPlan:
+    ready = f"{run_directory(record.run_id)}/ready-{secrets.token_hex(3)}"
+    index, dropped = _each_once(parts, indexes)
+    new = {
+        table: merge_table(
+            store, table, parts, dropped, run_id=record.run_id, ready=ready, file_bytes=record.file_bytes
+        )
+        for table in TABLES
+    }
+    rewrites, older = _replaced(store, record, index, ready, complete=complete)
+    deleted = {rewrite.target for rewrite in rewrites if rewrite.source is None}
+    bare = [
+        table for table in TABLES if not new[table] and all(entry.path in deleted for entry in older[table])
+    ]
+    steps = [
+        _empty_tables(store, record, bare, ready),
+        *(_drop(stage, table, rewrites) for stage, table in enumerate(("errors", "predictions", "masks"), 1)),
+        *(_add(stage, new[table]) for stage, table in enumerate(("masks", "predictions", "errors"), 4)),
+        [
+            Step(7, None, entry.path)
+            for table in TABLES
+            if new[table]
+            for entry in _without_rows(older[table])
+        ],
+    ]
+    _write_index(store, record.run_id, index)
+    errors = int((index.error_codes >= 0).sum())
+    counts: Counter[str] = Counter()
+    for part in parts:
+        counts.update(part.metrics)
+    counts.update(
+        {
+            "inputs": len(index),
+            "predictions": len(index) - errors,
+            "errors": errors,
+            "masks": sum(file.rows for file in new["masks"]),
+            "prediction_rows": sum(file.rows for file in new["predictions"]),
+            "files": sum(map(len, new.values())),
+            "replaced_rows": sum(rewrite.dropped for rewrite in rewrites),
+        }
+    )
+    return CommitPlan(
+        tuple(step for group in steps for step in group),
+        dict(counts),
+        tuple(part.part_id for part in parts),
+        dict(invalid),
+    )
+
+
+def _each_once(
+    parts: list[PartManifest], indexes: list[InputIndex]
+) -> tuple[InputIndex, dict[str, IdLookup]]:
+    """All inputs of a run once, predictions before errors, and by part the inputs that it must not show."""
+    everything = InputIndex.concat(indexes)
+    owner = np.repeat(np.arange(len(parts)), [len(index) for index in indexes])
+    # The last of equals wins the look-up: errors stand first, and of two predictions the first part's wins.
+    order = np.lexsort((-owner, everything.error_codes < 0))
+    ordered = everything.take(order)
+    winners = np.sort(order[IdLookup(ordered.ids).order])
+    lost = np.ones(len(everything), bool)
+    lost[winners] = False
+    dropped = {
+        parts[place].part_id: IdLookup(everything.ids[lost & (owner == place)])
+        for place in np.unique(owner[lost]).tolist()
+    }
+    return everything.take(winners), dropped
+
+
+def _replaced(
+    store: Store, record: RunRecord, index: InputIndex, ready: str, *, complete: bool
+) -> tuple[list[Rewrite], dict[str, list[Entry]]]:
+    """The older files that lose rows to this run, and all older files."""
+    files = visible_files(store)
+    older = [run for run in list_runs(store) if run.committed and run.run_id != record.run_id]
+    lookup = IdLookup(index.ids)
+    touched = set()
+    for run in older:
+        for entry in store.files(index_directory(run.run_id)):
+            if run.run_id not in touched and (lookup.find(read_index(store, entry.path).ids) >= 0).any():
+                touched.add(run.run_id)
+    relisted = {run.run_id for run in older if complete and record.lists_all and run.counts.get("errors")}
+    if not touched and not relisted:
+        return [], files
+    return (
+        drop_older_rows(store, files, lookup, runs=touched, listing_errors_of=relisted, ready=ready),
+        files,
+    )
+
+
+def _drop(stage: int, table: str, rewrites: list[Rewrite]) -> Iterator[Step]:
+    for rewrite in rewrites:
+        if rewrite.table == table:
+            yield Step(stage, rewrite.source, rewrite.target, replaces=True)
+
+
+def _add(stage: int, files: list[NewFile]) -> Iterator[Step]:
+    for file in files:
+        yield Step(stage, file.source, file.target, file.size)
+
+
+def _empty_tables(store: Store, record: RunRecord, tables: list[str], ready: str) -> Iterator[Step]:
+    """A file without rows for each table that has none: readers' patterns fail where they match nothing."""
+    schemas: dict[str, Any] = {
+        "predictions": predictions_schema(record.keep_schema),
+        "masks": masks_schema(),
+        "errors": errors_schema(),
+    }
+    for table in tables:
+        if record.partition_by and table != "errors":  # such a file would lack the partitions' columns
+            continue
+        schema = schemas[table]
+        footer = footer_metadata(schema, run_id=record.run_id, model_url=record.model_url or None)
+        source = f"{ready}/{table}-empty.parquet"
+        size = write_parquet(store, source, schema.with_metadata(footer).empty_table(), record.file_bytes)
+        yield Step(0, source, f"{table}/{final_name(record.run_id, None)}", size)
+
+
+def _without_rows(entries: list[Entry]) -> list[Entry]:
+    return [entry for entry in entries if entry.name.endswith("-empty.parquet")]
+
+
+def _write_index(store: Store, run_id: str, index: InputIndex) -> None:
+    for number, start in enumerate(range(0, len(index), _INDEX_ROWS)):
+        rows = np.arange(start, min(start + _INDEX_ROWS, len(index)))
+        path = f"{index_directory(run_id)}/part-{number:05d}.parquet"
+        write_parquet(store, path, index.take(rows).to_table(), 1 << 40)

@@ -1,0 +1,191 @@
+"""What earlier runs finished, and which references are therefore left out.
+
+An input is done when its id, its content's version and the job's fingerprint (model, version, method,
+arguments) are those of its latest outcome, a prediction or an error. A version that either side does not know
+counts as the same. An input takes about 30 bytes of memory, and a microsecond.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .commit_plan import read_index
+from .errors import ReadError
+from .fetch import Fetcher
+from .input_index import IdLookup, InputIndex, hash_ids, version_code
+from .metrics import process_metrics
+from .parts import OutputSpec, index_directory
+from .records import Reference
+from .run_record import list_runs
+from .store import Store
+
+__all__ = ["CompletedIndex", "CompletedSpec"]
+
+logger = logging.getLogger(__name__)
+
+_STAT_THREADS = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class CompletedSpec:
+    """Which inputs a run leaves out; plain data that pickles, loaded once in each worker process.
+
+    Attributes:
+        uri: the output's directory.
+        storage: fsspec options of the output.
+        run_id: the run that asks.
+        fingerprint: of its job.
+        select: "todo": all inputs but the finished ones; "failed": only those in `errors`; "all": every one.
+        error_types: with "failed", only errors of these types; empty for all.
+        revalidate: ask the source's store for the version of finished inputs whose listing tells none.
+        source_storage: fsspec options of the source.
+    """
+
+    uri: str
+    storage: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False)
+    run_id: str = ""
+    fingerprint: str = ""
+    select: Literal["todo", "failed", "all"] = "todo"
+    error_types: tuple[str, ...] = ()
+    revalidate: bool = True
+    source_storage: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(
+        cls,
+        output: OutputSpec,
+        *,
+        source_storage: Mapping[str, Any] | None = None,
+        revalidate: bool = True,
+        retry_failed: bool = False,
+        error_types: Sequence[str] = (),
+        force: bool = False,
+    ) -> CompletedSpec:
+        """What a run at this output leaves out; `force` nothing, `retry_failed` all but what failed."""
+        return cls(
+            output.uri,
+            output.storage,
+            output.run_id,
+            output.fingerprint,
+            "failed" if retry_failed else "all" if force else "todo",
+            tuple(error_types),
+            revalidate,
+            source_storage or {},
+        )
+
+    def remaining(self, references: list[Reference]) -> list[Reference]:
+        """The references that still have to be done, in order.
+
+        Raises:
+            StoreError: an index of an earlier run cannot be read.
+        """
+        if self.select == "all":
+            return references
+        kept = self.load().remaining(references)
+        process_metrics().add(inputs_skipped=len(references) - len(kept))
+        return kept
+
+    def load(self) -> CompletedIndex:
+        """The index, read once in this process."""
+        key = (self.uri, self.run_id, self.fingerprint, self.select, self.error_types)
+        with _loaded_lock:
+            index = _loaded.get(key)
+            if index is None:
+                _loaded.clear()
+                index = _loaded[key] = CompletedIndex.read(Store(self.uri, self.storage), self)
+            return index
+
+
+_loaded: dict[tuple[Any, ...], CompletedIndex] = {}
+_loaded_lock = threading.Lock()
+
+
+class CompletedIndex:
+    """The latest outcome of every input that an output knows.
+
+    Args:
+        spec: what is asked of it.
+        inputs: of all runs, later ones after earlier ones.
+        current: shape (n,), True where the outcome is of a job with the same fingerprint.
+    """
+
+    def __init__(self, spec: CompletedSpec, inputs: InputIndex, current: NDArray[np.bool_]) -> None:
+        self._spec = spec
+        self._lookup = IdLookup(inputs.ids)
+        self._versions, self._codes, self._current = inputs.versions, inputs.error_codes, current
+        types = inputs.error_types
+        wanted = [not spec.error_types or kind in spec.error_types for kind in types]
+        self._wanted = np.array([*wanted, False], bool)  # the last one is what succeeded: code -1
+        self._fetcher: Fetcher | None = None
+
+    @classmethod
+    def read(cls, store: Store, spec: CompletedSpec) -> CompletedIndex:
+        """Read the indexes of all committed runs at an output."""
+        indexes, current = [], []
+        for run in list_runs(store):
+            if run.committed and run.run_id != spec.run_id:
+                for entry in store.files(index_directory(run.run_id)):
+                    indexes.append(read_index(store, entry.path))
+                    current.append(np.full(len(indexes[-1]), run.fingerprint == spec.fingerprint))
+        index = cls(
+            spec, InputIndex.concat(indexes), np.concatenate(current) if current else np.empty(0, bool)
+        )
+        logger.info("finished earlier: inputs=%d indexes=%d", len(index), len(indexes))
+        return index
+
+    def __len__(self) -> int:
+        return len(self._lookup)
+
+    def remaining(self, references: list[Reference]) -> list[Reference]:
+        """The references that still have to be done, in order."""
+        if not references:
+            return references
+        rows = self._lookup.find(hash_ids([reference.input_id for reference in references]))
+        known = rows >= 0
+        if self._spec.select == "failed":
+            keep = np.zeros(len(references), bool)
+            keep[known] = self._wanted[self._codes[rows[known]]]
+        else:
+            keep = ~known
+            keep[known] = ~self._current[rows[known]]
+            self._keep_changed(references, rows, keep)
+        if keep.all():
+            return references
+        return [references[place] for place in np.flatnonzero(keep).tolist()]
+
+    def _keep_changed(
+        self, references: list[Reference], rows: NDArray[np.int64], keep: NDArray[np.bool_]
+    ) -> None:
+        """Keep those, too, whose content is another one than at their latest outcome."""
+        done = np.flatnonzero(~keep)
+        versions = self._versions[rows[done]]
+        unknown = []
+        for place, version in zip(
+            done[versions != 0].tolist(), versions[versions != 0].tolist(), strict=True
+        ):
+            told = references[place].version
+            if told:
+                keep[place] = version_code(told) != version
+            elif references[place].inline is None:
+                unknown.append((place, version))
+        if unknown and self._spec.revalidate:
+            with ThreadPoolExecutor(max_workers=min(_STAT_THREADS, len(unknown))) as pool:
+                found = pool.map(lambda one: self._version_now(references[one[0]]), unknown)
+                for (place, version), told in zip(unknown, found, strict=True):
+                    keep[place] = bool(told) and version_code(told) != version
+
+    def _version_now(self, reference: Reference) -> str:
+        if self._fetcher is None:
+            self._fetcher = Fetcher(max_bytes=1, storage=self._spec.source_storage)
+        try:
+            return self._fetcher.version(reference)
+        except ReadError:
+            return ""  # it is gone or out of reach: what was made of it before stands

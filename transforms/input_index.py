@@ -1,0 +1,160 @@
+"""The list of a part's or a run's inputs: small enough that neither resume nor commit reads the tables.
+
+An input is known by 16 bytes of BLAKE2b of its id, its content's version by 8. Columns of an index file:
+`id` fixed_size_binary(16), `version` uint64 (0: unknown), `error_type` string (null: it succeeded).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+__all__ = ["INDEX_SCHEMA", "IdLookup", "InputIndex", "hash_column", "hash_ids", "version_code"]
+
+Pairs = NDArray[np.uint64]
+
+INDEX_SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.binary(16), nullable=False),
+        pa.field("version", pa.uint64(), nullable=False),
+        pa.field("error_type", pa.string()),
+    ]
+)
+
+
+def hash_ids(ids: Iterable[str]) -> Pairs:
+    """The 16-byte names of inputs: shape (n, 2), the first eight bytes and the last."""
+    blake2b = hashlib.blake2b
+    data = b"".join([blake2b(one.encode("utf-8", "surrogatepass"), digest_size=16).digest() for one in ids])
+    pairs: Pairs = np.frombuffer(data, dtype=">u8").reshape(-1, 2).astype(np.uint64)
+    return pairs
+
+
+def hash_column(column: Any) -> Pairs:
+    """The names of the inputs in an Arrow column of ids, each id hashed once; shape (rows, 2)."""
+    encoded = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if not pa.types.is_dictionary(encoded.type):
+        encoded = encoded.dictionary_encode()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.unify_dictionaries().combine_chunks()
+    pairs: Pairs = hash_ids(encoded.dictionary.to_pylist())[encoded.indices.to_numpy(zero_copy_only=False)]
+    return pairs
+
+
+def version_code(version: str) -> int:
+    """Eight bytes that stand for a version; 0 when it is unknown."""
+    if not version:
+        return 0
+    return int.from_bytes(hashlib.blake2b(version.encode(), digest_size=8).digest(), "big") or 1
+
+
+class IdLookup:
+    """Finds names of inputs in a sorted array, vectorised.
+
+    Args:
+        ids: shape (n, 2); of equal names, the last one wins.
+    """
+
+    def __init__(self, ids: Pairs) -> None:
+        # The sort is stable, so the last of equals is the one that was given last.
+        order = np.lexsort((ids[:, 1], ids[:, 0]))
+        ordered = ids[order]
+        last = np.ones(len(ids), bool)
+        last[:-1] = (ordered[1:] != ordered[:-1]).any(axis=1)
+        self.order = order[last]
+        self._high = np.ascontiguousarray(ordered[last, 0])
+        self._low = np.ascontiguousarray(ordered[last, 1])
+
+    def __len__(self) -> int:
+        return len(self._high)
+
+    def find(self, ids: Pairs) -> NDArray[np.int64]:
+        """For each name its row in the array that was given, or -1; shape (n,)."""
+        if not len(self._high):
+            return np.full(len(ids), -1, np.int64)
+        high, low = ids[:, 0], ids[:, 1]
+        start = np.searchsorted(self._high, high, "left")
+        stop = np.searchsorted(self._high, high, "right")
+        found = np.full(len(ids), -1, np.int64)
+        # Two names hardly ever share their first half, so this goes round once or twice.
+        for step in range(int((stop - start).max(initial=0))):
+            at = np.minimum(start + step, len(self._high) - 1)
+            hit = (start + step < stop) & (self._low[at] == low)
+            found[hit] = self.order[at[hit]]
+        return found
+
+
+@dataclasses.dataclass
+class InputIndex:
+    """Inputs and how they ended.
+
+    Attributes:
+        ids: shape (n, 2).
+        versions: shape (n,), uint64.
+        error_codes: shape (n,), int16: place in `error_types`, or -1 for an input that succeeded.
+        error_types: words for the kinds of faults.
+    """
+
+    ids: Pairs
+    versions: NDArray[np.uint64]
+    error_codes: NDArray[np.int16]
+    error_types: list[str]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @classmethod
+    def empty(cls) -> InputIndex:
+        """An index without inputs."""
+        return cls(np.empty((0, 2), np.uint64), np.empty(0, np.uint64), np.empty(0, np.int16), [])
+
+    @classmethod
+    def concat(cls, indexes: Sequence[InputIndex]) -> InputIndex:
+        """The inputs of all indexes, one after another."""
+        if not indexes:
+            return cls.empty()
+        types = sorted({kind for index in indexes for kind in index.error_types})
+        codes = []
+        for index in indexes:
+            table = np.array([types.index(kind) for kind in index.error_types] + [-1], np.int16)
+            codes.append(table[index.error_codes])
+        return cls(
+            np.concatenate([index.ids for index in indexes]),
+            np.concatenate([index.versions for index in indexes]),
+            np.concatenate(codes),
+            types,
+        )
+
+    def take(self, rows: NDArray[Any]) -> InputIndex:
+        """Some of the inputs, by row numbers or by a mask."""
+        return InputIndex(self.ids[rows], self.versions[rows], self.error_codes[rows], self.error_types)
+
+    @classmethod
+    def from_table(cls, table: Any) -> InputIndex:
+        """Read the columns of an index file."""
+        if not table.num_rows:
+            return cls.empty()
+        fixed = table.column("id").combine_chunks()
+        raw = np.frombuffer(fixed.buffers()[1], dtype=">u8", count=2 * len(fixed), offset=16 * fixed.offset)
+        kinds = table.column("error_type").combine_chunks().dictionary_encode()
+        return cls(
+            raw.reshape(-1, 2).astype(np.uint64),
+            table.column("version").to_numpy(),
+            kinds.indices.fill_null(-1).to_numpy().astype(np.int16),
+            kinds.dictionary.to_pylist(),
+        )
+
+    def to_table(self) -> Any:
+        """As the columns of an index file."""
+        ids = pa.FixedSizeBinaryArray.from_buffers(
+            pa.binary(16), len(self), [None, pa.py_buffer(self.ids.astype(">u8").tobytes())]
+        )
+        codes = pa.array(self.error_codes, mask=self.error_codes < 0)
+        kinds = pa.DictionaryArray.from_arrays(codes, pa.array(self.error_types, pa.string()))
+        return pa.table([ids, pa.array(self.versions), kinds.cast(pa.string())], schema=INDEX_SCHEMA)

@@ -1,0 +1,222 @@
+"""Staged rows -> files of the right size that only have to be moved to their places."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from typing import IO, Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .errors import BulkinferError
+from .input_index import IdLookup, hash_column
+from .parts import PartFile, PartManifest, final_name
+from .store import Store
+from .table_files import BATCH_ROWS, RollingWriter, read_batches
+
+__all__ = ["BrokenPartError", "NewFile", "merge_table"]
+
+_OPEN_FILES = 128
+
+
+class BrokenPartError(Exception):
+    """A staged file is missing, truncated or unreadable, so its whole part is left out and done again."""
+
+    def __init__(self, part_id: str, reason: str) -> None:
+        super().__init__(part_id, reason)
+        self.part_id, self.reason = part_id, reason
+
+
+class NewFile(NamedTuple):
+    """A file ready to become visible: its place now, its place then, its rows and bytes."""
+
+    source: str
+    target: str
+    rows: int
+    size: int
+
+
+class _Piece(NamedTuple):
+    """The rows of one part that belong to one partition."""
+
+    part: PartManifest
+    file: PartFile
+    batch: int  #: number of its first record batch, in an IPC file
+    rows: int
+
+    @property
+    def whole(self) -> bool:
+        return len(self.file.ranges) == 1
+
+    @property
+    def nbytes(self) -> float:
+        return self.file.size * self.rows / max(1, self.file.rows)
+
+
+def merge_table(
+    store: Store,
+    table: str,
+    parts: list[PartManifest],
+    dropped: Mapping[str, IdLookup],
+    *,
+    run_id: str,
+    ready: str,
+    file_bytes: int,
+) -> list[NewFile]:
+    """Prepare the new files of one table.
+
+    A staged file of about the right size, all in one partition, stays as it is; others are merged partition
+    by partition, with one writer open at a time.
+
+    Args:
+        dropped: by part, the inputs whose rows another part holds as well, and keeps.
+        ready: directory for prepared files, which no reader looks at.
+
+    Raises:
+        BrokenPartError: a staged file cannot be read.
+    """
+    pieces: dict[str, list[_Piece]] = defaultdict(list)
+    for part in parts:
+        file = part.files.get(table)
+        if file is None or not file.rows:
+            continue
+        batch = 0
+        for partition, rows in file.ranges:
+            pieces[partition].append(_Piece(part, file, batch, rows))
+            batch += -(-rows // BATCH_ROWS)
+    numbers = itertools.count()
+    files: list[NewFile] = []
+    with _Readers(store) as readers:
+        for partition in sorted(pieces):
+            directory = f"{table}/{partition}" if partition else table
+            moved, merged = _choose(pieces[partition], dropped, file_bytes)
+            for piece in moved:
+                _check_footer(store, piece)
+                target = f"{directory}/{final_name(run_id, next(numbers))}"
+                files.append(NewFile(piece.file.path, target, piece.rows, piece.file.size))
+            targets: list[str] = []
+
+            def name(targets: list[str] = targets, directory: str = directory) -> str:
+                number = next(numbers)
+                targets.append(f"{directory}/{final_name(run_id, number)}")
+                return f"{ready}/{table}-{number:05d}.parquet"
+
+            written = _merge(readers, merged, dropped, name=name, file_bytes=file_bytes)
+            files += [NewFile(path, targets[place], *size) for place, (path, *size) in enumerate(written)]
+    return files
+
+
+def _choose(
+    pieces: list[_Piece], dropped: Mapping[str, IdLookup], file_bytes: int
+) -> tuple[list[_Piece], list[_Piece]]:
+    """Which pieces can become visible as they are, and which are merged."""
+
+    def fits(piece: _Piece, low: float) -> bool:
+        untouched = piece.whole and piece.part.part_id not in dropped
+        return untouched and low * file_bytes <= piece.file.size <= 1.25 * file_bytes
+
+    moved = [piece for piece in pieces if fits(piece, 0.75)]
+    merged = [piece for piece in pieces if not fits(piece, 0.75)]
+    if len(merged) == 1 and fits(merged[0], 0.0):
+        return moved + merged, []
+    return moved, merged
+
+
+def _merge(
+    readers: _Readers,
+    pieces: list[_Piece],
+    dropped: Mapping[str, IdLookup],
+    *,
+    name: Callable[[], str],
+    file_bytes: int,
+) -> list[tuple[str, int, int]]:
+    writer: RollingWriter | None = None
+    total = sum(piece.nbytes for piece in pieces)
+    for piece in pieces:
+        lookup = dropped.get(piece.part.part_id)
+        rows = 0
+        for batch in readers.read(piece):
+            rows += batch.num_rows
+            kept = batch
+            if lookup is not None:
+                kept = batch.filter(pa.array(lookup.find(hash_column(batch.column("input_id"))) < 0))
+            if kept.num_rows:
+                if writer is None:
+                    writer = RollingWriter(
+                        readers.store, name, kept.schema, total_bytes=total, file_bytes=file_bytes
+                    )
+                writer.add(kept)
+        if rows != piece.rows:
+            raise BrokenPartError(
+                piece.part.part_id, f"{piece.file.path} holds {rows} rows, not {piece.rows}"
+            )
+    if writer is None:
+        return []
+    writer.close()
+    return writer.files
+
+
+def _check_footer(store: Store, piece: _Piece) -> None:
+    with _broken(piece), store.open(piece.file.path) as file:
+        rows = pq.read_metadata(pa.PythonFile(file, mode="r")).num_rows
+    if rows != piece.file.rows:
+        raise BrokenPartError(
+            piece.part.part_id, f"{piece.file.path} holds {rows} rows, not {piece.file.rows}"
+        )
+
+
+@contextlib.contextmanager
+def _broken(piece: _Piece) -> Iterator[None]:
+    """Tell a file that is broken from a store that fails: only the former carries no error number."""
+    try:
+        yield
+    except (BulkinferError, BrokenPartError):
+        raise
+    except FileNotFoundError as error:
+        raise BrokenPartError(piece.part.part_id, f"{piece.file.path} is missing") from error
+    except (pa.ArrowException, OSError, ValueError) as error:
+        if getattr(error, "errno", None) is not None:
+            raise
+        reason = f"{piece.file.path} is unreadable: {' '.join(str(error).split())[:200]}"
+        raise BrokenPartError(piece.part.part_id, reason) from error
+
+
+class _Readers:
+    """Reads pieces, and keeps some IPC files open, because each is visited once a partition."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._open: OrderedDict[str, tuple[IO[bytes], Any]] = OrderedDict()
+
+    def __enter__(self) -> _Readers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file, _reader in self._open.values():
+            file.close()
+        self._open.clear()
+
+    def read(self, piece: _Piece) -> Iterator[Any]:
+        batches = read_batches(self.store, piece.file.path) if piece.whole else self._batches(piece)
+        while True:
+            with _broken(piece):
+                batch = next(batches, None)
+            if batch is None:
+                return
+            yield batch
+
+    def _batches(self, piece: _Piece) -> Iterator[Any]:
+        path = piece.file.path
+        if path in self._open:
+            self._open.move_to_end(path)
+        else:
+            if len(self._open) >= _OPEN_FILES:
+                self._open.popitem(last=False)[1][0].close()
+            file = self.store.open(path)
+            self._open[path] = (file, pa.ipc.open_file(pa.PythonFile(file, mode="r")))
+        reader = self._open[path][1]
+        for number in range(piece.batch, piece.batch + -(-piece.rows // BATCH_ROWS)):
+            yield pa.Table.from_batches([reader.get_batch(number)])

@@ -1,0 +1,63 @@
+"""What the preflight asks of an output directory before anything is sent."""
+
+from __future__ import annotations
+
+import os
+
+from .errors import ConfigError
+from .parts import RUNS, OutputSpec, run_id_of
+from .replace import visible_files
+from .run_record import list_runs
+from .store import Store
+
+__all__ = ["check_output"]
+
+
+def check_output(store: Store, spec: OutputSpec, *, write: bool) -> None:
+    """Check that this job's rows may join what is in the output.
+
+    Args:
+        store: of the output.
+        spec: of the run to be.
+        write: also write a small file and delete it.
+
+    Raises:
+        ConfigError: the tables there have another layout, or were not written by this tool's runs.
+        StoreError: the output cannot be read, or not be written; a record there is of a newer version.
+    """
+    runs = list_runs(store)
+    known = {run.run_id for run in runs}
+    for table, entries in visible_files(store).items():
+        for entry in entries:
+            if run_id_of(entry.path) not in known:
+                raise ConfigError(
+                    f"output.uri: {store.url(entry.path)} was written by no run that {store.url(RUNS)} "
+                    f"knows, so its rows could neither be kept apart from the job's {table} nor be skipped; "
+                    "move it away, or set another output.uri"
+                )
+    latest = next((run for run in reversed(runs) if run.committed and run.counts.get("inputs")), None)
+    mine = spec.layout()
+    if latest is not None and latest.layout:
+        for key, what, fix in (
+            ("schema_version", "tables of schema version", "use the version of bulkinfer that wrote them"),
+            ("partition_by", "tables partitioned by", "set output.partition_by to the same"),
+            ("keep", "kept columns", "set source.columns.keep to the same"),
+        ):
+            theirs = latest.layout.get(key)
+            if theirs != mine[key]:
+                raise ConfigError(
+                    f"output.uri: {store.uri} holds {what} {_words(theirs)} from run {latest.run_id}, but "
+                    f"this job writes {_words(mine[key])}; {fix}, or set another output.uri"
+                )
+    if write:
+        probe = f"{RUNS}/probe-{os.urandom(4).hex()}"
+        store.write(probe, b"can this be written?")
+        store.remove(probe)
+
+
+def _words(value: object) -> str:
+    if isinstance(value, list):
+        if not value:
+            return "[]"
+        return ", ".join(" ".join(map(str, one)) if isinstance(one, list) else str(one) for one in value)
+    return str(value)

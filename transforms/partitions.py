@@ -1,0 +1,121 @@
+"""Hive partitions: which one a row belongs to, and a table's rows brought in their order."""
+
+from __future__ import annotations
+
+import datetime
+import urllib.parse
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from .parts import OutputSpec
+
+__all__ = ["Split", "hive_path", "partition_of_inputs", "split_rows"]
+
+_NULL = "__HIVE_DEFAULT_PARTITION__"
+
+
+class Split(NamedTuple):
+    """A table whose rows stand in the order of their partitions.
+
+    Attributes:
+        table: the rows, without the partition keys as columns.
+        ranges: (partition, rows) one after another; a partition is named by its directory,
+            "city=Bern/date=2026-01-31".
+    """
+
+    table: Any
+    ranges: tuple[tuple[str, int], ...]
+
+
+def hive_path(names: Sequence[str], values: Sequence[Any]) -> str:
+    """The directory of a partition; values are percent-encoded as Hive, Spark, DuckDB and PyArrow read them.
+
+    >>> hive_path(["city", "day"], ["La Paz/BO", None])
+    'city=La%20Paz%2FBO/day=__HIVE_DEFAULT_PARTITION__'
+    """
+    return "/".join(f"{name}={_text(value)}" for name, value in zip(names, values, strict=True))
+
+
+def _text(value: Any) -> str:
+    if value is None or value == "":
+        return _NULL
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, datetime.datetime):
+        value = value.isoformat(sep=" ")
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    return urllib.parse.quote(str(value), safe="")
+
+
+def constant_of(name: str, spec: OutputSpec) -> str:
+    """The value of a partition key that is the same for the whole run: its day (UTC), or its model's id."""
+    if name == "date":
+        day = spec.run_id[:8]
+        if day.isdigit():
+            return f"{day[:4]}-{day[4:6]}-{day[6:]}"
+        return datetime.datetime.now(datetime.timezone.utc).date().isoformat()
+    return spec.model_url.partition("/models/")[2].partition("/")[0] or "unknown"
+
+
+def partition_of_inputs(
+    predictions: Any, inputs: NDArray[np.int64], spec: OutputSpec
+) -> tuple[NDArray[np.int32], list[str]]:
+    """The partition of each input that has rows in `predictions`.
+
+    Args:
+        predictions: rows with the kept columns among them.
+        inputs: shape (rows,), the number of each row's input.
+        spec: names the partition keys.
+
+    Returns:
+        By input number its place in the list of partition directories; inputs without rows have 0.
+    """
+    kept = {field.name for field in spec.keep_schema or ()}
+    names = spec.partition_by
+    columns = {name: predictions.column(name) for name in names if name in kept}
+    size = int(inputs.max()) + 1 if len(inputs) else 0
+    by_input = np.zeros(size, np.int32)
+    constants = {name: constant_of(name, spec) for name in names if name not in kept}
+    if not columns:
+        return by_input, [hive_path(names, [constants[name] for name in names])]
+    paths: dict[str, int] = {}
+    codes = np.zeros(predictions.num_rows, np.int64)
+    uniques: list[list[Any]] = []
+    for column in columns.values():
+        encoded = pc.dictionary_encode(column.combine_chunks(), null_encoding="encode")
+        uniques.append(encoded.dictionary.to_pylist())
+        codes = codes * len(encoded.dictionary) + encoded.indices.to_numpy(zero_copy_only=False)
+    distinct, places = np.unique(codes, return_inverse=True)
+    table = np.empty(len(distinct), np.int32)
+    for place, code in enumerate(distinct.tolist()):
+        values = dict(constants)
+        for name, unique in zip(reversed(list(columns)), reversed(uniques), strict=True):
+            code, index = divmod(code, len(unique))  # noqa: PLW2901  (the digits of a mixed-radix number)
+            values[name] = unique[index]
+        path = hive_path(names, [values[name] for name in names])
+        table[place] = paths.setdefault(path, len(paths))
+    by_input[inputs] = table[places.reshape(-1)]
+    return by_input, list(paths)
+
+
+def split_rows(
+    table: Any, inputs: NDArray[np.int64], by_input: NDArray[np.int32], paths: list[str], spec: OutputSpec
+) -> Split:
+    """Bring rows in the order of their partitions and drop the partition keys."""
+    codes = by_input[inputs]
+    rank = np.empty(len(paths), np.int32)
+    rank[np.argsort(np.array(paths))] = np.arange(len(paths), dtype=np.int32)
+    order = np.argsort(rank[codes], kind="stable")
+    table = table.drop_columns([name for name in spec.partition_by if name in table.column_names])
+    if not np.array_equal(order, np.arange(len(order))):
+        table = table.take(pa.array(order))
+    counts = np.bincount(codes, minlength=len(paths))
+    names = sorted(range(len(paths)), key=lambda place: paths[place])
+    ranges = tuple((paths[place], int(counts[place])) for place in names if counts[place])
+    return Split(table, ranges)

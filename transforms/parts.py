@@ -1,0 +1,213 @@
+"""What a staged part is: its files, its manifest, and the names and places of both. See docs/design.md.
+
+A part is a set of inputs whose rows become durable together: first its files, last its manifest. A part
+without a manifest does not exist.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import re
+import socket
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from .errors import StoreError
+from .store import Store
+
+__all__ = [
+    "RUNS",
+    "TABLES",
+    "OutputSpec",
+    "PartFile",
+    "PartManifest",
+    "commit_path",
+    "final_name",
+    "index_directory",
+    "new_part_id",
+    "part_path",
+    "read_manifest",
+    "run_directory",
+    "run_id_of",
+    "staging_path",
+]
+
+RUNS = "_runs"
+TABLES = ("predictions", "masks", "errors")
+FORMAT = 1  #: of part manifests, run records and commit plans; a higher number is a newer tool's
+
+_FINAL = re.compile(r"part-(?P<run>.+)-(?P<number>\d{5,}|empty)\.parquet")
+
+
+@dataclasses.dataclass(frozen=True)
+class OutputSpec:
+    """Where and how a run writes its tables; plain data that pickles.
+
+    Attributes:
+        uri: directory of the tables.
+        storage: fsspec options of its store.
+        masks: how masks are stored: rle | png | both | none.
+        raw: keep each Output message.
+        pieces: keep a row for each piece of a streamed text.
+        partition_by: Hive partitions of predictions and masks: kept columns, `date` or `model`.
+        file_bytes: size that table files aim for.
+        part_seconds: finished rows are durable at the latest after this time.
+        keep_schema: Arrow schema of the kept columns, or None.
+        run_id: of this run.
+        model_url: the model that is called.
+        model_version: its version; "" when the server names none.
+        fingerprint: what decides, with an input's id and version, whether it is done.
+        method: the model's method (`signatures.Method`), which tells empty values from missing ones.
+        lists_all: this run goes through the whole source, so errors of listing that it does not find again
+            are gone.
+    """
+
+    uri: str
+    run_id: str
+    storage: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False)
+    masks: str = "rle"
+    raw: bool = False
+    pieces: bool = False
+    partition_by: tuple[str, ...] = ()
+    file_bytes: int = 128_000_000
+    part_seconds: float = 60.0
+    keep_schema: Any = None
+    model_url: str = ""
+    model_version: str = ""
+    fingerprint: str = ""
+    method: Any = None
+    lists_all: bool = False
+
+    def store(self) -> Store:
+        """The store of the output directory."""
+        return Store(self.uri, self.storage)
+
+    def layout(self) -> dict[str, Any]:
+        """What all runs at one output must share, for their files to be one table each."""
+        return {
+            "schema_version": 1,
+            "partition_by": list(self.partition_by),
+            "keep": [[field.name, str(field.type)] for field in self.keep_schema or ()],
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class PartFile:
+    """One staged file.
+
+    Attributes:
+        path: relative to the output directory.
+        size: bytes, as written.
+        rows: rows in it.
+        ranges: (partition, rows) one after another; a table without partitions has one, named "".
+    """
+
+    path: str
+    size: int
+    rows: int
+    ranges: tuple[tuple[str, int], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class PartManifest:
+    """What a part holds; written after all of its files.
+
+    Attributes:
+        part_id: sorts by time of writing inside one process.
+        files: by table name, and the index under "index"; tables without rows have none.
+        predictions: inputs that succeeded.
+        errors: inputs that did not.
+        metrics: growth of the process's counters since its last part.
+    """
+
+    part_id: str
+    files: Mapping[str, PartFile]
+    predictions: int
+    errors: int
+    metrics: Mapping[str, int]
+
+    def to_json(self) -> bytes:
+        """As the bytes of the manifest file."""
+        return json.dumps({"format": FORMAT, **dataclasses.asdict(self)}, sort_keys=True).encode()
+
+
+def read_manifest(data: bytes, place: str) -> PartManifest:
+    """Parse a part manifest.
+
+    Raises:
+        StoreError: it is broken, or of a newer version of this tool.
+    """
+    try:
+        values = json.loads(data)
+        if values["format"] > FORMAT:
+            raise StoreError(
+                f"{place} was written by a newer version of bulkinfer (format {values['format']}, this one "
+                f"reads {FORMAT}); upgrade bulkinfer, then start the same command again"
+            )
+        files = {
+            table: PartFile(
+                file["path"],
+                int(file["size"]),
+                int(file["rows"]),
+                tuple((name, int(rows)) for name, rows in file["ranges"]),
+            )
+            for table, file in values["files"].items()
+        }
+        return PartManifest(
+            str(values["part_id"]),
+            files,
+            int(values["predictions"]),
+            int(values["errors"]),
+            dict(values["metrics"]),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreError(
+            f"{place} is no part manifest ({type(error).__name__}: {error}); move it away, and its inputs "
+            "are done again"
+        ) from error
+
+
+def run_directory(run_id: str) -> str:
+    """Where a run keeps its record and its staged parts."""
+    return f"{RUNS}/{run_id}"
+
+
+def staging_path(run_id: str, part_id: str, table: str, suffix: str) -> str:
+    """Where a part's file is staged."""
+    return f"{RUNS}/{run_id}/staging/{part_id}-{table}.{suffix}"
+
+
+def part_path(run_id: str, part_id: str) -> str:
+    """Where a part's manifest is written."""
+    return f"{RUNS}/{run_id}/parts/{part_id}.json"
+
+
+def commit_path(run_id: str) -> str:
+    """Where a run's commit plan is written: from then on its commit only goes forward."""
+    return f"{RUNS}/{run_id}/commit.json"
+
+
+def index_directory(run_id: str) -> str:
+    """Where a committed run lists its inputs."""
+    return f"{RUNS}/{run_id}/index"
+
+
+def final_name(run_id: str, number: int | None) -> str:
+    """The name of a visible file; None stands for a file without rows, which waits for the first with some."""
+    return f"part-{run_id}-{'empty' if number is None else f'{number:05d}'}.parquet"
+
+
+def run_id_of(path: str) -> str | None:
+    """The run that wrote a visible file, by its name; None for a file that no run wrote."""
+    match = _FINAL.fullmatch(path.rpartition("/")[2])
+    return match["run"] if match else None
+
+
+def new_part_id() -> str:
+    """Unlike any other, and later ones of a process sort after earlier ones."""
+    who = hashlib.blake2b(f"{socket.gethostname()}/{os.getpid()}".encode(), digest_size=3).hexdigest()
+    return f"{time.time_ns():020d}-{who}{os.urandom(3).hex()}"

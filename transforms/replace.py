@@ -1,0 +1,134 @@
+"""Older visible rows of inputs that a run did again: the files that hold them, written anew without them."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from .errors import BulkinferError, StoreError
+from .input_index import IdLookup, hash_column
+from .parts import TABLES, run_id_of
+from .store import Store
+from .store_files import Entry
+from .table_files import RollingWriter, read_batches
+
+__all__ = ["Rewrite", "drop_older_rows", "visible_files"]
+
+
+class Rewrite(NamedTuple):
+    """A visible file that loses rows.
+
+    Attributes:
+        table: of the file.
+        target: its path.
+        source: what takes its place; None when it lost all rows and goes away.
+        dropped: rows that it loses.
+    """
+
+    table: str
+    target: str
+    source: str | None
+    dropped: int
+
+
+def visible_files(store: Store) -> dict[str, list[Entry]]:
+    """All Parquet files of each table."""
+    return {
+        table: [entry for entry in store.find(table) if entry.path.endswith(".parquet")] for table in TABLES
+    }
+
+
+def drop_older_rows(
+    store: Store,
+    files: Mapping[str, list[Entry]],
+    lookup: IdLookup,
+    *,
+    runs: Collection[str],
+    listing_errors_of: Collection[str],
+    ready: str,
+) -> list[Rewrite]:
+    """Prepare the older files without the rows of inputs that were done again.
+
+    Args:
+        files: the visible files.
+        lookup: the inputs of the new run.
+        runs: whose files may hold such inputs.
+        listing_errors_of: runs whose errors of stage `list` go as well, because a whole new listing replaces
+            theirs.
+        ready: directory for prepared files, which no reader looks at.
+
+    Raises:
+        StoreError: a visible file cannot be read.
+    """
+    rewrites = []
+    numbers = itertools.count()
+    for table, entries in files.items():
+        for entry in entries:
+            run = run_id_of(entry.path)
+            stages = table == "errors" and run in listing_errors_of
+            if run not in runs and not stages:
+                continue
+            with _telling(store, entry.path):
+                gone = _gone(store, entry.path, lookup if run in runs else None, stages)
+                dropped = int(gone.sum())
+                if not dropped:
+                    continue
+                source = None
+                if dropped < len(gone):
+                    source = f"{ready}/{table}-old-{next(numbers):05d}.parquet"
+                    _rewrite(store, entry.path, ~gone, source)
+            rewrites.append(Rewrite(table, entry.path, source, dropped))
+    return rewrites
+
+
+@contextlib.contextmanager
+def _telling(store: Store, path: str) -> Iterator[None]:
+    try:
+        yield
+    except BulkinferError:
+        raise
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        raise StoreError(
+            f"cannot read {store.url(path)}, which an earlier run wrote: "
+            f"{' '.join(str(error).split())[:200]}; restore the file, or delete it and use --force"
+        ) from error
+
+
+def _gone(store: Store, path: str, lookup: IdLookup | None, stages: bool) -> NDArray[np.bool_]:
+    columns = ["input_id", "stage"] if stages else ["input_id"]
+    with store.open(path) as file:
+        reader = pq.ParquetFile(
+            pa.PythonFile(file, mode="r"), read_dictionary=columns, pre_buffer=not store.is_local
+        )
+        table = reader.read(columns=columns)
+    gone = np.zeros(table.num_rows, bool)
+    if not table.num_rows:
+        return gone
+    if lookup is not None:
+        gone |= lookup.find(hash_column(table.column("input_id"))) >= 0
+    if stages:
+        stage = table.column("stage").cast(pa.string())
+        gone |= np.array([value == "list" for value in stage.to_pylist()], bool)
+    return gone
+
+
+def _rewrite(store: Store, path: str, kept: NDArray[np.bool_], target: str) -> None:
+    writer: Any = None
+    start = 0
+    for batch in read_batches(store, path):
+        stop = start + batch.num_rows
+        rows = batch.filter(pa.array(kept[start:stop]))
+        start = stop
+        if writer is None:
+            # One file in place of one, whatever its size.
+            writer = RollingWriter(store, lambda: target, batch.schema, total_bytes=1, file_bytes=1 << 50)
+        if rows.num_rows:
+            writer.add(rows)
+    writer.close()

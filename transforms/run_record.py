@@ -1,0 +1,210 @@
+"""`_runs/RUN_ID/run.json`: what a run did, for people, for its own commit and for later runs.
+
+The record is all that a commit needs besides the parts, so that a run can be committed by another process, on
+another machine, long after its own has died. It holds no secrets.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import datetime
+import importlib.metadata
+import json
+import logging
+import platform
+import re
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pyarrow as pa
+
+from .errors import StoreError
+from .parts import FORMAT, RUNS, OutputSpec, run_directory
+from .store import Store
+from .store_faults import redact
+
+__all__ = ["RunRecord", "begin_run", "list_runs", "read_run", "without_secrets", "write_run"]
+
+logger = logging.getLogger(__name__)
+
+_SECRET = re.compile(r"(?i)secret|token|passw|credential|(^|_)(key|pat|auth)($|_)|api_?key|storage")
+
+
+@dataclasses.dataclass(frozen=True)
+class RunRecord:
+    """A run as its record tells it.
+
+    Attributes:
+        run_id: of the run.
+        sequence: its place among the runs at this output; clocks may differ between machines, so the run_id
+            does not tell which of two runs is the later one.
+        state: running | committed.
+        started_at: ISO 8601, UTC.
+        finished_at: when its tables became visible; "" before.
+        fingerprint: of the job: model, version, method, arguments.
+        model_url: the model that is called.
+        model_version: its version.
+        layout: what all runs at one output must share, see `OutputSpec.layout`.
+        keep: Arrow schema of the kept columns, serialized, in base64.
+        file_bytes: size that table files aim for.
+        lists_all: see `OutputSpec`.
+        counts: inputs, predictions, errors, masks, rows and files, replaced, and the workers' counters.
+        parts: ids of the parts that were committed.
+        invalid_parts: parts that were found broken, with the reason; their inputs are done again.
+        job: the job file without secrets.
+        versions: of the tool and of what decides how the tables are written.
+    """
+
+    run_id: str
+    sequence: int
+    state: str = "running"
+    started_at: str = ""
+    finished_at: str = ""
+    fingerprint: str = ""
+    model_url: str = ""
+    model_version: str = ""
+    layout: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    keep: str = ""
+    file_bytes: int = 128_000_000
+    lists_all: bool = False
+    counts: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    parts: tuple[str, ...] = ()
+    invalid_parts: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    job: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def committed(self) -> bool:
+        """True when the run's tables are visible, and all of them."""
+        return self.state == "committed"
+
+    @property
+    def partition_by(self) -> tuple[str, ...]:
+        """Hive partitions of predictions and masks."""
+        return tuple(self.layout.get("partition_by", ()))
+
+    @property
+    def keep_schema(self) -> Any:
+        """Arrow schema of the kept columns, or None."""
+        return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(self.keep))) if self.keep else None
+
+    @property
+    def path(self) -> str:
+        """Where the record lies in the output."""
+        return _path(self.run_id)
+
+
+def begin_run(store: Store, spec: OutputSpec, job: Mapping[str, Any] | None = None) -> RunRecord:
+    """Write the record of a run that starts; a record that is there already is left as it is.
+
+    Args:
+        job: the job file's values; secrets are taken out before it is written.
+    """
+    found = read_run(store, spec.run_id)
+    if found is not None:
+        return found
+    keep = spec.keep_schema
+    record = RunRecord(
+        run_id=spec.run_id,
+        sequence=1 + max((run.sequence for run in list_runs(store)), default=0),
+        started_at=_now(),
+        fingerprint=spec.fingerprint,
+        model_url=spec.model_url,
+        model_version=spec.model_version,
+        layout=spec.layout(),
+        keep=base64.b64encode(keep.serialize().to_pybytes()).decode() if keep else "",
+        file_bytes=spec.file_bytes,
+        lists_all=spec.lists_all,
+        job=without_secrets(job or {}),
+        versions=_versions(),
+    )
+    write_run(store, record)
+    return record
+
+
+def write_run(store: Store, record: RunRecord) -> None:
+    """Write a record in place of an older one."""
+    values = {"format": FORMAT, **dataclasses.asdict(record)}
+    store.write(record.path, json.dumps(values, indent=1, sort_keys=True, default=str).encode())
+
+
+def read_run(store: Store, run_id: str) -> RunRecord | None:
+    """A run's record, or None when there is none.
+
+    Raises:
+        StoreError: the record is broken, or of a newer version of this tool.
+    """
+    place = store.url(_path(run_id))
+    try:
+        values = json.loads(store.read(_path(run_id)))
+        if values["format"] > FORMAT:
+            raise StoreError(
+                f"{place} was written by a newer version of bulkinfer (format {values['format']}, this one "
+                f"reads {FORMAT}); upgrade bulkinfer, or set another output.uri"
+            )
+        known = {field.name for field in dataclasses.fields(RunRecord)}
+        values = {name: value for name, value in values.items() if name in known}
+        return RunRecord(
+            **{**values, "parts": tuple(values.get("parts", ())), "sequence": int(values["sequence"])}
+        )
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreError(
+            f"{place} is no run record of bulkinfer ({type(error).__name__}: {error}); move its directory "
+            "out of _runs, or set another output.uri"
+        ) from error
+
+
+def list_runs(store: Store) -> list[RunRecord]:
+    """The records of all runs at this output, in the order in which they were started.
+
+    Raises:
+        StoreError: a record is broken, or of a newer version of this tool.
+    """
+    names = [path.rpartition("/")[2] for path in store.directories(RUNS)]
+    names = [name for name in names if name != "locks"]
+    # One small read a run: a job that runs daily has hundreds after a year.
+    with ThreadPoolExecutor(max_workers=1 if store.is_local else 16) as pool:
+        found = list(pool.map(lambda name: read_run(store, name), names))
+    for name, record in zip(names, found, strict=True):
+        if record is None:
+            logger.warning("ignored: %s has no run.json", store.url(run_directory(name)))
+    return sorted((record for record in found if record), key=lambda run: (run.sequence, run.run_id))
+
+
+def without_secrets(job: Mapping[str, Any]) -> dict[str, Any]:
+    """A job file's values with storage options, and whatever is named like a secret, replaced by "***"."""
+
+    def clean(name: str, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            if name == "storage":
+                return dict.fromkeys(value, "***")
+            return {key: clean(str(key), inner) for key, inner in value.items()}
+        if isinstance(value, list | tuple):
+            return [clean(name, inner) for inner in value]
+        if isinstance(value, str):
+            return "***" if _SECRET.search(name) and value else redact(value, {})
+        return value
+
+    return {key: clean(str(key), value) for key, value in job.items()}
+
+
+def _path(run_id: str) -> str:
+    return f"{run_directory(run_id)}/run.json"
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for name in ("bulkinfer", "apache-beam", "pyarrow", "clarifai-grpc"):
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = "unknown"
+    return versions

@@ -1,0 +1,301 @@
+"""Rows -> staged parts, durable soon after they came in; the work of `WriteTables` without Beam."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .errors import DecodeError, StoppedError
+from .footers import footer_metadata
+from .input_index import InputIndex, hash_ids, version_code
+from .metrics import process_metrics
+from .outputs import TableBuilder, TableOptions
+from .partitions import partition_of_inputs, split_rows
+from .parts import OutputSpec, PartFile, PartManifest, commit_path, new_part_id, part_path, staging_path
+from .records import Failure, Prediction, failure_of
+from .store import Store
+from .table_files import write_ipc, write_parquet
+
+__all__ = ["PartWriter", "options_of", "write_part"]
+
+logger = logging.getLogger(__name__)
+
+_MEMORY = 256_000_000  #: Arrow bytes of one part, at most
+_FIRST_RATIO = 0.5  #: file bytes for each byte in memory, until a part was written
+
+
+class _Entries(NamedTuple):
+    """The inputs of a builder, in its order."""
+
+    ids: list[str]
+    versions: list[int]
+    error_types: list[str | None]
+
+    def to_index(self) -> InputIndex:
+        types = sorted({kind for kind in self.error_types if kind is not None})
+        place: dict[str | None, int] = {None: -1, **{kind: code for code, kind in enumerate(types)}}
+        return InputIndex(
+            hash_ids(self.ids),
+            np.array(self.versions, np.uint64),
+            np.array([place[kind] for kind in self.error_types], np.int16),
+            types,
+        )
+
+
+def options_of(spec: OutputSpec) -> TableOptions:
+    """What the builder of this output's tables is told."""
+    return TableOptions(
+        run_id=spec.run_id,
+        masks=spec.masks,
+        raw=spec.raw,
+        pieces=spec.pieces,
+        keep_schema=spec.keep_schema,
+        model_url=spec.model_url,
+        model_version=spec.model_version,
+        method=spec.method,
+    )
+
+
+def write_part(store: Store, spec: OutputSpec, tables: Any, index: InputIndex) -> PartManifest:
+    """Make the rows of some inputs durable: the files first, the manifest last.
+
+    Args:
+        tables: what `TableBuilder.finish` gave.
+        index: the same inputs, in the builder's order.
+
+    Raises:
+        StoreError: the store is full or out of reach; the part does not exist then.
+        StoppedError: a later start of the job has committed this run already.
+    """
+    if store.exists(commit_path(spec.run_id)):
+        raise StoppedError(
+            f"run {spec.run_id} was taken over by a later start of the job and is committed; this worker's "
+            "further rows are left to that one"
+        )
+    part_id = new_part_id()
+    files = {}
+    by_input, paths = None, None
+    if spec.partition_by:
+        by_input, paths = partition_of_inputs(tables.predictions, tables.prediction_inputs, spec)
+    for name, inputs in (
+        ("predictions", tables.prediction_inputs),
+        ("masks", tables.mask_inputs),
+        ("errors", None),
+    ):
+        table = getattr(tables, name)
+        if not table.num_rows:
+            continue
+        ranges: tuple[tuple[str, int], ...] = (("", table.num_rows),)
+        if by_input is not None and paths is not None and inputs is not None:
+            table, ranges = split_rows(table, inputs, by_input, paths, spec)
+        table = _with_footer(table, spec)
+        # What lies in one partition can become visible as it is; the rest is spread by the commit.
+        path = staging_path(spec.run_id, part_id, name, "parquet" if len(ranges) == 1 else "arrow")
+        if len(ranges) == 1:
+            size = write_parquet(store, path, table, spec.file_bytes)
+        else:
+            size = write_ipc(store, path, table, [rows for _, rows in ranges])
+        files[name] = PartFile(path, size, table.num_rows, ranges)
+    path = staging_path(spec.run_id, part_id, "index", "parquet")
+    size = write_parquet(store, path, index.to_table(), spec.file_bytes)
+    files["index"] = PartFile(path, size, len(index), (("", len(index)),))
+    errors = int((index.error_codes >= 0).sum())
+    manifest = PartManifest(part_id, files, len(index) - errors, errors, process_metrics().take_delta())
+    store.write(part_path(spec.run_id, part_id), manifest.to_json())
+    return manifest
+
+
+def _with_footer(table: Any, spec: OutputSpec) -> Any:
+    return table.replace_schema_metadata(
+        footer_metadata(
+            table.schema,
+            run_id=spec.run_id,
+            model_url=spec.model_url or None,
+            model_version=spec.model_version or None,
+            job_fingerprint=spec.fingerprint or None,
+        )
+    )
+
+
+class PartWriter:
+    """Gathers rows and writes them as parts, when enough have come or the first has waited long enough.
+
+    A thread of its own encodes and writes, so that whoever adds rows goes on meanwhile; it also watches the
+    clock, so that rows become durable although none follow. One part is written while the next is gathered,
+    never more.
+
+    Args:
+        spec: of the output.
+        store: the output's store; by default opened from the spec.
+        builder: makes a `TableBuilder`.
+    """
+
+    def __init__(
+        self,
+        spec: OutputSpec,
+        store: Store | None = None,
+        builder: Callable[[], Any] | None = None,
+    ) -> None:
+        self._spec = spec
+        self._store = store or spec.store()
+        self._new_builder = builder or (lambda: TableBuilder(options_of(spec)))
+        self._changed = threading.Condition()
+        self._builder = self._new_builder()
+        self._entries = _Entries([], [], [])
+        self._seen: set[str] = set()
+        self._since: float | None = None
+        self._ratio = _FIRST_RATIO
+        self._pending: tuple[Any, _Entries] | None = None
+        self._writing = False
+        self._fault: BaseException | None = None
+        self._closed = False
+        self._done: list[PartManifest] = []
+        self._thread: threading.Thread | None = None
+
+    def add(self, row: Prediction | Failure) -> None:
+        """Take one input's outcome; one whose answer cannot be turned into rows becomes an error row.
+
+        Raises:
+            StoreError: an earlier part could not be written.
+        """
+        with self._changed:
+            self._raise_fault()
+            references = (row.reference, *getattr(row.reference, "aliases", ()))
+            # A part lists an input once, so that of two outcomes one can be left out part by part.
+            if any(reference.input_id in self._seen for reference in references):
+                self._roll()
+            if self._since is None:
+                self._since = time.monotonic()
+                self._start_thread()
+                self._changed.notify_all()
+            error_type = self._build(row)
+            for reference in references:
+                self._seen.add(reference.input_id)
+                self._entries.ids.append(reference.input_id)
+                self._entries.versions.append(version_code(reference.version))
+                self._entries.error_types.append(error_type)
+            nbytes = self._builder.nbytes
+            if nbytes >= min(_MEMORY, self._spec.file_bytes / self._ratio):
+                self._roll()
+
+    def _build(self, row: Prediction | Failure) -> str | None:
+        if isinstance(row, Prediction):
+            try:
+                self._builder.add(row)
+            except DecodeError as error:
+                row = failure_of(row.reference, error)
+            else:
+                return None
+        self._builder.add_failure(row)
+        return row.error_type
+
+    def flush(self) -> None:
+        """Return when all rows that were added are durable.
+
+        Raises:
+            StoreError: they could not be written.
+        """
+        with self._changed:
+            self._raise_fault()
+            if self._entries.ids:
+                self._roll()
+            while self._pending or self._writing:
+                self._changed.wait()
+            self._raise_fault()
+
+    def take(self) -> list[PartManifest]:
+        """The parts that became durable since the last time."""
+        with self._changed:
+            done, self._done = self._done, []
+            return done
+
+    def close(self) -> None:
+        """Make durable what is held, and end the thread. A fault is logged: the caller is on its way out."""
+        try:
+            self.flush()
+        except Exception as error:  # noqa: BLE001  (rows that are not durable are done again by the next start)
+            logger.warning(
+                "rows not written: inputs=%d cause=%s", len(self._entries.ids), type(error).__name__
+            )
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _raise_fault(self) -> None:
+        if self._fault is not None:
+            raise self._fault
+
+    def _roll(self) -> None:
+        self._start_thread()
+        while (self._pending or self._writing) and self._fault is None:
+            self._changed.wait()
+        self._raise_fault()
+        self._cut()
+        self._changed.notify_all()
+
+    def _cut(self) -> None:
+        if not self._entries.ids:  # the thread was quicker
+            return
+        self._pending = (self._builder, self._entries)
+        self._builder = self._new_builder()
+        self._entries = _Entries([], [], [])
+        self._seen = set()
+        self._since = None
+
+    def _start_thread(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._write_parts, name="part-writer", daemon=True)
+            self._thread.start()
+
+    def _write_parts(self) -> None:
+        while True:
+            with self._changed:
+                work = self._next()
+                if work is None:
+                    return
+                self._writing = True
+            try:
+                builder, entries = work
+                nbytes = max(1, builder.nbytes)
+                manifest = write_part(self._store, self._spec, builder.finish(), entries.to_index())
+                largest = max(file.size for file in manifest.files.values())
+                self._ratio = min(2.0, max(0.02, largest / nbytes))
+                logger.info(
+                    "part: id=%s predictions=%d errors=%d",
+                    manifest.part_id,
+                    manifest.predictions,
+                    manifest.errors,
+                )
+                with self._changed:
+                    self._done.append(manifest)
+            except BaseException as error:  # noqa: BLE001  (raised again in the thread that adds rows)
+                with self._changed:
+                    self._fault = error
+            finally:
+                del work
+                with self._changed:
+                    self._writing = False
+                    self._changed.notify_all()
+
+    def _next(self) -> tuple[Any, _Entries] | None:
+        while True:
+            if self._pending is None and self._since is not None and self._fault is None:
+                left = self._since + self._spec.part_seconds - time.monotonic()
+                if left <= 0:
+                    self._cut()
+                else:
+                    self._changed.wait(left)
+                    continue
+            if self._pending is not None:
+                work, self._pending = self._pending, None
+                return work
+            if self._closed:
+                return None
+            self._changed.wait()

@@ -1,0 +1,169 @@
+"""Tables as files: Parquet for what becomes visible, Arrow IPC for rows that a commit still has to spread.
+
+A staged part of a table with partitions holds record batches of one partition each. Parquet would ask for a
+row group a partition, and a footer of 500 of those takes 30 MB of memory and 50 ms to open; an IPC file finds
+a batch by its number.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .schemas import parquet_options
+from .store import Store
+
+__all__ = ["BATCH_ROWS", "RollingWriter", "group_rows", "read_batches", "write_ipc", "write_parquet"]
+
+_GROUP_ROWS = 16_384
+_GROUP_BYTES = 32_000_000
+BATCH_ROWS = 8192
+
+
+def group_rows(rows: int, nbytes: int, file_bytes: int) -> int:
+    """Rows of one row group: 16,384, or fewer where rows are large or files small."""
+    limit = min(_GROUP_BYTES, file_bytes // 8)
+    return max(1, min(_GROUP_ROWS, int(limit / max(1.0, nbytes / max(1, rows)))))
+
+
+def write_parquet(store: Store, path: str, table: Any, file_bytes: int) -> int:
+    """Write a table as one Parquet file; returns its size in bytes."""
+    rows = group_rows(table.num_rows, table.nbytes, file_bytes)
+
+    def write(file: IO[bytes]) -> int:
+        sink = pa.PythonFile(file, mode="w")
+        with pq.ParquetWriter(sink, table.schema, **parquet_options(table.schema)) as writer:
+            writer.write_table(table, row_group_size=rows)
+        return int(sink.tell())
+
+    return store.create(path, write)
+
+
+def write_ipc(store: Store, path: str, table: Any, rows: Sequence[int]) -> int:
+    """Write runs of rows as record batches of an Arrow IPC file, none across two runs; returns its size."""
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    table = table.combine_chunks()
+
+    def write(file: IO[bytes]) -> int:
+        sink = pa.PythonFile(file, mode="w")
+        with pa.ipc.new_file(sink, table.schema, options=options) as writer:
+            start = 0
+            for count in rows:
+                writer.write_table(table.slice(start, count), max_chunksize=BATCH_ROWS)
+                start += count
+        return int(sink.tell())
+
+    return store.create(path, write)
+
+
+def read_batches(store: Store, path: str) -> Iterator[Any]:
+    """The rows of a Parquet file as tables of at most 8192 rows, one row group in memory at a time."""
+    with store.open(path) as file:
+        reader = pq.ParquetFile(pa.PythonFile(file, mode="r"), pre_buffer=not store.is_local)
+        for number in range(reader.metadata.num_row_groups):
+            group = reader.read_row_group(number).replace_schema_metadata(reader.schema_arrow.metadata)
+            for start in range(0, group.num_rows, BATCH_ROWS):
+                yield group.slice(start, BATCH_ROWS)
+
+
+class RollingWriter:
+    """Writes rows to Parquet files of about the same size, one after another.
+
+    Files go to a place that no reader looks at, so they are only synced, not renamed; on a remote store each
+    is written to a temporary local file first, so that an upload can be tried again.
+
+    Args:
+        store: of the output.
+        name: gives the path of each next file.
+        schema: of all files, with its metadata.
+        total_bytes: what all rows will take, roughly; files are sized so that the last one is no splinter.
+        file_bytes: size to aim for.
+    """
+
+    def __init__(
+        self, store: Store, name: Callable[[], str], schema: Any, *, total_bytes: float, file_bytes: int
+    ) -> None:
+        self._store, self._name, self._schema = store, name, schema
+        even = total_bytes / max(1, round(total_bytes / file_bytes))
+        self._target = min(max(even, 0.88 * file_bytes), 1.12 * file_bytes)
+        self._file_bytes = file_bytes
+        self._held: list[Any] = []
+        self._rows = 0
+        self._nbytes = 0
+        self._open: tuple[str, IO[bytes], Any, Any] | None = None
+        self._written = 0
+        self.files: list[tuple[str, int, int]] = []  #: (path, rows, bytes) of each finished file
+
+    def add(self, table: Any) -> None:
+        """Take some rows."""
+        self._held.append(table)
+        self._rows += table.num_rows
+        self._nbytes += table.nbytes
+        if self._rows >= group_rows(self._rows, self._nbytes, self._file_bytes):
+            self._write_held()
+
+    def close(self) -> None:
+        """Write what is held and finish the last file."""
+        self._write_held()
+        self._finish()
+
+    def _write_held(self) -> None:
+        if not self._rows:
+            return
+        table = pa.concat_tables(self._held).combine_chunks()
+        step = group_rows(self._rows, self._nbytes, self._file_bytes)
+        self._held, self._rows, self._nbytes = [], 0, 0
+        for start in range(0, table.num_rows, step):
+            group = table.slice(start, step)
+            path, _, sink, writer = self._open or self._start()
+            with self._store.telling("write", path):
+                writer.write_table(group, row_group_size=step)
+            self._written += group.num_rows
+            if sink.tell() >= self._target:
+                self._finish()
+
+    def _start(self) -> tuple[str, IO[bytes], Any, Any]:
+        path = self._name()
+        with self._store.telling("write", path):
+            file: IO[bytes]
+            if self._store.is_local:
+                place = Path(self._store.full_path(path))
+                place.parent.mkdir(parents=True, exist_ok=True)
+                file = place.open("wb")
+            else:
+                file = tempfile.TemporaryFile()  # noqa: SIM115  (closed by _finish)
+            sink = pa.PythonFile(file, mode="w")
+            writer = pq.ParquetWriter(sink, self._schema, **parquet_options(self._schema))
+        self._open = (path, file, sink, writer)
+        return self._open
+
+    def _finish(self) -> None:
+        if self._open is None:
+            return
+        path, file, sink, writer = self._open
+        self._open = None
+        with self._store.telling("write", path):
+            writer.close()
+            size = int(sink.tell())
+            file.flush()
+            if self._store.is_local:
+                os.fsync(file.fileno())
+            else:
+                self._upload(path, file)
+            file.close()
+        self.files.append((path, self._written, size))
+        self._written = 0
+
+    def _upload(self, path: str, file: IO[bytes]) -> None:
+        def send(target: IO[bytes]) -> None:
+            file.seek(0)
+            while block := file.read(1 << 22):
+                target.write(block)
+
+        self._store.create(path, send)

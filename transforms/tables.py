@@ -1,0 +1,153 @@
+"""Predictions and failures -> the tables, exactly once: the last step of a job."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.transforms.window import GlobalWindow, GlobalWindows
+from apache_beam.utils.windowed_value import WindowedValue
+
+from .commit import CommitResult, commit_run
+from .errors import StoreError
+from .parts import OutputSpec, commit_path, run_directory
+from .records import Failure, Prediction
+from .run_lock import RunLock, has_claim
+from .run_record import begin_run
+from .staging import PartWriter
+
+__all__ = ["WriteTables"]
+
+Row = Prediction | Failure
+
+
+class WriteTables(beam.PTransform):
+    """Write rows as staged parts, and make them all visible at the end.
+
+    Each collection is staged in the worker that made it, so that no answer crosses a shuffle; what does are
+    the parts' names. Takes one collection, or several in a tuple, a list or a dict.
+
+    Args:
+        output: where and how.
+
+    Returns:
+        A collection of one `CommitResult`, when the tables are visible.
+
+    >>> import apache_beam as beam
+    >>> from bulkinfer.transforms import WriteTables
+    >>> with beam.Pipeline() as pipeline:  # doctest: +SKIP
+    ...     (outcome.predictions, outcome.failures) | WriteTables(output)
+    """
+
+    def __init__(self, output: OutputSpec) -> None:
+        super().__init__()
+        self.output = output
+
+    def expand(
+        self,
+        rows: beam.PCollection[Row] | Sequence[beam.PCollection[Row]] | Mapping[str, beam.PCollection[Row]],
+    ) -> beam.PCollection[CommitResult]:
+        if isinstance(rows, Mapping):
+            named = {str(name): collection for name, collection in rows.items()}
+        elif isinstance(rows, beam.PCollection):
+            named = {"Rows": rows}
+        else:
+            named = {f"Rows{number}": collection for number, collection in enumerate(rows)}
+        parts = [
+            collection
+            | f"Stage{name}" >> beam.ParDo(_StageFn(self.output)).with_output_types(str)
+            # After staging: what has to go through one more step is names, not answers.
+            | f"OneWindow{name}" >> beam.WindowInto(GlobalWindows())
+            for name, collection in named.items()
+        ]
+        return (
+            parts
+            | "Parts" >> beam.Flatten()
+            | "AllParts" >> beam.CombineGlobally(_together)
+            | "Commit" >> beam.ParDo(_CommitFn(self.output)).with_output_types(CommitResult)
+        )
+
+
+class _StageFn(beam.DoFn):
+    """Rows -> the ids of the parts in which they are durable."""
+
+    def __init__(self, spec: OutputSpec) -> None:
+        super().__init__()
+        self._spec = spec
+        self._writer: PartWriter | None = None
+        self._window: Any = GlobalWindow()
+
+    def setup(self) -> None:
+        # A user's own pipeline has no launcher that did it before.
+        begin_run(self._spec.store(), self._spec)
+        self._writer = PartWriter(self._spec)
+
+    def process(self, row: Row, window: Any = beam.DoFn.WindowParam) -> Iterator[str]:
+        writer = self._writer or self._opened()
+        self._window = window
+        writer.add(row)
+        for part in writer.take():
+            yield part.part_id
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        writer = self._writer or self._opened()
+        writer.flush()
+        for part in writer.take():
+            yield WindowedValue(part.part_id, self._window.max_timestamp(), (self._window,))
+
+    def teardown(self) -> None:
+        # After a fault the rows of a bundle are good all the same: they are paid for, and count once.
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def _opened(self) -> PartWriter:
+        self.setup()
+        if self._writer is None:
+            raise RuntimeError("setup opened no writer")
+        return self._writer
+
+
+class _CommitFn(beam.DoFn):
+    """The ids of all parts -> one `CommitResult`."""
+
+    def __init__(self, spec: OutputSpec) -> None:
+        super().__init__()
+        self._spec = spec
+
+    def process(self, part_ids: list[str]) -> Iterator[CommitResult]:
+        spec = self._spec
+        store = spec.store()
+        begin_run(store, spec)
+        if not store.exists(commit_path(spec.run_id)):
+            _check_all_there(store, spec, part_ids)
+        stopped = store.exists(f"{run_directory(spec.run_id)}/stop.json")
+        if has_claim(store, spec.run_id):
+            yield commit_run(store, spec.run_id, complete=spec.lists_all and not stopped)
+            return
+        with RunLock(store, spec.run_id):
+            yield commit_run(store, spec.run_id, complete=spec.lists_all and not stopped)
+
+
+def _check_all_there(store: Any, spec: OutputSpec, part_ids: list[str]) -> None:
+    directory = f"{run_directory(spec.run_id)}/parts"
+    found = {os.path.splitext(entry.name)[0] for entry in store.files(directory)}  # noqa: PTH122  (a store's path)
+    missing = sorted(set(part_ids) - found)
+    if missing:
+        raise StoreError(
+            f"{store.url(directory)} lacks {len(missing)} of {len(part_ids)} parts that workers wrote, first "
+            f"{missing[0]}; all workers must see the same store, so set output.uri to one that they share"
+        )
+
+
+def _together(values: Any) -> list[str]:
+    """Lists of part ids, and single ones, as one list; what `CombineGlobally` makes of nothing is empty."""
+    together: list[str] = []
+    for value in values:
+        if isinstance(value, str):
+            together.append(value)
+        else:
+            together.extend(value)
+    return together
