@@ -28,6 +28,7 @@ COUNTERS: Mapping[str, str] = {
     "completion_tokens": "tokens of completions, as the server reports them (engine)",
     "call_ms": "milliseconds that calls took, summed over calls (engine)",
     "wait_ms": "milliseconds that batches waited for a rate limit or after a fault (engine)",
+    "inputs_skipped": "inputs that earlier runs finished (completed)",
     "in_flight": "calls under way at this moment (engine)",
 }
 
