@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
 import numpy as np
+from apache_beam.metrics import Metrics as BeamMetrics
 from numpy.typing import NDArray
 
 from .commit_plan import read_index
@@ -89,8 +90,12 @@ class CompletedSpec:
         """
         if self.select == "all":
             return references
-        kept = self.load().remaining(references)
-        process_metrics().add(inputs_skipped=len(references) - len(kept))
+        kept, failed = self.load().divide(references)
+        skipped = len(references) - len(kept)
+        process_metrics().add(inputs_skipped=skipped)
+        # This runs in the bundle's own thread, the only one whose counts Beam takes.
+        BeamMetrics.counter("bulkinfer", "inputs_skipped").inc(skipped)
+        BeamMetrics.counter("bulkinfer", "errors_skipped").inc(failed)
         return kept
 
     def load(self) -> CompletedIndex:
@@ -146,8 +151,12 @@ class CompletedIndex:
 
     def remaining(self, references: list[Reference]) -> list[Reference]:
         """The references that still have to be done, in order."""
+        return self.divide(references)[0]
+
+    def divide(self, references: list[Reference]) -> tuple[list[Reference], int]:
+        """The references that still have to be done, in order, and how many of the others had failed."""
         if not references:
-            return references
+            return references, 0
         rows = self._lookup.find(hash_ids([reference.input_id for reference in references]))
         known = rows >= 0
         if self._spec.select == "failed":
@@ -158,8 +167,9 @@ class CompletedIndex:
             keep[known] = ~self._current[rows[known]]
             self._keep_changed(references, rows, keep)
         if keep.all():
-            return references
-        return [references[place] for place in np.flatnonzero(keep).tolist()]
+            return references, 0
+        failed = int((self._codes[rows[known & ~keep]] >= 0).sum())
+        return [references[place] for place in np.flatnonzero(keep).tolist()], failed
 
     def _keep_changed(
         self, references: list[Reference], rows: NDArray[np.int64], keep: NDArray[np.bool_]

@@ -197,7 +197,7 @@ def index_directory(run_id: str) -> str:
 
 
 def final_name(run_id: str, number: int | None) -> str:
-    """The name of a visible file; None stands for a file without rows, which waits for the first with some."""
+    """The name of a visible file; None for one without rows, which stands in until there are some."""
     return f"part-{run_id}-{'empty' if number is None else f'{number:05d}'}.parquet"
 
 
