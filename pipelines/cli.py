@@ -51,7 +51,7 @@ def _faults() -> Iterator[None]:
     except JobError as error:
         click.echo(f"bulkinfer: {error}", err=True)
         # Whether inputs were sent decides between "at fault before anything was sent" and "failed on the way".
-        sys.exit(1 if getattr(error, "inputs_sent", False) else 2)
+        sys.exit(1 if error.inputs_sent else 2)
     except StoppedError as error:
         click.echo(f"bulkinfer: stopped early: {error}", err=True)
         sys.exit(4)
@@ -61,6 +61,17 @@ def _faults() -> Iterator[None]:
     except KeyboardInterrupt:
         click.echo("bulkinfer: interrupted", err=True)
         sys.exit(4)
+
+
+@contextlib.contextmanager
+def _quiet_imports(verbose: int) -> Iterator[None]:
+    """Keep back what Beam warns about while it is imported: clients of clouds that the job does not use."""
+    if not verbose:
+        logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def _configure_logging(verbose: int) -> None:
@@ -77,16 +88,24 @@ _job_argument = click.argument("job", type=click.Path(path_type=Path))
 _set_option = click.option(
     "--set", "overrides", multiple=True, metavar="KEY.PATH=VALUE", help="Override a key of the job file."
 )
-_limit_option = click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N inputs.")
+_limit_option = click.option(
+    "--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N inputs."
+)
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 _verbose_option = click.option("-v", "--verbose", count=True, help="Log more; twice for everything.")
 _endpoint_option = click.option(
-    "--endpoint", metavar="E", help="Address of the API, or `embedded`. Default: $CLARIFAI_API_BASE, else the public API."
+    "--endpoint",
+    metavar="E",
+    help="Address of the API, or `embedded`. Default: $CLARIFAI_API_BASE, else the public API.",
 )
-_model_option = click.option("--model", metavar="URL", help="https://clarifai.com/USER/APP/models/MODEL[/versions/V]")
+_model_option = click.option(
+    "--model", metavar="URL", help="https://clarifai.com/USER/APP/models/MODEL[/versions/V]"
+)
 
 
-@click.group(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(package_name="bulkinfer")
 def main() -> None:
     """Bulk inference over everything a data lake holds: references in, predictions and masks in Parquet out."""
@@ -106,9 +125,15 @@ def main() -> None:
 @_limit_option
 @click.option("--retry-failed", is_flag=True, help="Run only what is in `errors`.")
 @click.option(
-    "--error-type", "error_types", multiple=True, metavar="TYPE", help="With --retry-failed: only errors of this type."
+    "--error-type",
+    "error_types",
+    multiple=True,
+    metavar="TYPE",
+    help="With --retry-failed: only errors of this type.",
 )
-@click.option("--force", is_flag=True, help="Run everything again, also what is done; older rows are replaced.")
+@click.option(
+    "--force", is_flag=True, help="Run everything again, also what is done; older rows are replaced."
+)
 @_json_option
 @_verbose_option
 @click.argument("beam_options", nargs=-1, type=click.UNPROCESSED)
@@ -132,7 +157,8 @@ def run(
             raise click.UsageError("--error-type picks among failed inputs; add --retry-failed")
         if retry_failed and force:
             raise click.UsageError("--retry-failed and --force contradict each other; keep one of them")
-        from bulkinfer.pipelines.bulk_inference import RunOptions, run_job
+        with _quiet_imports(verbose):
+            from bulkinfer.pipelines.bulk_inference import RunOptions, run_job
 
         _configure_logging(verbose)
         options = RunOptions(
@@ -169,7 +195,8 @@ def plan(
         from bulkinfer.transforms.job_file import load_job
 
         job_file = load_job(job, overrides)
-        from bulkinfer.pipelines.plan import plan_job
+        with _quiet_imports(verbose):
+            from bulkinfer.pipelines.plan import plan_job
 
         _configure_logging(verbose)
         result = plan_job(job_file, limit=limit, beam_options=beam_options)
@@ -179,16 +206,18 @@ def plan(
 @main.command(
     cls=_Examples,
     examples=(
-        "bulkinfer call --endpoint embedded --method classify --inputs '{\"text\": \"guten Morgen\"}'",
+        'bulkinfer call --endpoint embedded --method classify --inputs \'{"text": "guten Morgen"}\'',
         "bulkinfer call --endpoint http://127.0.0.1:9001 --method segment_anything --file image=photo.jpg",
-        "bulkinfer call --model https://clarifai.com/USER/APP/models/MODEL --inputs '{\"prompt\": \"Hi\"}'",
+        'bulkinfer call --model https://clarifai.com/USER/APP/models/MODEL --inputs \'{"prompt": "Hi"}\'',
     ),
 )
 @_endpoint_option
 @_model_option
 @click.option("--method", default="predict", show_default=True, metavar="M", help="The model's method.")
 @click.option("--inputs", default="{}", metavar="JSON", help="The method's arguments by name.")
-@click.option("--file", "files", multiple=True, metavar="ARG=PATH", help="An argument whose value is a file's content.")
+@click.option(
+    "--file", "files", multiple=True, metavar="ARG=PATH", help="An argument whose value is a file's content."
+)
 @click.option("--deployment", metavar="USER_ID/ID", help="A dedicated deployment.")
 @_verbose_option
 def call(
@@ -210,7 +239,8 @@ def call(
 
 
 @main.command(
-    cls=_Examples, examples=("bulkinfer methods --endpoint embedded", "bulkinfer methods --endpoint E --model URL --json")
+    cls=_Examples,
+    examples=("bulkinfer methods --endpoint embedded", "bulkinfer methods --endpoint E --model URL --json"),
 )
 @_endpoint_option
 @_model_option
@@ -231,8 +261,15 @@ def methods(endpoint: str | None, model: str | None, as_json: bool, verbose: int
 
 
 @main.command(cls=_Examples, examples=("bulkinfer serve", "bulkinfer serve --port 9001 --host 0.0.0.0"))
-@click.option("--port", default=9001, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free port.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Interface to bind; loopback unless told otherwise.")
+@click.option(
+    "--port", default=9001, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free port."
+)
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Interface to bind; loopback unless told otherwise.",
+)
 @click.option("--model", metavar="URL", help="Answer for this model alone; by default for any.")
 @click.option("--key-env", metavar="NAME", help="Environment variable with a key that calls must carry.")
 @_verbose_option

@@ -21,10 +21,13 @@ from bulkinfer.transforms.config import CallsConfig, JobConfig, ModelConfig
 from bulkinfer.transforms.expressions import named_columns
 from bulkinfer.transforms.job_file import JobFile
 from bulkinfer.transforms.model_call import ModelCall, prepare_call
+from bulkinfer.transforms.output_check import check_output
 from bulkinfer.transforms.parts import OutputSpec
 from bulkinfer.transforms.sources import SourceSpec, inspect_source
 
-__all__ = ["PreparedJob", "new_run_id", "open_endpoint", "prepare"]
+from .runners import workers_of
+
+__all__ = ["PreparedJob", "check_output_of", "fingerprint", "new_run_id", "open_endpoint", "prepare"]
 
 # The public API's own limit for shared models, per https://docs.clarifai.com (WIRE: 15 calls a second by default).
 _PUBLIC_CALLS_PER_SECOND = 15.0
@@ -70,8 +73,15 @@ def open_endpoint(endpoint: str | None) -> Iterator[Endpoint]:
         yield parse_endpoint(server.endpoint)
 
 
-def prepare(file: JobFile, endpoint: Endpoint, *, run_id: str, limit: int | None) -> PreparedJob:
+def prepare(
+    file: JobFile, endpoint: Endpoint, *, run_id: str, limit: int | None = None, partial: bool = False
+) -> PreparedJob:
     """Check the source, the credentials and the model's method, and bind the arguments.
+
+    Args:
+        run_id: of the run to be.
+        limit: only the first so many inputs.
+        partial: the run goes through a part of the source only, for another reason than `limit`.
 
     Raises:
         SourceError: the source matches nothing or lacks a column.
@@ -87,7 +97,7 @@ def prepare(file: JobFile, endpoint: Endpoint, *, run_id: str, limit: int | None
         endpoint=endpoint,
         media_type=source.media_type,
         columns=source.columns,
-        workers=config.runner.workers,
+        workers=workers_of(config.runner).processes,
     )
     output = OutputSpec(
         uri=config.output.uri,
@@ -104,9 +114,18 @@ def prepare(file: JobFile, endpoint: Endpoint, *, run_id: str, limit: int | None
         model_version=call.model_version,
         fingerprint=fingerprint(config, call),
         method=call.binding.method,
-        lists_all=limit is None,
+        lists_all=limit is None and not partial,
     )
     return PreparedJob(file, source, call, output)
+
+
+def check_output_of(job: PreparedJob, *, write: bool) -> None:
+    """Check that the job's rows may go where they are to go; with `write`, also that they can.
+
+    Raises:
+        ConfigError, StoreError: as `check_output` says.
+    """
+    check_output(job.output.store(), job.output, write=write)
 
 
 def fingerprint(config: JobConfig, call: ModelCall) -> str:

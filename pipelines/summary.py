@@ -23,6 +23,7 @@ class Summary:
         seconds: wall time of the whole run.
         output: directory of the tables.
         stopped: why the run stopped early; None when it finished.
+        skipped_errors: of the skipped, those that are in `errors`.
     """
 
     run_id: str
@@ -36,9 +37,10 @@ class Summary:
     seconds: float
     output: str
     stopped: str | None = None
+    skipped_errors: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        """The contract's summary object."""
+        """The contract's summary object, with `stopped` and `skipped_errors` beside it."""
         return {**dataclasses.asdict(self), "seconds": round(self.seconds, 3)}
 
     @property
@@ -46,7 +48,7 @@ class Summary:
         """0 all landed, 3 some inputs are in `errors`, 4 stopped early and resumable."""
         if self.stopped:
             return 4
-        return 3 if self.errors else 0
+        return 3 if self.errors or self.skipped_errors else 0
 
     def to_text(self, command: str) -> str:
         """A few lines for a terminal: what was written, one query to paste, where to look next."""
@@ -67,8 +69,12 @@ class Summary:
         ]
         if self.stopped:
             lines += ["", f"stopped early: {self.stopped}", f"go on with the same command: {command}"]
-        elif self.errors:
-            lines += ["", f"see why inputs failed: {self.output}/errors/", f"try them again: {command} --retry-failed"]
+        elif self.errors or self.skipped_errors:
+            lines += [
+                "",
+                f"see why inputs failed: {self.output}/errors/",
+                f"try them again: {command} --retry-failed",
+            ]
         return "\n".join(lines)
 
     def _written(self) -> list[str]:

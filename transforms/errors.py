@@ -50,7 +50,13 @@ class BulkinferError(Exception):
 
 
 class JobError(BulkinferError):
-    """The job cannot run as it stands; nothing was sent, or nothing further will be."""
+    """The job cannot run as it stands; nothing was sent, or nothing further will be.
+
+    Attributes:
+        inputs_sent: the job had begun; False when a check failed before any input was sent.
+    """
+
+    inputs_sent = False
 
 
 class ConfigError(JobError):

@@ -1,0 +1,151 @@
+"""The main job: references in, predictions and masks out.
+
+`build` wires the transforms; `run_job` puts around them what a whole run needs: the preflight, the lock, the recovery of
+interrupted runs, signals, progress and the summary.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import time
+from collections.abc import Callable, Mapping
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from bulkinfer.transforms.commit import CommitResult, commit_run, recover
+from bulkinfer.transforms.completed import CompletedSpec
+from bulkinfer.transforms.content import LoadContent
+from bulkinfer.transforms.control import ControlSpec, JobControl, StopReason
+from bulkinfer.transforms.errors import BulkinferError, JobError
+from bulkinfer.transforms.job_file import JobFile
+from bulkinfer.transforms.predict import Predict
+from bulkinfer.transforms.references import ReadReferences
+from bulkinfer.transforms.run_lock import RunLock
+from bulkinfer.transforms.run_record import begin_run
+from bulkinfer.transforms.store import Store
+from bulkinfer.transforms.tables import WriteTables
+
+from .execution import execute
+from .preflight import PreparedJob, check_output_of, new_run_id, open_endpoint, prepare
+from .follow import follow
+from .runners import pipeline_options
+from .summary import Summary
+
+__all__ = ["RunOptions", "build", "run_job"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOptions:
+    """What the command line adds to a job file.
+
+    Attributes:
+        limit: only the first so many inputs of the source.
+        retry_failed: only inputs that are in `errors`, of these types if any are given.
+        force: everything, also what is done.
+        beam_options: flags in Beam's own notation.
+        configure_logging: called once Beam is imported, because Beam takes the root logger.
+    """
+
+    limit: int | None = None
+    retry_failed: bool = False
+    error_types: tuple[str, ...] = ()
+    force: bool = False
+    beam_options: tuple[str, ...] = ()
+    configure_logging: Callable[[], None] = lambda: None
+
+
+def build(
+    pipeline: beam.Pipeline, job: PreparedJob, completed: CompletedSpec | None, control: ControlSpec
+) -> beam.PCollection[CommitResult]:
+    """Wire the job into a pipeline.
+
+    Returns:
+        One `CommitResult`, when the tables are visible.
+    """
+    source, binding = job.config.source, job.call.binding
+    read = pipeline | "ReadReferences" >> ReadReferences(job.source, completed=completed)
+    loaded = read.references | "LoadContent" >> LoadContent(
+        max_bytes=int(source.max_bytes),
+        storage=source.storage,
+        by_url=not binding.needs_content,
+        reference_columns=binding.reference_columns,
+        base=job.source.base,
+        control=control,
+    )
+    outcome = loaded.contents | "Predict" >> Predict(job.call, control)
+    rows = (outcome.predictions, outcome.failures, loaded.failures, read.failures)
+    return rows | "WriteTables" >> WriteTables(job.output)
+
+
+def run_job(file: JobFile, options: RunOptions) -> Summary:
+    """Run a job from its checks to its visible tables.
+
+    Raises:
+        JobError: a check failed before anything was sent; or, with `inputs_sent` set on the error, the job failed on
+            the way. What was durable by then is visible, and the same command goes on.
+    """
+    started = time.monotonic()
+    config = file.config
+    with open_endpoint(config.model.endpoint) as endpoint:
+        job = prepare(file, endpoint, run_id=new_run_id(), limit=options.limit, partial=options.retry_failed)
+        check_output_of(job, write=True)
+        beam_options = pipeline_options(config.runner, options.beam_options)
+        options.configure_logging()
+        store = job.output.store()
+        with RunLock(store, job.output.run_id):
+            for interrupted in recover(store):
+                logger.warning(
+                    "finished what an interrupted run left: run=%s inputs=%d", interrupted.run_id, interrupted.inputs
+                )
+            begin_run(store, job.output, file.record)
+            result, counters, stopped = _run(job, options, beam_options, store)
+    skipped = counters.get("inputs_skipped", 0)
+    return Summary(
+        run_id=job.output.run_id,
+        inputs=result.inputs + skipped,
+        predictions=result.predictions,
+        errors=result.errors,
+        skipped=skipped,
+        masks=result.masks,
+        calls=result.calls,
+        retries=result.retries,
+        seconds=time.monotonic() - started,
+        output=config.output.uri,
+        stopped=stopped.message if stopped else None,
+        skipped_errors=counters.get("errors_skipped", 0),
+    )
+
+
+def _run(
+    job: PreparedJob, options: RunOptions, beam_options: PipelineOptions, store: Store
+) -> tuple[CommitResult, Mapping[str, int], StopReason | None]:
+    source, run_id = job.config.source, job.output.run_id
+    completed = CompletedSpec.of(
+        job.output,
+        source_storage=source.storage,
+        revalidate=source.revalidate,
+        retry_failed=options.retry_failed,
+        error_types=options.error_types,
+        force=options.force,
+    )
+    spec = ControlSpec(job.output.uri, job.output.storage, run_id)
+    control = JobControl.shared(spec)
+    try:
+        with follow(job, options.beam_options):
+            counters = execute(lambda pipeline: build(pipeline, job, completed, spec), beam_options, control)
+    except JobError as error:
+        error.inputs_sent = True
+        # What workers made durable before the fault is paid for: show it now rather than at the next start.
+        with contextlib.suppress(BulkinferError):
+            kept = commit_run(store, run_id)
+            logger.warning("the tables hold what was finished: run=%s inputs=%d", run_id, kept.inputs)
+        raise
+    finally:
+        control.close()
+    # Idempotent: the pipeline has committed already, and what it did is in the run's record.
+    return commit_run(store, run_id), counters, control.stopped

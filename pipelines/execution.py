@@ -1,0 +1,119 @@
+"""Runs a pipeline so that an interrupt lets what is paid for come home, and a failure says what failed.
+
+The pipeline runs in a thread of its own, with SIGINT blocked: the worker processes that Beam starts inherit that mask,
+so that Ctrl-C in a terminal reaches the launcher alone. The main thread waits, hears signals at once, and tells the job
+through its stop marker; every worker then sends nothing further, drains and closes its parts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.metrics.metric import MetricsFilter
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.runner import PipelineState
+
+from bulkinfer.transforms.control import JobControl
+from bulkinfer.transforms.errors import BulkinferError, JobError
+
+__all__ = ["execute"]
+
+
+def execute(build: Callable[[beam.Pipeline], Any], options: PipelineOptions, control: JobControl) -> dict[str, int]:
+    """Run a pipeline to its end, through interrupts.
+
+    Args:
+        build: wires the transforms into the pipeline.
+        control: is told of the first interrupt; a second one ends this process at once.
+
+    Returns:
+        Beam's counters in our namespace, by name.
+
+    Raises:
+        JobError: the pipeline failed; with the error that the first worker told, where one did.
+    """
+    outcome = _Outcome()
+    thread = threading.Thread(target=_run, args=(build, options, outcome), name="pipeline", daemon=True)
+    with _interrupts(control):
+        thread.start()
+        while thread.is_alive():
+            thread.join(0.5)
+    if control.stopped is not None and control.stopped.reason == "fatal":
+        raise control.stopped.exception() from outcome.error
+    if outcome.error is not None:
+        raise _explained(outcome.error) from outcome.error
+    return outcome.counters
+
+
+class _Outcome:
+    def __init__(self) -> None:
+        self.counters: dict[str, int] = {}
+        self.error: BaseException | None = None
+
+
+def _run(build: Callable[[beam.Pipeline], Any], options: PipelineOptions, outcome: _Outcome) -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        pipeline = beam.Pipeline(options=options)
+        build(pipeline)
+        result = pipeline.run()
+        state = result.wait_until_finish()
+        if state is not None and state != PipelineState.DONE:
+            raise JobError(f"the runner ended the job as {state}; see its own log for the cause")
+        for counter in result.metrics().query(MetricsFilter().with_namespace("bulkinfer"))["counters"]:
+            name = counter.key.metric.name
+            outcome.counters[name] = outcome.counters.get(name, 0) + (counter.committed or counter.attempted or 0)
+    except BaseException as error:  # noqa: BLE001  (raised again by the main thread)
+        outcome.error = error
+
+
+@contextlib.contextmanager
+def _interrupts(control: JobControl) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals belong to the main thread, and so to whoever embeds us
+        return
+
+    def interrupted(number: int, _: FrameType | None) -> None:
+        name = signal.Signals(number).name
+        if control.stopped is not None and control.stopped.reason == "interrupt":
+            # Durable parts stay; the same command commits them.
+            os._exit(4)
+        print(  # noqa: T201  (a person pressed the key and waits for an answer)
+            f"bulkinfer: {name}: calls under way come home, then the tables are written; once more ends it at once",
+            file=sys.stderr,
+            flush=True,
+        )
+        # Writing the marker may take a store's round trip, which no signal handler should.
+        threading.Thread(target=control.stop, args=("interrupt", f"interrupted by {name}"), daemon=True).start()
+
+    before = {number: signal.signal(number, interrupted) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _explained(error: BaseException) -> BulkinferError:
+    """One of our errors for what a runner raised; Beam hands on a worker's error as the text of its traceback."""
+    if isinstance(error, BulkinferError):
+        return error
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    # "bulkinfer.transforms.errors.StoreError: message [while running 'Stage']"
+    from bulkinfer.transforms import errors  # noqa: PLC0415
+
+    for line in reversed(lines):
+        name, colon, message = line.partition(": ")
+        kind = getattr(errors, name.rpartition(".")[2], None) if colon else None
+        if isinstance(kind, type) and issubclass(kind, JobError):
+            return kind(message.partition(" [while running")[0])
+    what = lines[-1] if lines else type(error).__name__
+    return JobError(f"the pipeline failed: {what}; run again with -v for the whole traceback")

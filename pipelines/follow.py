@@ -1,0 +1,102 @@
+"""Shows the progress of a run from where it is known: this process's counters, or the parts that workers wrote."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+
+from bulkinfer.transforms.errors import BulkinferError
+from bulkinfer.transforms.metrics import process_metrics
+from bulkinfer.transforms.parts import run_directory
+from bulkinfer.transforms.sources import SourceSpec, count_source
+
+from .preflight import PreparedJob
+from .progress import ProgressSnapshot, show_progress
+from .runners import workers_of
+
+__all__ = ["follow"]
+
+logger = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def follow(job: PreparedJob, beam_options: Sequence[str] = ()) -> Iterator[None]:
+    """Show how far the job is until the block ends."""
+    here = workers_of(job.config.runner, beam_options).shared_memory
+    snapshot = _OwnCounters() if here else _PartsSoFar(job)
+    with show_progress(snapshot, _Total(job.source)):
+        yield
+
+
+class _OwnCounters:
+    """The counters of this process, since the run began."""
+
+    def __init__(self) -> None:
+        self._before = process_metrics().snapshot()
+
+    def __call__(self) -> ProgressSnapshot:
+        now = process_metrics().snapshot()
+        grown = {name: value - self._before[name] for name, value in now.items()}
+        return ProgressSnapshot(
+            succeeded=grown["inputs_done"],
+            failed=grown["inputs_failed"],
+            skipped=grown["inputs_skipped"],
+            retries=grown["retries"],
+            in_flight=now["in_flight"],
+        )
+
+
+class _PartsSoFar:
+    """What workers elsewhere made durable: each part's manifest is read once."""
+
+    _EVERY = 8  # a bar asks four times a second, a store is asked every two seconds
+
+    def __init__(self, job: PreparedJob) -> None:
+        self._store = job.output.store()
+        self._directory = f"{run_directory(job.output.run_id)}/parts"
+        self._read: set[str] = set()
+        self._asked = 0
+        self._now = ProgressSnapshot()
+
+    def __call__(self) -> ProgressSnapshot:
+        self._asked += 1
+        if self._asked % self._EVERY == 1:
+            try:
+                self._look()
+            except (BulkinferError, FileNotFoundError, ValueError) as error:
+                # Progress is a courtesy: the run itself reports a store that stays away.
+                logger.debug("no progress this time: %s", type(error).__name__)
+        return self._now
+
+    def _look(self) -> None:
+        for entry in self._store.files(self._directory):
+            if entry.path in self._read:
+                continue
+            part = json.loads(self._store.read(entry.path))
+            self._read.add(entry.path)
+            self._now = ProgressSnapshot(
+                succeeded=self._now.succeeded + part["predictions"],
+                failed=self._now.failed + part["errors"],
+                skipped=self._now.skipped + part["metrics"].get("inputs_skipped", 0),
+                retries=self._now.retries + part["metrics"].get("retries", 0),
+            )
+
+
+class _Total:
+    """How many inputs the source has, counted once beside the run; None until it is known."""
+
+    def __init__(self, source: SourceSpec) -> None:
+        self._total: int | None = None
+        threading.Thread(target=self._count, args=(source,), name="count", daemon=True).start()
+
+    def __call__(self) -> int | None:
+        return self._total
+
+    def _count(self, source: SourceSpec) -> None:
+        try:
+            self._total = count_source(source).inputs
+        except BulkinferError as error:
+            logger.debug("the source cannot be counted: %s", error)

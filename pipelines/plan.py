@@ -1,0 +1,109 @@
+"""`bulkinfer plan`: every check of a run, the source counted, calls and time estimated; nothing sent or written."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from bulkinfer.transforms.config import CallsConfig
+from bulkinfer.transforms.job_file import JobFile
+from bulkinfer.transforms.sources import count_source
+
+from .preflight import check_output_of, new_run_id, open_endpoint, prepare
+from .runners import describe, pipeline_options
+
+__all__ = ["Plan", "plan_job"]
+
+#: What a call is taken to last where nothing is known; segmentation and short generations take about this long.
+_ASSUMED_CALL_S = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a run would do.
+
+    Attributes:
+        inputs: references that the source holds.
+        bytes: their size, where the store tells it.
+        calls: calls without retries.
+        seconds: estimated time of the calls: the longer of what the limits allow and `assumed_call_seconds` a call
+            at the calls in flight.
+    """
+
+    model: str
+    model_version: str
+    method: str
+    endpoint: str
+    inputs: int
+    bytes: int | None
+    calls: int
+    seconds: float
+    assumed_call_seconds: float
+    output: str
+    runner: str
+
+    def to_json(self) -> dict[str, Any]:
+        """All figures by name."""
+        return dataclasses.asdict(self)
+
+    def to_text(self) -> str:
+        """A few lines for a person."""
+        size = f"{self.bytes:,} bytes" if self.bytes is not None else "of unknown size"
+        version = f", version {self.model_version}" if self.model_version else ""
+        return "\n".join(
+            [
+                f"model     {self.model}{version}",
+                f"method    {self.method}",
+                f"endpoint  {self.endpoint}",
+                f"inputs    {self.inputs}, {size}",
+                f"calls     {self.calls}",
+                f"time      about {self.seconds:.0f} s, at {self.assumed_call_seconds:g} s a call",
+                f"output    {self.output}",
+                f"runner    {self.runner}",
+                "everything checked; nothing was sent or written",
+            ]
+        )
+
+
+def plan_job(file: JobFile, *, limit: int | None = None, beam_options: Sequence[str] = ()) -> Plan:
+    """Check a job and estimate what it costs.
+
+    Raises:
+        JobError: whatever would keep the job from running.
+    """
+    config = file.config
+    with open_endpoint(config.model.endpoint) as endpoint:
+        job = prepare(file, endpoint, run_id=new_run_id(), limit=limit)
+        check_output_of(job, write=False)
+        pipeline_options(config.runner, beam_options)
+        count = count_source(job.source)
+        # A streaming method takes one input a call, whatever the batch size says.
+        batch = config.calls.batch_size if job.call.binding.method.type == "UNARY_UNARY" else 1
+        calls = math.ceil(count.inputs / batch)
+        if count.bytes is not None and job.call.binding.needs_content:
+            calls = max(calls, math.ceil(count.bytes / int(config.calls.batch_bytes)))
+        return Plan(
+            model=job.call.address.url,
+            model_version=job.call.model_version,
+            method=job.call.binding.method.signature_text,
+            endpoint=endpoint.url,
+            inputs=count.inputs,
+            bytes=count.bytes,
+            calls=calls,
+            seconds=estimate_seconds(job.call.calls, job.call.share, calls, count.inputs),
+            assumed_call_seconds=_ASSUMED_CALL_S,
+            output=config.output.uri,
+            runner=describe(config.runner, beam_options),
+        )
+
+
+def estimate_seconds(limits: CallsConfig, workers: int, calls: int, inputs: int) -> float:
+    """Time of the calls: what the limits allow, or what the calls in flight take, whichever is longer."""
+    estimates = [math.ceil(calls / (limits.in_flight * workers)) * _ASSUMED_CALL_S]
+    if limits.calls_per_second:
+        estimates.append(calls / limits.calls_per_second)
+    if limits.inputs_per_second:
+        estimates.append(inputs / limits.inputs_per_second)
+    return round(max(estimates), 1)
