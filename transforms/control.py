@@ -63,6 +63,11 @@ class StopReason:
     message: str
     error: str = ""
 
+    @property
+    def drops_waiting(self) -> bool:
+        """Inputs that wait to be sent are left to a later run; those within a budget are still sent."""
+        return self.reason != "budget"
+
     def exception(self) -> JobError:
         """The error that a fatal stop raises."""
         kind = getattr(errors, self.error, JobError)

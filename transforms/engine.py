@@ -12,7 +12,6 @@ import asyncio
 import concurrent.futures
 import contextlib
 import logging
-import os
 import threading
 from collections import deque
 from collections.abc import Coroutine, Sequence
@@ -20,6 +19,7 @@ from typing import Any, TypeVar
 
 from .caller import Caller, Item
 from .control import ControlSpec, JobControl
+from .loop_thread import engine_loop
 from .metrics import Metrics, process_metrics
 from .model_call import ModelCall
 from .rate_limit import limiter_for
@@ -209,7 +209,7 @@ class Engine:
                 return False
             run = _Run(lane, items, nbytes, lane._generation)
             lane._entered(run)
-        _loop().call_soon_threadsafe(self._start, run)
+        engine_loop().call_soon_threadsafe(self._start, run)
         return True
 
     def cancel(self, lane: Lane) -> None:
@@ -217,7 +217,7 @@ class Engine:
         with self.changed:
             runs = lane._forget()
         if runs:
-            _loop().call_soon_threadsafe(self._cancel, runs)
+            engine_loop().call_soon_threadsafe(self._cancel, runs)
 
     # From here on everything runs on the loop.
 
@@ -248,7 +248,7 @@ class Engine:
         run.task = asyncio.get_running_loop().create_task(run.settling.run())
         self._runs.add(run)
         run.task.add_done_callback(lambda task: self._end(run, task))
-        if self.control.stopped or run.generation != run.lane._generation:
+        if self._drops_waiting or run.generation != run.lane._generation:
             run.task.cancel()
 
     def _emit(self, run: _Run, results: Sequence[tuple[Item, Prediction | Failure]]) -> None:
@@ -261,6 +261,8 @@ class Engine:
             run.lane._finished(run, [(item.token, value) for item, value in results])
             self.changed.notify_all()
         self.control.record(finished=len(results), failed=failed, stop=self.call.stop)
+        if self._drops_waiting:
+            self._cancel_waiting()
 
     def _end(self, run: _Run, task: asyncio.Task[None]) -> None:
         self._runs.discard(run)
@@ -290,9 +292,14 @@ class Engine:
 
     async def _watch(self) -> None:
         while True:
-            if self.control.stopped:
+            if self._drops_waiting:
                 self._cancel_waiting()
             await asyncio.sleep(POLL_S)
+
+    @property
+    def _drops_waiting(self) -> bool:
+        stopped = self.control.stopped
+        return stopped is not None and stopped.drops_waiting
 
     def _close_if_unused(self) -> None:
         with self._shared_lock:
@@ -302,29 +309,4 @@ class Engine:
         self.close()
 
     def _on_loop(self, work: Coroutine[Any, Any, T], timeout: float = 30.0) -> T:
-        return asyncio.run_coroutine_threadsafe(work, _loop()).result(timeout)
-
-
-class _LoopThread:
-    """The one event loop of the process: grpc.aio logs spurious errors when several loops use it."""
-
-    def __init__(self) -> None:
-        self.pid = os.getpid()
-        self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self.loop.run_forever, name="bulkinfer-engine", daemon=True)
-        self._thread.start()
-
-
-_loop_lock = threading.Lock()
-_loop_thread: _LoopThread | None = None
-
-
-def _loop() -> asyncio.AbstractEventLoop:
-    global _loop_thread  # noqa: PLW0603  (one for each process, made when first needed)
-    thread = _loop_thread
-    if thread is None or thread.pid != os.getpid():
-        with _loop_lock:
-            if _loop_thread is None or _loop_thread.pid != os.getpid():
-                _loop_thread = _LoopThread()
-            thread = _loop_thread
-    return thread.loop
+        return asyncio.run_coroutine_threadsafe(work, engine_loop()).result(timeout)

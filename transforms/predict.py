@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -14,7 +14,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from .batching import Batcher, even_batch_size
 from .caller import Item, encoder
-from .control import ControlSpec
+from .control import ControlSpec, StopReason
 from .engine import Engine, Lane, Result
 from .errors import InputError
 from .model_call import ModelCall
@@ -105,8 +105,8 @@ class _PredictFn(beam.DoFn):
         assert engine is not None
         assert lane is not None
         yield from map(_output, lane.take())
-        if engine.control.stopped:
-            yield from self._stop()
+        if engine.control.stopped is not None:
+            self._stop(engine.control.stopped)
             return
         token = (timestamp, window)
         try:
@@ -130,14 +130,16 @@ class _PredictFn(beam.DoFn):
         engine, lane = self._engine, self._lane
         assert engine is not None
         assert lane is not None
+        if engine.control.stopped is not None:
+            self._stop(engine.control.stopped)
         if batch := self._batcher.flush():
             yield from self._submit(batch)
         while lane.pending:
             lane.wait(WAIT_S)
             yield from map(_output, lane.take())
         yield from map(_output, lane.take())
-        if engine.control.stopped:
-            yield from self._stop()
+        if engine.control.stopped is not None:
+            self._stop(engine.control.stopped)
         self._report()
 
     def teardown(self) -> None:
@@ -153,21 +155,22 @@ class _PredictFn(beam.DoFn):
         assert engine is not None
         assert lane is not None
         while not lane.submit(batch):
-            if engine.control.stopped:
+            stopped = engine.control.stopped
+            if stopped is not None and stopped.drops_waiting:
                 engine.metrics.add(inputs_dropped=len(batch))
                 return
             lane.wait(WAIT_S)
             yield from map(_output, lane.take())
         self._report()
 
-    def _stop(self) -> Iterable[Any]:
+    def _stop(self, why: StopReason) -> None:
         """Let the job run dry; raise where no launcher would tell anybody why it did."""
         engine = self._engine
         assert engine is not None
-        engine.metrics.add(inputs_dropped=len(self._batcher.flush()))
+        if why.drops_waiting:
+            engine.metrics.add(inputs_dropped=len(self._batcher.flush()))
         if self._control_spec is None:
             engine.control.raise_if_fatal()
-        return ()
 
     def _report(self) -> None:
         # Beam loses metrics that are written from any thread but the bundle's own.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -20,9 +21,9 @@ __all__ = ["Settings", "Settling"]
 
 logger = logging.getLogger(__name__)
 
-#: A message that is lost so often while others get through is suspected itself: a batch is split, one input
-#: given up.
+#: A batch that is lost so often while others get through is suspected to kill its calls, and is split.
 SUSPECTED_AFTER = 3
+#: One input that is lost so often while others get through is given up.
 GIVEN_UP_AFTER = 10
 #: A stream that breaks for an unknown reason after it began is tried so often.
 STREAM_TRIES = 3
@@ -88,10 +89,14 @@ class Settling:
         self._shared = settings
         self._emit = emit
         self._holds_slot = False
+        self._suspected = False
         self.in_call = False
 
     async def run(self) -> None:
         """Settle every input of the batch."""
+        self._answered = self._shared.answered
+        # Each piece of a split batch has a budget of its own; together they take no more than two.
+        self._ends = time.monotonic() + 2 * self._shared.retry_for
         try:
             while (piece := self._plan.next()) is not None:
                 await self._settle(piece)
@@ -99,7 +104,7 @@ class Settling:
             self._release_slot()
 
     async def _settle(self, piece: Sequence[Item]) -> None:
-        backoff = Backoff(self._shared.retry_for)
+        backoff = Backoff(max(0.0, min(self._shared.retry_for, self._ends - time.monotonic())))
         items, lost, broken = piece, 0, 0
         answered = self._shared.answered
         while True:
@@ -122,14 +127,15 @@ class Settling:
             if verdict is Verdict.THROTTLED and permit is not None:
                 self._shared.metrics.add(throttled=1)
                 self._shared.limiter.throttled(permit, fault.retry_after_s)
+            server_lives = self._shared.answered > self._answered
+            lost += verdict is Verdict.TRANSPORT
+            if server_lives and len(items) > 1 and lost >= (1 if self._suspected else SUSPECTED_AFTER):
+                self._suspected = True
+                return self._cut(items, fault, blame=False)
             others_get_through = self._shared.answered > answered
-            if verdict is Verdict.TRANSPORT and others_get_through:
-                lost += 1
-                if lost >= SUSPECTED_AFTER and len(items) > 1:
-                    return self._cut(items, fault, blame=False)
             pause = backoff.next_pause(verdict, fault.retry_after_s)
-            if pause is None or lost >= GIVEN_UP_AFTER:
-                rest = [] if others_get_through else self._plan.rest()
+            if pause is None or (lost >= GIVEN_UP_AFTER and others_get_through):
+                rest = [] if server_lives else self._plan.rest()
                 self._fail([*items, *rest], fault, retryable=True)
                 return self._plan.gave_up()
             await self._pause(pause, items, fault)

@@ -393,6 +393,7 @@ class FaultServer:
         self._channel.close()
         self.process.kill()
         self.process.wait()
+        self.process.stdout.close()
 
 
 @contextlib.contextmanager
