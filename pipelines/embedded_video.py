@@ -35,6 +35,7 @@ Pixels = NDArray[Any]
 TRACK_SIDE = 320  #: pixels of the longer side at which objects are tracked
 BAND = 4  #: pixels on both sides of a moved border that colours decide on
 GONE = 0.0005  #: share of the picture below which an object has left it
+CRUMB = 0.1  #: share of the largest piece of an object below which a piece of it is dropped
 UNPROMPTED = 4  #: objects of the first frame that are tracked when nothing is asked for
 
 
@@ -166,8 +167,16 @@ def _advance(tracks: list[_Track], before: Pixels, grey: Pixels, small: Pixels) 
         if core.any() and (marks == cv2.GC_BGD).any():
             models = (track.colours[0].copy(), track.colours[1].copy())
             cv2.grabCut(small, marks, NO_BOX, *models, 1, cv2.GC_EVAL_FREEZE_MODEL)
-            moved = np.isin(marks, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
+            moved = _without_crumbs(np.isin(marks, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8))
         track.mask = moved > 0
+
+
+def _without_crumbs(mask: Pixels) -> Pixels:
+    """The mask without what an object leaves behind: pieces far smaller than its largest one."""
+    _, pieces, stats, _ = cv2.connectedComponentsWithStats(mask)
+    areas = stats[:, cv2.CC_STAT_AREA]
+    areas[0] = 0  # the background
+    return np.asarray(areas[pieces] >= max(1, CRUMB * int(areas.max())), np.uint8)
 
 
 def _enlarged(track: _Track, width: int, height: int) -> Segment:
