@@ -61,7 +61,7 @@ def is_composed(data: Any) -> bool:
 def leaves(data: Any, field: Field | None) -> list[Leaf]:
     """All typed values of an answer, in order, at whatever depth."""
     found = [(descriptor.name, value) for descriptor, value in data.ListFields()]
-    if is_composed(data):
+    if any(name == _PARTS for name, _ in found):
         found = list(_walk(data, field))
     if not found and field is not None and field.type in _ZEROS:
         return [_ZEROS[field.type]]

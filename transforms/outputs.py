@@ -112,7 +112,7 @@ class TableBuilder:
         """
         if self._open_bytes > _SEAL_BYTES:
             self._seal()
-        rows, masks, inputs = len(self._rows.rows), len(self._masks.rows), self.inputs
+        rows, masks, inputs = len(self._rows.inputs), len(self._masks.inputs), self.inputs
         nbytes = self._rows.nbytes, self._masks.nbytes
         aliases = prediction.reference.aliases
         coded: dict[bytes, MaskRle] | None = {} if aliases else None

@@ -56,7 +56,7 @@ class PredictionRows:
 
     def __init__(self, schema: Any) -> None:
         self.schema = schema
-        self.rows: list[tuple[Any, ...]] = []
+        self._dense: list[Any] = []  # one row after the other: a tuple a row would be work for the collector
         self.inputs: list[int] = []
         self.concepts = ConceptColumn()
         self.regions = RegionColumn()
@@ -65,7 +65,7 @@ class PredictionRows:
 
     def cut(self, count: int) -> None:
         """Keep the first `count` rows."""
-        del self.rows[count:], self.inputs[count:]
+        del self._dense[count * len(DENSE) :], self.inputs[count:]
         self.concepts.cut(count)
         self.regions.cut(count)
         for column in self.sparse.values():
@@ -74,8 +74,9 @@ class PredictionRows:
     def put(self, name: str, value: Any) -> None:
         """Set a value of the row that is being filled."""
         column = self.sparse[name]
-        if not column.has(len(self.rows)):
-            column.put(len(self.rows), value)
+        row = len(self.inputs)
+        if not column.has(row):
+            column.put(row, value)
             self.nbytes += 8
 
     def put_text(self, name: str, value: str | bytes) -> None:
@@ -151,15 +152,15 @@ class PredictionRows:
             ordinal: of the input, in the order of adding.
             dense: the values of `DENSE`.
         """
-        self.rows.append(dense)
+        self._dense.extend(dense)
         self.inputs.append(ordinal)
         self.nbytes += 120 + len(dense[0]) + len(dense[1] or "")
 
     def build(self, run_id: str, model_url: str | None) -> Any:
         """The rows as an Arrow table."""
-        count = len(self.rows)
+        count = len(self.inputs)
         arrays: dict[str, Any] = {
-            name: pa.array([row[at] for row in self.rows], self.schema.field(name).type)
+            name: pa.array(self._dense[at :: len(DENSE)], self.schema.field(name).type)
             for at, name in enumerate(DENSE)
         }
         for name, column in self.sparse.items():
