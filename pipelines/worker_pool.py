@@ -145,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _descriptor(endpoint: endpoints_pb2.ApiServiceDescriptor) -> str:
-    return text_format.MessageToString(endpoint, as_one_line=True)
+    return str(text_format.MessageToString(endpoint, as_one_line=True))
 
 
 def _stop(workers: Sequence[subprocess.Popen[bytes]]) -> None:

@@ -236,19 +236,19 @@ def s3_service(ip: str, logs: Path, port: int = 9000) -> Service:
 
 
 @contextlib.contextmanager
-def spark_pool(
-    logs: Path, port: int = 50100, pool_env: Mapping[str, str] | None = None
-) -> Iterator[dict[str, Any]]:
+def spark_pool(logs: Path, pool_env: Mapping[str, str] | None = None) -> Iterator[dict[str, Any]]:
     """A worker pool beside a local Spark master; yields what `runner.options` needs to use both."""
     environment = {"PYTHONPATH": str(our_wheel_site()), **(pool_env or {})}
-    logs.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "bulkinfer.pipelines.worker_pool", "--port", str(port)]
-    pool = start("pool-spark", command, logs / "pool-spark.log", environment, logs)
+    empty = logs.absolute() / "empty"
+    empty.mkdir(parents=True, exist_ok=True)
+    log = logs.absolute() / f"pool-spark-{time.monotonic_ns()}.log"
+    command = [sys.executable, "-m", "bulkinfer.pipelines.worker_pool", "--port", "0"]
+    pool = start("pool-spark", command, log, environment, empty)
     try:
-        pool.wait_for(("127.0.0.1", port))
+        pool.wait_for_log("listens on")
+        port = log.read_text().rpartition("listens on 127.0.0.1:")[2].split()[0]
         yield {
             "spark_job_server_jar": str(job_server_jar("spark")),
-            "job_server_jvm_properties": [option.removeprefix("-D") for option in ()],
             "environment_type": "EXTERNAL",
             "environment_config": f"localhost:{port}",
         }

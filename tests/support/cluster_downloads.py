@@ -75,7 +75,7 @@ def job_server_jar(runner: str) -> Path:
     directory = CACHE / "build" / runner
     _run(
         ["mvn", "--batch-mode", "--quiet", "--file", str(_POM), f"-P{runner}"],
-        [f"-Dbuild.directory={directory}", "package"],
+        [f"-Doutput.folder={directory}", "package"],
     )
     shutil.move(str(directory / "job-server-1.jar"), built)
     shutil.rmtree(directory)
