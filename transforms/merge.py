@@ -135,6 +135,24 @@ def _merge(
 ) -> list[tuple[str, int, int]]:
     writer: RollingWriter | None = None
     total = sum(piece.nbytes for piece in pieces)
+    try:
+        for batch in _kept(readers, pieces, dropped):
+            if writer is None:
+                writer = RollingWriter(
+                    readers.store, name, batch.schema, total_bytes=total, file_bytes=file_bytes
+                )
+            writer.add(batch)
+        if writer is None:
+            return []
+        writer.close()
+    except BaseException:
+        if writer is not None:
+            writer.abandon()
+        raise
+    return writer.files
+
+
+def _kept(readers: _Readers, pieces: list[_Piece], dropped: Mapping[str, IdLookup]) -> Iterator[Any]:
     for piece in pieces:
         lookup = dropped.get(piece.part.part_id)
         rows = 0
@@ -144,19 +162,11 @@ def _merge(
             if lookup is not None:
                 kept = batch.filter(pa.array(lookup.find(hash_column(batch.column("input_id"))) < 0))
             if kept.num_rows:
-                if writer is None:
-                    writer = RollingWriter(
-                        readers.store, name, kept.schema, total_bytes=total, file_bytes=file_bytes
-                    )
-                writer.add(kept)
+                yield kept
         if rows != piece.rows:
             raise BrokenPartError(
                 piece.part.part_id, f"{piece.file.path} holds {rows} rows, not {piece.rows}"
             )
-    if writer is None:
-        return []
-    writer.close()
-    return writer.files
 
 
 def _check_footer(store: Store, piece: _Piece) -> None:
@@ -216,7 +226,11 @@ class _Readers:
             if len(self._open) >= _OPEN_FILES:
                 self._open.popitem(last=False)[1][0].close()
             file = self.store.open(path)
-            self._open[path] = (file, pa.ipc.open_file(pa.PythonFile(file, mode="r")))
+            try:
+                self._open[path] = (file, pa.ipc.open_file(pa.PythonFile(file, mode="r")))
+            except BaseException:
+                file.close()
+                raise
         reader = self._open[path][1]
         for number in range(piece.batch, piece.batch + -(-piece.rows // BATCH_ROWS)):
             yield pa.Table.from_batches([reader.get_batch(number)])

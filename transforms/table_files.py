@@ -113,6 +113,12 @@ class RollingWriter:
         self._write_held()
         self._finish()
 
+    def abandon(self) -> None:
+        """Give up the file that is open; what was finished stays."""
+        if self._open is not None:
+            self._open[1].close()
+            self._open = None
+
     def _write_held(self) -> None:
         if not self._rows:
             return

@@ -1,0 +1,155 @@
+"""Rows to write, stores that die on request, and a plain reading of what readers see."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import itertools
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import bulkinfer.transforms.caller  # noqa: F401  (lets Beam pickle answers, as it does in a job)
+import pyarrow as pa
+import pyarrow.parquet as pq
+from bulkinfer.transforms.parts import TABLES, OutputSpec
+from bulkinfer.transforms.records import Failure, Prediction, Reference
+from bulkinfer.transforms.run_record import begin_run
+from bulkinfer.transforms.staging import PartWriter
+from bulkinfer.transforms.store import Store
+from clarifai_grpc.grpc.api import resources_pb2
+
+__all__ = [
+    "CrashingStore",
+    "Killed",
+    "failure",
+    "make_spec",
+    "prediction",
+    "rows_seen",
+    "stage",
+    "temporary_output",
+]
+
+_SQUARE = b"".join(b"\xff" * 4 + b"\x00" * 4 if row < 4 else b"\x00" * 8 for row in range(8))
+
+
+def temporary_output() -> str:
+    """An output in this process's memory that no other test knows."""
+    return f"memory://test-{uuid.uuid4().hex}/out"
+
+
+def make_spec(uri: str, run_id: str = "20260131T120000Z-000001", **changes: Any) -> OutputSpec:
+    """An output of small files, with the kept column `city`."""
+    settings: dict[str, Any] = {
+        "keep_schema": pa.schema([("city", pa.string())]),
+        "fingerprint": "one",
+        "model_url": "https://clarifai.com/u/a/models/m",
+        **changes,
+    }
+    return OutputSpec(uri, run_id, **settings)
+
+
+def prediction(
+    name: str, *, version: str = "v1", text: str = "", city: str | None = None, masks: int = 0
+) -> Prediction:
+    """An answer with a text, and with as many masks as asked for."""
+    output = resources_pb2.Output()
+    output.status.code = 10000
+    output.data.text.raw = text or f"about {name}"
+    for number in range(masks):
+        region = output.data.regions.add(id=f"{name}-{number}")
+        region.region_info.mask.image.base64 = _png()
+    reference = Reference(name, f"mem://{name}", "image", version, columns={"city": city})
+    return Prediction(reference, (output,), width=8, height=8)
+
+
+def failure(name: str, *, version: str = "v1", kind: str = "empty", stage: str = "read") -> Failure:
+    """An input that did not succeed."""
+    reference = Reference(name, f"mem://{name}", "image", version, columns={"city": None})
+    return Failure(reference, stage, kind, f"{name} is {kind}")
+
+
+def _png() -> bytes:
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.frombytes("L", (8, 8), _SQUARE).save(file, "PNG")
+    return file.getvalue()
+
+
+def stage(
+    spec: OutputSpec, parts: Iterable[Iterable[Prediction | Failure]], store: Store | None = None
+) -> list[str]:
+    """Write each group of rows as a part of its own; gives their ids."""
+    store = store or spec.store()
+    begin_run(store, spec)
+    writer = PartWriter(spec, store)
+    with contextlib.closing(writer):
+        for rows in parts:
+            for row in rows:
+                writer.add(row)
+            writer.flush()
+    return [part.part_id for part in writer.take()]
+
+
+def rows_seen(store: Store, table: str) -> list[dict[str, Any]]:
+    """All rows that a reader of a table sees now, by input."""
+    found: list[dict[str, Any]] = []
+    for entry in store.find(table):
+        if entry.path.endswith(".parquet"):
+            read = pq.ParquetFile(io.BytesIO(store.read(entry.path))).read()
+            partition = dict(part.split("=") for part in entry.path.split("/")[1:-1])
+            found += [{**row, **partition, "file": entry.path} for row in read.to_pylist()]
+    return sorted(found, key=lambda row: (row["input_id"], row.get("region_index", 0)))
+
+
+class Killed(BaseException):
+    """Stands for `kill -9`: no code of ours runs after it."""
+
+
+class CrashingStore(Store):
+    """A store that dies before its n-th change, and shows each change to a watcher.
+
+    Args:
+        uri: of the output.
+        before: number of the change that never happens, from 0; None lives on.
+        watch: called after every change that a reader may see.
+    """
+
+    def __init__(
+        self, uri: str, before: int | None = None, watch: Callable[[Store], None] | None = None
+    ) -> None:
+        super().__init__(uri)
+        self.before, self.watch = before, watch
+        self.changes = itertools.count()
+
+    @contextlib.contextmanager
+    def _change(self, path: str) -> Iterator[None]:
+        if next(self.changes) == self.before:
+            raise Killed
+        yield
+        if self.watch and not path.startswith("_runs"):
+            self.watch(self)
+
+    def write(self, path: str, data: bytes) -> None:
+        with self._change(path):
+            super().write(path, data)
+
+    def create(self, path: str, write: Any) -> Any:
+        with self._change(path):
+            return super().create(path, write)
+
+    def move(self, source: str, target: str) -> None:
+        with self._change(target):
+            super().move(source, target)
+
+    def remove(self, path: str) -> None:
+        with self._change(path):
+            super().remove(path)
+
+    def remove_tree(self, path: str) -> None:
+        with self._change(path):
+            super().remove_tree(path)
+
+
+assert set(TABLES) == {"predictions", "masks", "errors"}
