@@ -24,8 +24,8 @@ __all__ = ["Workers", "describe", "merged_options", "pipeline_options", "workers
 _BEAM_RUNNERS = {
     "direct": "FnApiRunner",
     "prism": "PrismRunner",
-    "flink": "FlinkRunner",
-    "spark": "SparkRunner",
+    "flink": "bulkinfer.pipelines.job_servers.FlinkRunner",
+    "spark": "bulkinfer.pipelines.job_servers.SparkRunner",
     "dataflow": "DataflowRunner",
 }
 _OWNED = {"runner": "runner.name", "streaming": "nothing: a bulk job is a batch"}
@@ -156,6 +156,8 @@ def _defaults(runner: RunnerConfig, given: Mapping[str, Any]) -> dict[str, Any]:
         defaults["environment_type"] = "EXTERNAL"
     if runner.name == "flink":
         defaults["parallelism"] = workers
+        # Pipelined, the default, makes all tasks of a job one: a lost worker undoes those of all others.
+        defaults["execution_mode_for_batch"] = "BATCH_FORCED"
     elif "spark_master_url" not in given and "job_endpoint" not in given:
         defaults["spark_master_url"] = f"local[{workers}]"
     return defaults

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 from pathlib import Path
 
 from apache_beam.version import __version__ as beam_version
@@ -86,17 +87,21 @@ def our_wheel_site() -> Path:
     """A folder with our built wheel and nothing else, as it is installed in a worker's environment."""
     site = CACHE / "site"
     shutil.rmtree(site, ignore_errors=True)
-    wheels = CACHE / "wheel"
-    shutil.rmtree(wheels, ignore_errors=True)
     pip = [sys.executable, "-m", "pip"]
-    _run([*pip, "wheel", "--quiet", "--no-deps", "--wheel-dir", str(wheels)], [str(REPOSITORY)])
-    _run([*pip, "install", "--quiet", "--no-deps", "--target", str(site)], map_paths(wheels))
+    with tempfile.TemporaryDirectory() as temporary:
+        # From a copy: setuptools builds in the source tree, and what an earlier build left there goes along.
+        source = Path(temporary) / "source"
+        source.mkdir()
+        for name in ("pyproject.toml", "README.md", "LICENSE"):
+            shutil.copy(REPOSITORY / name, source / name)
+        for package in ("pipelines", "transforms"):
+            shutil.copytree(
+                REPOSITORY / package, source / package, ignore=shutil.ignore_patterns("__pycache__")
+            )
+        _run([*pip, "wheel", "--quiet", "--no-deps", "--wheel-dir", temporary], [str(source)])
+        wheels = [str(path) for path in Path(temporary).glob("*.whl")]
+        _run([*pip, "install", "--quiet", "--no-deps", "--target", str(site)], wheels)
     return site
-
-
-def map_paths(folder: Path) -> list[str]:
-    """The wheels in a folder."""
-    return [str(path) for path in folder.glob("*.whl")]
 
 
 def _run(command: list[str], arguments: list[str]) -> None:
