@@ -17,7 +17,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from bulkinfer.transforms.addresses import PUBLIC_API, Endpoint, parse_endpoint
+from bulkinfer.transforms.client import Credentials
 from bulkinfer.transforms.config import CallsConfig, JobConfig, ModelConfig
+from bulkinfer.transforms.errors import CredentialsError
 from bulkinfer.transforms.expressions import named_columns
 from bulkinfer.transforms.job_file import JobFile
 from bulkinfer.transforms.model_call import ModelCall, prepare_call
@@ -88,6 +90,10 @@ def prepare(
         CredentialsError, EndpointError, ModelNotFoundError, MethodError: as `prepare_call` says.
     """
     config = file.config
+    if endpoint == parse_endpoint(PUBLIC_API) and not Credentials.from_environment():
+        raise CredentialsError(
+            f"{endpoint.url} wants credentials and none are set; export CLARIFAI_PAT, or name another model.endpoint"
+        )
     needed = named_columns(config.model.arguments)
     source = inspect_source(config.source, needed, limit)
     call = prepare_call(

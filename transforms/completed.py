@@ -15,14 +15,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
 import numpy as np
-from apache_beam.metrics import Metrics as BeamMetrics
 from numpy.typing import NDArray
 
 from .commit_plan import read_index
 from .errors import ReadError
 from .fetch import Fetcher
 from .input_index import IdLookup, InputIndex, hash_ids, version_code
-from .metrics import process_metrics
+from .metrics import process_metrics, report_to_beam
 from .parts import OutputSpec, index_directory
 from .records import Reference
 from .run_record import list_runs
@@ -92,10 +91,8 @@ class CompletedSpec:
             return references
         kept, failed = self.load().divide(references)
         skipped = len(references) - len(kept)
-        process_metrics().add(inputs_skipped=skipped)
-        # This runs in the bundle's own thread, the only one whose counts Beam takes.
-        BeamMetrics.counter("bulkinfer", "inputs_skipped").inc(skipped)
-        BeamMetrics.counter("bulkinfer", "errors_skipped").inc(failed)
+        process_metrics().add(inputs_skipped=skipped, errors_skipped=failed)
+        report_to_beam()
         return kept
 
     def load(self) -> CompletedIndex:

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import apache_beam as beam
-from apache_beam.metrics import Metrics as BeamMetrics
 from apache_beam.pvalue import PCollection, TaggedOutput
 from apache_beam.utils.windowed_value import WindowedValue
 
@@ -17,6 +16,7 @@ from .caller import Item, encoder
 from .control import ControlSpec, StopReason
 from .engine import Engine, Lane, Result
 from .errors import InputError
+from .metrics import report_to_beam
 from .model_call import ModelCall
 from .rate_limit import share_of
 from .records import Content, Failure, Prediction, failure_of
@@ -113,11 +113,11 @@ class _PredictFn(beam.DoFn):
             encoded = self._encode(content)
         except InputError as error:
             engine.metrics.add(inputs_failed=1)
-            engine.control.record(finished=1, failed=1, stop=self._call.stop)
+            engine.control.record(finished=1, failed=1)
             reference = dataclasses.replace(content.reference, inline=None)  # an error row holds no content
             yield _output((token, failure_of(reference, error)))
             return
-        if not engine.control.may_send(1, self._call.stop, self._call.share):
+        if not engine.control.may_send(1, self._call.share):
             engine.metrics.add(inputs_dropped=1)
             return
         batches = self._batcher.add(Item(content, encoded, token), encoded.nbytes)
@@ -173,10 +173,8 @@ class _PredictFn(beam.DoFn):
             engine.control.raise_if_fatal()
 
     def _report(self) -> None:
-        # Beam loses metrics that are written from any thread but the bundle's own.
         assert self._engine is not None
-        for name, growth in self._engine.metrics.take_delta("beam").items():
-            BeamMetrics.counter("bulkinfer", name).inc(growth)
+        report_to_beam(self._engine.metrics)
 
 
 def _output(result: Result) -> Any:

@@ -69,7 +69,7 @@ def test_a_method_that_does_not_exist(folder, endpoint):
     ("arguments", "words"),
     [
         ({"text": "$content", "nope": 1}, ["nope", "classify"]),
-        ({"text": 5}, ["text", "5"]),
+        ({"text": 5}, ["model.arguments.text", "str"]),
         ({"text": "$column.body"}, ["body"]),
     ],
 )
