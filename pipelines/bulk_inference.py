@@ -31,6 +31,7 @@ from bulkinfer.transforms.tables import WriteTables
 from .execution import execute
 from .preflight import PreparedJob, check_output_of, new_run_id, open_endpoint, prepare
 from .follow import follow
+from .runner_checks import check_runner
 from .runners import pipeline_options
 from .summary import Summary
 
@@ -91,6 +92,7 @@ def run_job(file: JobFile, options: RunOptions) -> Summary:
     """
     started = time.monotonic()
     config = file.config
+    check_runner(config, options.beam_options)
     with open_endpoint(config.model.endpoint) as endpoint:
         job = prepare(file, endpoint, run_id=new_run_id(), limit=options.limit, partial=options.retry_failed)
         check_output_of(job, write=True)

@@ -24,6 +24,8 @@ from apache_beam.runners.runner import PipelineState
 from bulkinfer.transforms.control import JobControl
 from bulkinfer.transforms.errors import BulkinferError, JobError
 
+from .runner_checks import explained
+
 __all__ = ["execute"]
 
 
@@ -115,5 +117,8 @@ def _explained(error: BaseException) -> BulkinferError:
         kind = getattr(errors, name.rpartition(".")[2], None) if colon else None
         if isinstance(kind, type) and issubclass(kind, JobError):
             return kind(message.partition(" [while running")[0])
+    known = explained(str(error))
+    if known is not None:
+        return known
     what = lines[-1] if lines else type(error).__name__
     return JobError(f"the pipeline failed: {what}; run again with -v for the whole traceback")

@@ -12,6 +12,7 @@ from bulkinfer.transforms.job_file import JobFile
 from bulkinfer.transforms.sources import count_source
 
 from .preflight import check_output_of, new_run_id, open_endpoint, prepare
+from .runner_checks import check_runner
 from .runners import describe, pipeline_options
 
 __all__ = ["Plan", "plan_job"]
@@ -74,6 +75,7 @@ def plan_job(file: JobFile, *, limit: int | None = None, beam_options: Sequence[
         JobError: whatever would keep the job from running.
     """
     config = file.config
+    check_runner(config, beam_options)
     with open_endpoint(config.model.endpoint) as endpoint:
         job = prepare(file, endpoint, run_id=new_run_id(), limit=limit)
         check_output_of(job, write=False)

@@ -77,6 +77,8 @@ def pipeline_options(runner: RunnerConfig, extra: Sequence[str] = ()) -> Pipelin
     from apache_beam.options.pipeline_options import PipelineOptions  # noqa: PLC0415  (1.8 s)
 
     merged = merged_options(runner, extra)
+    if runner.name == "flink" and "sdk_worker_parallelism" not in {**runner.options, **parse_flags(extra)}:
+        merged["sdk_worker_parallelism"] = _processes_per_host(runner, merged)
     flags = [flag for name, value in merged.items() for flag in _flags(name, value)]
     if runner.name == "direct":
         _refuse_unknown(flags, merged)
@@ -151,7 +153,8 @@ def _defaults(runner: RunnerConfig, given: Mapping[str, Any]) -> dict[str, Any]:
         # A fleet that grows by itself would outgrow its fixed shares of a rate limit.
         fixed = {"num_workers": workers, "max_num_workers": workers, "autoscaling_algorithm": "NONE"}
         return {**fixed, "machine_type": "n1-standard-2", "save_main_session": False}
-    defaults: dict[str, Any] = {"sdk_worker_parallelism": workers}
+    # One process a slot uses all cores; it is kept for the next stage, because starting one takes seconds.
+    defaults: dict[str, Any] = {"sdk_worker_parallelism": workers, "environment_cache_millis": 60_000}
     if given.get("environment_config") and "environment_type" not in given:
         defaults["environment_type"] = "EXTERNAL"
     if runner.name == "flink":
@@ -161,6 +164,18 @@ def _defaults(runner: RunnerConfig, given: Mapping[str, Any]) -> dict[str, Any]:
     elif "spark_master_url" not in given and "job_endpoint" not in given:
         defaults["spark_master_url"] = f"local[{workers}]"
     return defaults
+
+
+def _processes_per_host(runner: RunnerConfig, options: Mapping[str, Any]) -> int:
+    """One for each slot of a task manager: more would start for nothing, fewer would share an interpreter."""
+    from .runner_checks import flink_overview  # noqa: PLC0415  (it needs this module)
+
+    master = str(options.get("flink_master", "[auto]"))
+    if "job_endpoint" in options or master in _FLINK_EMBEDDED:
+        return runner.workers
+    overview = flink_overview(master)
+    hosts = max(1, int(overview.get("taskmanagers", 1)))
+    return max(1, min(runner.workers, -(-int(overview.get("slots-total", 0)) // hosts)))
 
 
 def _flags(name: str, value: Any) -> list[str]:

@@ -1,0 +1,206 @@
+"""What a runner needs and lacks, found before the job starts; and what a runner's failure means.
+
+Nothing here imports Beam: a missing job server must be named in well under a second.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from importlib import metadata, util
+from pathlib import Path
+from typing import Any
+
+from bulkinfer.transforms.config import JobConfig, RunnerConfig
+from bulkinfer.transforms.errors import RunnerError
+
+from .runners import Workers, merged_options, workers_of
+
+__all__ = ["check_runner", "explained", "flink_overview"]
+
+_FLINK_ARTIFACT = "beam-runners-flink-{}-job-server"
+_SPARK_ARTIFACT = "beam-runners-spark-3-job-server"
+_FLINK_VERSION = "2.2"  # Beam's own default
+_REST_SECONDS = 5
+#: What runners say, and what it means for a job.
+_FAILURES = (
+    (
+        r"No module named '?(bulkinfer[\w.]*)",
+        "the workers cannot import {0}; install the same bulkinfer in their environment, or use its worker "
+        "image",
+    ),
+    (
+        r"finishConnect\(\.\.\) failed: Connection refused|StatusRuntimeException: UNAVAILABLE",
+        "a task cannot reach its worker pool; start one beside every task manager or executor, with "
+        "`python -m bulkinfer.pipelines.worker_pool`, and name its address in "
+        "runner.options.environment_config",
+    ),
+    (
+        r"TaskManager with id (\S+) (?:is no longer reachable|timed out)",
+        "the cluster lost the task manager {0}; run the same command again, it goes on where this run ended",
+    ),
+    (
+        r"NoResourceAvailableException|Could not acquire the minimum required resources",
+        "the cluster has too few free slots; lower runner.workers, or add task managers",
+    ),
+    (
+        r"Channel became inactive|Job server .* exited|Stream removed|Socket closed",
+        "the connection to the cluster broke; run the same command again, it goes on where this run ended",
+    ),
+)
+
+
+def check_runner(config: JobConfig, extra: Sequence[str] = ()) -> None:
+    """Check that a job's runner can run it.
+
+    Raises:
+        RunnerError: no job server, master, worker environment or java; or a store, a source or an endpoint
+            that the workers cannot see.
+    """
+    runner = config.runner
+    options = merged_options(runner, extra)
+    workers = workers_of(runner, extra)
+    if runner.name == "dataflow":
+        _check_dataflow(options)
+    elif runner.name == "prism":
+        _check_prism(options)
+    elif runner.name in ("flink", "spark"):
+        _check_portable(runner, options, workers)
+    _check_places(config, workers)
+
+
+def flink_overview(master: str) -> Mapping[str, Any]:
+    """What a Flink JobManager says about its cluster.
+
+    Raises:
+        RunnerError: it does not answer.
+    """
+    url = (master if "://" in master else f"http://{master}").rstrip("/") + "/overview"
+    try:
+        with urllib.request.urlopen(url, timeout=_REST_SECONDS) as answer:
+            overview: Mapping[str, Any] = json.load(answer)
+    except (OSError, ValueError) as error:
+        raise RunnerError(
+            f"runner.options.flink_master: no Flink answers at {url} ({error}); start the cluster, or write "
+            "the "
+            "JobManager's HOST:PORT"
+        ) from error
+    return overview
+
+
+def explained(text: str) -> RunnerError | None:
+    """What a runner's failure means, where we know it."""
+    for pattern, message in _FAILURES:
+        found = re.search(pattern, text)
+        if found:
+            named = [group for group in found.groups() if group]
+            return RunnerError(message.format(*named) if named else message)
+    return None
+
+
+def _check_portable(runner: RunnerConfig, options: Mapping[str, Any], workers: Workers) -> None:
+    if "job_endpoint" not in options:
+        _check_job_server(runner.name, options)
+    if workers.remote and not options.get("environment_type"):
+        raise RunnerError(
+            f"runner {runner.name}: the workers' environment is missing, and Beam's default image has no "
+            "bulkinfer; add "
+            "runner.options.environment_config: HOST:PORT of the worker pools, or environment_type: DOCKER "
+            "with "
+            "environment_config: IMAGE"
+        )
+    if runner.name == "flink" and "job_endpoint" not in options and workers.remote:
+        overview = flink_overview(str(options["flink_master"]))
+        slots = int(overview.get("slots-total", 0))
+        if slots < runner.workers:
+            raise RunnerError(
+                f"runner.workers is {runner.workers}, but the Flink cluster at {options['flink_master']} "
+                f"has {slots} "
+                f"slots; lower runner.workers, or add task managers"
+            )
+
+
+def _check_job_server(name: str, options: Mapping[str, Any]) -> None:
+    jar = options.get(f"{name}_job_server_jar")
+    version = metadata.version("apache-beam")
+    artifact = _SPARK_ARTIFACT
+    if name == "flink":
+        artifact = _FLINK_ARTIFACT.format(options.get("flink_version", _FLINK_VERSION))
+    cached = Path.home() / ".apache_beam" / "cache" / "jars" / f"{artifact}-{version}.jar"
+    if jar is None and not cached.exists():
+        raise RunnerError(
+            f"runner {name}: no job server; get it with `mvn dependency:copy "
+            f"-Dartifact=org.apache.beam:{artifact}:"
+            f"{version} -DoutputDirectory={cached.parent}`, or name one in "
+            f"runner.options.{name}_job_server_jar, or a "
+            "running one in runner.options.job_endpoint"
+        )
+    if jar is not None and "://" not in str(jar) and not Path(str(jar)).is_file():
+        raise RunnerError(f"runner.options.{name}_job_server_jar: there is no file {jar}; correct the path")
+    java = str(options.get("job_server_java_launcher", "java"))
+    if shutil.which(java) is None:
+        raise RunnerError(
+            f"runner {name}: its job server needs Java and there is no `{java}` on the PATH; install a Java "
+            "runtime 11 "
+            "or 17, or name a running job server in runner.options.job_endpoint"
+        )
+
+
+def _check_dataflow(options: Mapping[str, Any]) -> None:
+    for name, fix in (
+        ("project", "the Google Cloud project"),
+        ("region", "the region to run in"),
+        ("temp_location", "a gs:// folder for temporary files"),
+        ("sdk_container_image", "the worker image, built from configs/docker/Dockerfile"),
+    ):
+        if not options.get(name):
+            raise RunnerError(f"runner dataflow: runner.options.{name} is missing; add {fix}")
+    if util.find_spec("apitools") is None:
+        raise RunnerError(
+            "runner dataflow: Beam's Google Cloud parts are missing; pip install 'apache-beam[gcp]'"
+        )
+
+
+def _check_prism(options: Mapping[str, Any]) -> None:
+    location = options.get("prism_location")
+    if location is None and "job_endpoint" not in options:
+        raise RunnerError(
+            "runner prism: Beam would download Prism now and wait for it without end; give its binary in "
+            "runner.options.prism_location, or a running one in runner.options.job_endpoint"
+        )
+    if location is not None and "://" not in str(location) and not Path(str(location)).exists():
+        raise RunnerError(f"runner.options.prism_location: there is no file {location}; correct the path")
+
+
+def _check_places(config: JobConfig, workers: Workers) -> None:
+    source = config.source
+    places = [("output.uri", config.output.uri)]
+    places += [("source.files", pattern) for pattern in source.files or ()]
+    places += [("source.manifest", source.manifest or ""), ("source.table", source.table or "")]
+    for key, place in places:
+        if place.startswith("memory://") and not workers.shared_memory:
+            raise RunnerError(
+                f"{key}: {place} is the memory of one process, but the job runs in several; use a directory "
+                "or an object "
+                "store"
+            )
+        if workers.remote and place and "://" not in place:
+            raise RunnerError(
+                f"{key}: {place} is a path on this machine, which the workers of runner "
+                f"{config.runner.name} do not see; "
+                f"use an object store, or file://{Path(place).absolute()} when that folder is mounted on "
+                "every worker"
+            )
+    endpoint = config.model.endpoint or ""
+    if workers.remote and (
+        endpoint == "embedded" or re.match(r"(https?://)?(localhost|127\.|\[::1\])", endpoint)
+    ):
+        raise RunnerError(
+            f"model.endpoint: {endpoint} is on this machine's loopback, which the workers of runner "
+            f"{config.runner.name} "
+            "do not see; give an address that they reach, e.g. of `bulkinfer serve --host ADDRESS`"
+        )
