@@ -33,7 +33,8 @@ def cli_reference() -> str:
 
 def job_reference() -> str:
     """Each section of the job file: key, type, default, meaning."""
-    lines = ["# The job file", "", "Generated from the code by `make docs`. `bulkinfer schema` prints it as JSON Schema.", ""]
+    made = "Generated from the code by `make docs`. `bulkinfer schema` prints it as JSON Schema."
+    lines = ["# The job file", "", made, ""]
     for path, section in _sections("", JobConfig):
         lines += [f"## {path or 'top level'}", "", (section.__doc__ or "").strip(), ""]
         lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
@@ -83,7 +84,7 @@ def _default(field: FieldInfo) -> str:
     value = field.default
     if value is None:
         return ""
-    if isinstance(value, (tuple, dict)) or isinstance(value, BaseModel):
+    if isinstance(value, (tuple, dict, BaseModel)):
         return "" if not value or isinstance(value, BaseModel) else f"`{value}`"
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 

@@ -1,7 +1,7 @@
 """The main job: references in, predictions and masks out.
 
-`build` wires the transforms; `run_job` puts around them what a whole run needs: the preflight, the lock, the recovery of
-interrupted runs, signals, progress and the summary.
+`build` wires the transforms; `run_job` puts around them what a whole run needs: the preflight, the lock, the recovery
+of interrupted runs, signals, progress and the summary.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
-
 from bulkinfer.transforms.commit import CommitResult, commit_run, recover
 from bulkinfer.transforms.completed import CompletedSpec
 from bulkinfer.transforms.content import LoadContent
@@ -29,8 +28,8 @@ from bulkinfer.transforms.store import Store
 from bulkinfer.transforms.tables import WriteTables
 
 from .execution import execute
-from .preflight import PreparedJob, check_output_of, new_run_id, open_endpoint, prepare
 from .follow import follow
+from .preflight import PreparedJob, check_output_of, new_run_id, open_endpoint, prepare
 from .runner_checks import check_runner
 from .runners import pipeline_options
 from .summary import Summary
@@ -102,7 +101,9 @@ def run_job(file: JobFile, options: RunOptions) -> Summary:
         with RunLock(store, job.output.run_id):
             for interrupted in recover(store):
                 logger.warning(
-                    "finished what an interrupted run left: run=%s inputs=%d", interrupted.run_id, interrupted.inputs
+                    "finished what an interrupted run left: run=%s inputs=%d",
+                    interrupted.run_id,
+                    interrupted.inputs,
                 )
             begin_run(store, job.output, file.record)
             result, counters, stopped = _run(job, options, beam_options, store)

@@ -81,7 +81,9 @@ def _configure_logging(verbose: int) -> None:
         level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr, force=True
     )
     for noisy in ("apache_beam", "grpc", "urllib3", "botocore", "aiobotocore", "fsspec"):
-        logging.getLogger(noisy).setLevel(max(level, logging.ERROR if verbose < 2 else level))
+        logging.getLogger(noisy).setLevel(
+            level if verbose > 1 else logging.CRITICAL if not verbose else logging.ERROR
+        )
 
 
 _job_argument = click.argument("job", type=click.Path(path_type=Path))

@@ -20,7 +20,6 @@ import apache_beam as beam
 from apache_beam.metrics.metric import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineState
-
 from bulkinfer.transforms.control import JobControl
 from bulkinfer.transforms.errors import BulkinferError, JobError
 
@@ -29,7 +28,9 @@ from .runner_checks import explained
 __all__ = ["execute"]
 
 
-def execute(build: Callable[[beam.Pipeline], Any], options: PipelineOptions, control: JobControl) -> dict[str, int]:
+def execute(
+    build: Callable[[beam.Pipeline], Any], options: PipelineOptions, control: JobControl
+) -> dict[str, int]:
     """Run a pipeline to its end, through interrupts.
 
     Args:
@@ -52,6 +53,8 @@ def execute(build: Callable[[beam.Pipeline], Any], options: PipelineOptions, con
         raise control.stopped.exception() from outcome.error
     if outcome.error is not None:
         raise _explained(outcome.error) from outcome.error
+    if outcome.state not in (None, PipelineState.DONE):
+        raise JobError(f"the runner ended the job as {outcome.state}; see its own log for the cause")
     return outcome.counters
 
 
@@ -59,6 +62,7 @@ class _Outcome:
     def __init__(self) -> None:
         self.counters: dict[str, int] = {}
         self.error: BaseException | None = None
+        self.state: str | None = None
 
 
 def _run(build: Callable[[beam.Pipeline], Any], options: PipelineOptions, outcome: _Outcome) -> None:
@@ -67,12 +71,12 @@ def _run(build: Callable[[beam.Pipeline], Any], options: PipelineOptions, outcom
         pipeline = beam.Pipeline(options=options)
         build(pipeline)
         result = pipeline.run()
-        state = result.wait_until_finish()
-        if state is not None and state != PipelineState.DONE:
-            raise JobError(f"the runner ended the job as {state}; see its own log for the cause")
+        outcome.state = result.wait_until_finish()
         for counter in result.metrics().query(MetricsFilter().with_namespace("bulkinfer"))["counters"]:
             name = counter.key.metric.name
-            outcome.counters[name] = outcome.counters.get(name, 0) + (counter.committed or counter.attempted or 0)
+            outcome.counters[name] = outcome.counters.get(name, 0) + (
+                counter.committed or counter.attempted or 0
+            )
     except BaseException as error:  # noqa: BLE001  (raised again by the main thread)
         outcome.error = error
 
@@ -94,7 +98,9 @@ def _interrupts(control: JobControl) -> Iterator[None]:
             flush=True,
         )
         # Writing the marker may take a store's round trip, which no signal handler should.
-        threading.Thread(target=control.stop, args=("interrupt", f"interrupted by {name}"), daemon=True).start()
+        threading.Thread(
+            target=control.stop, args=("interrupt", f"interrupted by {name}"), daemon=True
+        ).start()
 
     before = {number: signal.signal(number, interrupted) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -6,7 +6,7 @@ import contextlib
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from bulkinfer.transforms.errors import BulkinferError
 from bulkinfer.transforms.metrics import process_metrics

@@ -26,7 +26,7 @@ _HOMES = {
     "prepare_call": "model_call",
 }
 
-__all__ = list(_HOMES)  # noqa: PLE0605  (kept beside the homes, in one place)
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

@@ -236,11 +236,6 @@ class CallsConfig(_Section):
                 f"batch_bytes={int(self.batch_bytes)} is above in_flight_bytes={int(self.in_flight_bytes)}, so no full "
                 "batch could ever leave; lower batch_bytes or raise in_flight_bytes"
             )
-        if self.inputs_per_second and self.batch_size > self.inputs_per_second:
-            raise ValueError(
-                f"batch_size={self.batch_size} is above inputs_per_second={self.inputs_per_second:g}, so one call would "
-                "exceed a second's allowance; lower batch_size"
-            )
         return self
 
 

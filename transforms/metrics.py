@@ -78,7 +78,7 @@ def process_metrics() -> Metrics:
 
 
 def report_to_beam(metrics: Metrics = _PROCESS) -> None:
-    """Pass the growth of all counters on to Beam's; call it from a bundle's own thread, the only one Beam listens to."""
+    """Pass the growth of all counters on to Beam's; only a bundle's own thread may, for Beam hears no other."""
     from apache_beam.metrics import Metrics as BeamMetrics  # noqa: PLC0415  (1.8 s, and whoever calls has paid them)
 
     for name, growth in metrics.take_delta("beam").items():

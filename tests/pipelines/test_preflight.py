@@ -92,7 +92,10 @@ def test_credentials_that_the_endpoint_refuses(folder, monkeypatch, env):
     monkeypatch.setenv("SERVER_KEY", "right-key-5678")
     with serve(required_key_env="SERVER_KEY") as server:
         ran = refused(
-            folder, "CLARIFAI_PAT", model={"url": MODEL, "endpoint": server.endpoint, "method": "classify"}, env=env
+            folder,
+            "CLARIFAI_PAT",
+            model={"url": MODEL, "endpoint": server.endpoint, "method": "classify"},
+            env=env,
         )
     assert "wrong-key" not in ran.err
 
@@ -172,7 +175,9 @@ def test_plan_writes_nothing_and_sends_no_input(folder, endpoint):
 
 
 def test_a_faulty_job_file_is_answered_at_once(folder):
-    (folder / "job.yaml").write_text("source: {files: '*.txt'}\nmodel: {endpoint: embedded}\noutput: {uri: o}\nrnner: 1\n")
+    (folder / "job.yaml").write_text(
+        "source: {files: '*.txt'}\nmodel: {endpoint: embedded}\noutput: {uri: o}\nrnner: 1\n"
+    )
 
     ran = run_cli("run", "job.yaml", cwd=folder)
 

@@ -45,7 +45,7 @@ def test_texts_become_one_prediction_each(tmp_path, endpoint):
     ran = run_cli("run", job, "--json", cwd=tmp_path)
 
     assert ran.code == 0, ran.err
-    assert SUMMARY_KEYS <= ran.json.keys()
+    assert ran.json.keys() >= SUMMARY_KEYS
     assert (ran.json["inputs"], ran.json["predictions"], ran.json["errors"]) == (40, 40, 0)
     assert ran.json["calls"] <= 4
     found = rows(tmp_path / "out", "predictions")
@@ -129,7 +129,9 @@ def test_a_manifest_row_is_an_input_and_kept_columns_are_copied(tmp_path, endpoi
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    records = [{"name": f"n{n}", "body": f"Ein kurzer Satz, Nummer {n}.", "city": f"c{n % 2}"} for n in range(6)]
+    records = [
+        {"name": f"n{n}", "body": f"Ein kurzer Satz, Nummer {n}.", "city": f"c{n % 2}"} for n in range(6)
+    ]
     path = tmp_path / f"refs.{suffix}"
     if suffix == "parquet":
         pq.write_table(pa.Table.from_pylist(records), path)
@@ -183,7 +185,9 @@ def test_a_broken_line_and_a_duplicate_id_are_errors_and_the_rest_lands(tmp_path
 def test_a_vanished_file_of_a_manifest_is_an_error(tmp_path, endpoint):
     texts(tmp_path, 2)
     (tmp_path / "refs.csv").write_text("uri\ntexts/000.txt\ntexts/gone.txt\ntexts/001.txt\n")
-    job = write_job(tmp_path, source={"manifest": "refs.csv", "columns": {"uri": "uri"}}, model=model(endpoint))
+    job = write_job(
+        tmp_path, source={"manifest": "refs.csv", "columns": {"uri": "uri"}}, model=model(endpoint)
+    )
 
     ran = run_cli("run", job, "--json", cwd=tmp_path)
 
@@ -285,9 +289,9 @@ def test_two_worker_processes_give_the_same_rows(tmp_path, endpoint):
     two = run_cli("run", job, "--json", "--set", "output.uri=two", "--set", "runner.workers=2", cwd=tmp_path)
 
     assert (one.code, two.code) == (0, 0), one.err + two.err
-    strip = [
-        [{k: v for k, v in row.items() if k in ("input_id", "label", "score", "concepts")} for row in rows(out, "predictions")]
-        for out in (tmp_path / "out", tmp_path / "two")
+    answers = [
+        [(row["input_id"], row["label"], row["concepts"]) for row in rows(tmp_path / out, "predictions")]
+        for out in ("out", "two")
     ]
-    assert strip[0] == strip[1]
-    assert len(strip[0]) == 30
+    assert answers[0] == answers[1]
+    assert len(answers[0]) == 30
