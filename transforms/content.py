@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
-from apache_beam.utils.windowed_value import WindowedValue
 
 from .control import ControlSpec, JobControl
 from .errors import ReadError
@@ -114,16 +113,15 @@ class _LoadFn(beam.DoFn):
             self._fetcher.content, count=options.prefetch, budget=process_budget(options.prefetch_bytes)
         )
 
-    def process(
-        self,
-        reference: Reference,
-        timestamp: Any = beam.DoFn.TimestampParam,
-        window: Any = beam.DoFn.WindowParam,
-    ) -> Iterator[Any]:
+    def process(self, reference: Reference, source: Any = beam.DoFn.WindowedValueParam) -> Iterator[Any]:
         assert self._ahead is not None
         if self._stopped():
             return
-        for item in self._ahead.submit((timestamp, window), reference):
+        if self._held(reference):
+            # Handing it to a thread would take several times as long as the rest of its way.
+            yield self._output(source, reference, self._read(reference))
+            return
+        for item in self._ahead.submit(source, reference):
             yield self._output(*item)
 
     def finish_bundle(self) -> Iterator[Any]:
@@ -138,6 +136,16 @@ class _LoadFn(beam.DoFn):
             self._ahead.cancel()
             self._ahead = None
 
+    def _held(self, reference: Reference) -> bool:
+        """Nothing of the input is read from a store."""
+        return reference.inline is not None and not self._options.reference_columns
+
+    def _read(self, reference: Reference) -> Content | ReadError:
+        try:
+            return self._fetcher.content(reference)
+        except ReadError as error:
+            return error
+
     def _stopped(self) -> bool:
         if self._control is None or self._control.stopped is None:
             return False
@@ -145,13 +153,12 @@ class _LoadFn(beam.DoFn):
             self._ahead.cancel()
         return True
 
-    def _output(self, token: tuple[Any, Any], reference: Reference, result: Content | ReadError) -> Any:
-        timestamp, window = token
+    def _output(self, source: Any, reference: Reference, result: Content | ReadError) -> Any:
         if isinstance(result, Content):
-            return WindowedValue(result, timestamp, (window,))
+            return source.with_value(result)
         if self._control is not None:
             self._control.record(finished=1, failed=1)
         if reference.inline is not None:
             reference = dataclasses.replace(reference, inline=None)  # an error row holds no content
         failure = failure_of(reference, result, retryable=isinstance(result, PassingReadError))
-        return TaggedOutput(FAILED, WindowedValue(failure, timestamp, (window,)))
+        return TaggedOutput(FAILED, source.with_value(failure))

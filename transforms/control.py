@@ -93,6 +93,8 @@ class JobControl:
         self._finished = 0
         self._failed = 0
         self._sent = 0
+        #: What the job's counts are judged by; set by the engine, so that faults of reading are judged too.
+        self.limits: StopConfig | None = None
 
     @classmethod
     def shared(cls, spec: ControlSpec) -> JobControl:
@@ -139,13 +141,14 @@ class JobControl:
         if self._reason is not None and self._reason.reason == "fatal":
             raise self._reason.exception()
 
-    def may_send(self, inputs: int, stop: StopConfig, share: int = 1) -> int:
+    def may_send(self, inputs: int, share: int = 1) -> int:
         """How many of so many further inputs the budget allows to send; they count as sent.
 
         Args:
             share: workers that divide the budget among them.
         """
-        if stop.inputs is None:
+        stop = self.limits
+        if stop is None or stop.inputs is None:
             return inputs
         budget = max(1, stop.inputs // share)
         with self._lock:
@@ -159,16 +162,13 @@ class JobControl:
             )
         return allowed
 
-    def record(self, *, finished: int, failed: int, stop: StopConfig | None = None) -> None:
-        """Count finished inputs, those that failed among them, and judge the error ratio.
-
-        Args:
-            stop: the limits to judge by; without them the inputs are only counted.
-        """
+    def record(self, *, finished: int, failed: int) -> None:
+        """Count finished inputs, those that failed among them, and judge the error ratio by `limits`."""
         with self._lock:
             self._finished += finished
             self._failed += failed
             seen, bad = self._finished, self._failed
+        stop = self.limits
         if stop is None or stop.error_ratio >= 1 or seen < LEAST_FINISHED or bad <= stop.error_ratio * seen:
             return
         self.stop(

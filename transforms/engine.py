@@ -164,6 +164,7 @@ class Engine:
     ) -> None:
         self.call = call
         self.control = control or JobControl()
+        self.control.limits = call.stop
         self.metrics = metrics or process_metrics()
         self.changed = threading.Condition()
         self._room = _Room(call.calls.in_flight, int(call.calls.in_flight_bytes))
@@ -260,7 +261,7 @@ class Engine:
         with self.changed:
             run.lane._finished(run, [(item.token, value) for item, value in results])
             self.changed.notify_all()
-        self.control.record(finished=len(results), failed=failed, stop=self.call.stop)
+        self.control.record(finished=len(results), failed=failed)
         if self._drops_waiting:
             self._cancel_waiting()
 

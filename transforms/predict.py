@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import apache_beam as beam
 from apache_beam.pvalue import PCollection, TaggedOutput
-from apache_beam.utils.windowed_value import WindowedValue
 
 from .batching import Batcher, even_batch_size
 from .caller import Item, encoder
@@ -95,12 +94,9 @@ class _PredictFn(beam.DoFn):
         self._lane.cancel()  # a bundle that failed left its calls behind
         self._batcher.flush()
 
-    def process(
-        self,
-        content: Content,
-        timestamp: Any = beam.DoFn.TimestampParam,
-        window: Any = beam.DoFn.WindowParam,
-    ) -> Iterator[Any]:
+    def process(self, content: Content, source: Any = beam.DoFn.WindowedValueParam) -> Iterator[Any]:
+        # The windowed value and not its window: an input in several windows is sent once, and Beam prepares the
+        # arguments once and not for each element, which took longer than all else here.
         engine, lane = self._engine, self._lane
         assert engine is not None
         assert lane is not None
@@ -108,19 +104,18 @@ class _PredictFn(beam.DoFn):
         if engine.control.stopped is not None:
             self._stop(engine.control.stopped)
             return
-        token = (timestamp, window)
         try:
             encoded = self._encode(content)
         except InputError as error:
             engine.metrics.add(inputs_failed=1)
             engine.control.record(finished=1, failed=1)
             reference = dataclasses.replace(content.reference, inline=None)  # an error row holds no content
-            yield _output((token, failure_of(reference, error)))
+            yield _output((source, failure_of(reference, error)))
             return
         if not engine.control.may_send(1, self._call.share):
             engine.metrics.add(inputs_dropped=1)
             return
-        batches = self._batcher.add(Item(content, encoded, token), encoded.nbytes)
+        batches = self._batcher.add(Item(content, encoded, source.with_value(None)), encoded.nbytes)
         if self._batcher.age > FLUSH_S:
             batches.append(self._batcher.flush())
         for batch in batches:
@@ -178,6 +173,6 @@ class _PredictFn(beam.DoFn):
 
 
 def _output(result: Result) -> Any:
-    (timestamp, window), value = result
-    windowed = WindowedValue(value, timestamp, (window,))
+    source, value = result
+    windowed = source.with_value(value)
     return TaggedOutput(FAILED, windowed) if isinstance(value, Failure) else windowed

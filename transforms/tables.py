@@ -84,9 +84,9 @@ class _StageFn(beam.DoFn):
         begin_run(self._spec.store(), self._spec)
         self._writer = PartWriter(self._spec)
 
-    def process(self, row: Row, window: Any = beam.DoFn.WindowParam) -> Iterator[str]:
+    def process(self, row: Row, source: Any = beam.DoFn.WindowedValueParam) -> Iterator[str]:
         writer = self._writer or self._opened()
-        self._window = window
+        (self._window, *_) = source.windows
         writer.add(row)
         for part in writer.take():
             yield part.part_id

@@ -53,9 +53,7 @@ def _method(method_type: str, inputs: list[dict[str, Any]], output: dict[str, An
 SIGNATURES = {
     "predict": _method("UNARY_UNARY", [_field("text", "STR")], _field("return", "STR")),
     "measure": _method("UNARY_UNARY", [_field("image", "IMAGE")], _field("return", "INT")),
-    "pieces": _method(
-        "UNARY_STREAMING", [_field("text", "STR")], _field("return", "STR", iterator=True)
-    ),
+    "pieces": _method("UNARY_STREAMING", [_field("text", "STR")], _field("return", "STR", iterator=True)),
     "echo": _method(
         "STREAMING_STREAMING", [_field("text", "STR", iterator=True)], _field("return", "STR", iterator=True)
     ),
@@ -324,7 +322,7 @@ class Servicer:
         return response
 
 
-async def _serve(port: int, max_message: int, ready: Any) -> None:
+async def _serve(host: str, port: int, max_message: int, ready: Any) -> None:
     faults = Faults()
     servicer = Servicer(faults)
     request, response = service_pb2.PostModelOutputsRequest, service_pb2.MultiOutputResponse
@@ -355,7 +353,7 @@ async def _serve(port: int, max_message: int, ready: Any) -> None:
     options = [("grpc.max_receive_message_length", max_message), ("grpc.max_send_message_length", -1)]
     server = grpc.aio.server(options=[*options, ("grpc.so_reuseport", 0)])
     server.add_generic_rpc_handlers((api, control))
-    bound = server.add_insecure_port(f"127.0.0.1:{port}")
+    bound = server.add_insecure_port(f"{host}:{port}")
     await server.start()
     print(bound, file=ready, flush=True)
     parent = os.getppid()
@@ -366,17 +364,18 @@ async def _serve(port: int, max_message: int, ready: Any) -> None:
 class FaultServer:
     """The running server, seen from a test."""
 
-    def __init__(self, port: int, process: Any) -> None:
+    def __init__(self, port: int, process: Any, host: str = "127.0.0.1") -> None:
         self.port = port
+        self.host = host
         self.process = process
         self._channel = grpc.insecure_channel(
-            f"127.0.0.1:{port}", options=[("grpc.max_receive_message_length", -1)]
+            f"{host}:{port}", options=[("grpc.max_receive_message_length", -1)]
         )
 
     @property
     def endpoint(self) -> str:
         """Its address as a job file names it."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     def set(self, **settings: Any) -> None:
         """Forget everything and take these settings; see the module's text."""
@@ -397,11 +396,12 @@ class FaultServer:
 
 
 @contextlib.contextmanager
-def running(*, max_message: int = -1, port: int = 0) -> Iterator[FaultServer]:
+def running(*, max_message: int = -1, port: int = 0, host: str = "127.0.0.1") -> Iterator[FaultServer]:
     """Start a server; it ends with the block."""
     tests = Path(__file__).resolve().parent.parent
+    options = [f"--host={host}", f"--port={port}", f"--max-message={max_message}"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "support.fault_server", f"--port={port}", f"--max-message={max_message}"],
+        [sys.executable, "-m", "support.fault_server", *options],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tests), os.environ.get("PYTHONPATH", "")])},
@@ -409,7 +409,7 @@ def running(*, max_message: int = -1, port: int = 0) -> Iterator[FaultServer]:
     assert process.stdout is not None
     server = None
     try:
-        server = FaultServer(int(process.stdout.readline()), process)
+        server = FaultServer(int(process.stdout.readline()), process, host)
         yield server
     finally:
         if server is not None:
