@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import tenacity
 
-from .errors import StoreError
+from .errors import BulkinferError, StoreError
 
 __all__ = ["is_transient", "patiently", "redact", "store_error"]
 
@@ -51,6 +51,7 @@ _PERMANENT = (
     NotImplementedError,
     ImportError,
     MemoryError,
+    BulkinferError,
 )
 _NO_CREDENTIALS = re.compile(r"(No|Partial)Credentials|DefaultCredentials|ProfileNotFound|TokenRetrieval")
 _URL_SECRETS = re.compile(r"(?<=://)[^/\s@]+@|(?<=[?&])[^\s'\"<>]+")

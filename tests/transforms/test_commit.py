@@ -222,7 +222,7 @@ def test_an_older_file_that_cannot_be_read_is_told(tmp_path):
     store.write(entry.path, b"not Parquet at all")
     stage(make_spec(str(tmp_path), RUNS[1]), [[prediction("a")]])
 
-    with pytest.raises(StoreError, match="which an earlier run wrote: .*; restore the file, or delete it"):
+    with pytest.raises(StoreError, match=r"which an earlier run wrote: .*; restore the file, or delete it"):
         commit_run(store, RUNS[1])
 
 

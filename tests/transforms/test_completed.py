@@ -1,0 +1,126 @@
+"""What earlier runs finished is left out; what changed, or failed and is asked for, is done again."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import pickle
+
+import numpy as np
+from bulkinfer.transforms.commit import commit_run
+from bulkinfer.transforms.completed import CompletedSpec
+from bulkinfer.transforms.input_index import IdLookup, InputIndex, hash_ids
+from bulkinfer.transforms.listing import local_version
+from bulkinfer.transforms.records import Reference
+from hypothesis import given
+from hypothesis import strategies as st
+from support.tables import failure, make_spec, prediction, stage
+
+
+def run(uri, number, rows, **changes):
+    spec = make_spec(uri, f"20260131T12000{number}Z-00000{number}", **changes)
+    stage(spec, [rows])
+    commit_run(spec.store(), spec.run_id)
+    return spec
+
+
+def remaining(spec, *references, **changes):
+    asked = dataclasses.replace(CompletedSpec.of(spec, **changes), run_id=os.urandom(4).hex())
+    asked = pickle.loads(pickle.dumps(asked))
+    return [reference.input_id for reference in asked.remaining(list(references))]
+
+
+def ref(name, version="v1", uri=None):
+    return Reference(name, uri or f"mem://{name}", "image", version)
+
+
+def test_finished_inputs_are_left_out_whether_they_succeeded_or_not(tmp_path):
+    spec = run(str(tmp_path), 1, [prediction("a"), failure("b")])
+    assert remaining(spec, ref("a"), ref("b"), ref("c")) == ["c"]
+
+
+def test_another_version_or_another_job_is_done_again(tmp_path):
+    spec = run(str(tmp_path), 1, [prediction("a")])
+    assert remaining(spec, ref("a", "v2")) == ["a"]
+    assert remaining(dataclasses.replace(spec, fingerprint="two"), ref("a")) == ["a"]
+
+
+def test_the_latest_outcome_counts_although_its_run_id_sorts_first(tmp_path):
+    run(str(tmp_path), 5, [prediction("a", version="v1")])
+    spec = run(str(tmp_path), 2, [prediction("a", version="v2")])  # by a clock that is behind
+    assert remaining(spec, ref("a", "v2")) == []
+    assert remaining(spec, ref("a", "v1")) == ["a"]
+
+
+def test_only_what_failed_is_tried_again(tmp_path):
+    spec = run(str(tmp_path), 1, [prediction("a"), failure("b", kind="empty"), failure("c", kind="timeout")])
+    asked = ref("a"), ref("b"), ref("c"), ref("d")
+    assert remaining(spec, *asked, retry_failed=True) == ["b", "c"]
+    assert remaining(spec, *asked, retry_failed=True, error_types=["timeout"]) == ["c"]
+
+
+def test_force_leaves_nothing_out(tmp_path):
+    spec = run(str(tmp_path), 1, [prediction("a")])
+    assert remaining(spec, ref("a"), force=True) == ["a"]
+
+
+def test_a_version_that_the_listing_does_not_tell_is_asked_for(tmp_path):
+    file = tmp_path / "content"
+    file.write_text("one")
+    version = local_version(file.stat())
+    spec = run(str(tmp_path / "out"), 1, [prediction("a", version=version)])
+    asked = ref("a", "", str(file))
+
+    assert remaining(spec, asked) == []
+    file.write_text("other")
+    assert remaining(spec, asked) == ["a"]
+    assert remaining(spec, asked, revalidate=False) == []
+    file.unlink()
+    assert remaining(spec, asked) == []
+
+
+def test_a_version_that_was_not_known_then_counts_as_the_same(tmp_path):
+    spec = run(str(tmp_path), 1, [prediction("a", version="")])
+    assert remaining(spec, ref("a", "v7")) == []
+
+
+def test_the_index_is_read_once_in_a_process(tmp_path):
+    spec = run(str(tmp_path), 1, [prediction("a")])
+    asked = CompletedSpec.of(spec)
+    assert asked.load() is pickle.loads(pickle.dumps(asked)).load()
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=30))
+def test_a_look_up_finds_the_last_of_equal_names(pairs):
+    names = np.array(pairs, np.uint64).reshape(-1, 2)
+    asked = np.array([(high, low) for high in range(5) for low in range(5)], np.uint64)
+
+    found = IdLookup(names).find(asked)
+
+    for (high, low), row in zip(asked.tolist(), found.tolist(), strict=True):
+        rows = [place for place, pair in enumerate(pairs) if pair == (high, low)]
+        assert row == (rows[-1] if rows else -1)
+
+
+@given(st.lists(st.tuples(st.text(max_size=5), st.sampled_from([None, "empty", "timeout"])), max_size=20))
+def test_an_index_survives_its_file(entries):
+    types = ["empty", "timeout"]
+    codes = [types.index(kind) if kind else -1 for _, kind in entries]
+    index = InputIndex(
+        hash_ids([name for name, _ in entries]),
+        np.arange(len(entries), dtype=np.uint64),
+        np.array(codes, np.int16),
+        types,
+    )
+    read = InputIndex.from_table(index.to_table())
+
+    assert (read.ids == index.ids).all()
+    assert (read.versions == index.versions).all()
+    kinds = [*read.error_types, None]
+    assert [kinds[code] for code in read.error_codes] == [kind for _, kind in entries]
+
+
+def test_names_are_16_bytes_of_blake2b_of_the_id():
+    high, low = hash_ids(["a.jpg"])[0].tolist()
+    assert f"{high:016x}{low:016x}" == hashlib.blake2b(b"a.jpg", digest_size=16).hexdigest()
