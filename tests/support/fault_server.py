@@ -420,7 +420,8 @@ def running(*, max_message: int = -1, port: int = 0, host: str = "127.0.0.1") ->
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
+    parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--max-message", type=int, default=-1)
     arguments = parser.parse_args()
-    asyncio.run(_serve(arguments.port, arguments.max_message, sys.stdout))
+    asyncio.run(_serve(arguments.host, arguments.port, arguments.max_message, sys.stdout))
