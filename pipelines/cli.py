@@ -86,6 +86,14 @@ def _configure_logging(verbose: int) -> None:
         )
 
 
+def _own_python() -> str:
+    """The interpreter that runs this, as one would type it from here."""
+    executable = Path(sys.executable)
+    with contextlib.suppress(ValueError):
+        return str(executable.relative_to(Path.cwd()))
+    return str(executable)
+
+
 _job_argument = click.argument("job", type=click.Path(path_type=Path))
 _set_option = click.option(
     "--set", "overrides", multiple=True, metavar="KEY.PATH=VALUE", help="Override a key of the job file."
@@ -160,7 +168,8 @@ def run(
         if retry_failed and force:
             raise click.UsageError("--retry-failed and --force contradict each other; keep one of them")
         with _quiet_imports(verbose):
-            from bulkinfer.pipelines.bulk_inference import RunOptions, run_job
+            from bulkinfer.pipelines.bulk_inference import RunOptions
+            from bulkinfer.pipelines.jobs import run_any
 
         _configure_logging(verbose)
         options = RunOptions(
@@ -171,9 +180,9 @@ def run(
             beam_options=beam_options,
             configure_logging=lambda: _configure_logging(verbose),
         )
-        summary = run_job(job_file, options)
+        summary = run_any(job_file, options)
         command = "bulkinfer run " + " ".join([str(job), *(f"--set {item}" for item in overrides)])
-        click.echo(json.dumps(summary.to_json()) if as_json else summary.to_text(command))
+        click.echo(json.dumps(summary.to_json()) if as_json else summary.to_text(command, _own_python()))
         sys.exit(summary.exit_code)
 
 

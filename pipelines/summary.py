@@ -27,15 +27,15 @@ class Summary:
     """
 
     run_id: str
-    inputs: int
-    predictions: int
-    errors: int
-    skipped: int
-    masks: int
-    calls: int
-    retries: int
-    seconds: float
-    output: str
+    inputs: int = 0
+    predictions: int = 0
+    errors: int = 0
+    skipped: int = 0
+    masks: int = 0
+    calls: int = 0
+    retries: int = 0
+    seconds: float = 0.0
+    output: str = ""
     stopped: str | None = None
     skipped_errors: int = 0
 
@@ -50,33 +50,58 @@ class Summary:
             return 4
         return 3 if self.errors or self.skipped_errors else 0
 
-    def to_text(self, command: str) -> str:
-        """A few lines for a terminal: what was written, one query to paste, where to look next."""
+    def to_text(self, command: str, python: str = "python") -> str:
+        """A few lines for a terminal: what was written, one query to paste, where to look next.
+
+        Args:
+            command: the one that ran, for the lines that say how to go on.
+            python: an interpreter that has this package, as the user would type it.
+        """
         rate = self.predictions / self.seconds if self.seconds else 0.0
-        table = "masks" if self.masks else "predictions"
-        columns = "label, count(*) AS n, avg(area) AS mean_area" if self.masks else "label, count(*) AS n"
         lines = [
             f"run {self.run_id}: {self.inputs} inputs, {self.predictions} predictions, {self.errors} errors, "
             f"{self.skipped} skipped, {self.masks} masks",
             f"{self.calls} calls, {self.retries} retries, {self.seconds:.1f} s, {rate:.1f} predictions/s",
-            "",
-            *(f"  {self.output}/{name}/" for name in self._written()),
-            f"  {self.output}/_runs/{self.run_id}/",
-            "",
-            "query it, with `pip install duckdb`:",
-            f"  python -c \"import duckdb; duckdb.sql(\\\"SELECT {columns} FROM '{self.output}/{table}/**/*.parquet' "
-            'GROUP BY label ORDER BY n DESC\\").show()"',
         ]
+        if self.predictions + self.errors + self.skipped:
+            lines += [
+                "",
+                *(f"  {line}" for line in self._places()),
+                "",
+                "a query to paste (it needs duckdb):",
+            ]
+            lines.append(f'  {python} -c "import duckdb; print(duckdb.sql(\\"{self._query()}\\"))"')
         if self.stopped:
             lines += ["", f"stopped early: {self.stopped}", f"go on with the same command: {command}"]
         elif self.errors or self.skipped_errors:
             lines += [
                 "",
-                f"see why inputs failed: {self.output}/errors/",
+                f"why inputs failed: {self.output}/errors/",
                 f"try them again: {command} --retry-failed",
             ]
-        return "\n".join(lines)
+        return "\n".join(
+            [*lines, "", "next: docs/tables.md names every column, README.md the other commands"]
+        )
 
-    def _written(self) -> list[str]:
-        counts = {"predictions": self.predictions, "masks": self.masks, "errors": self.errors}
-        return [name for name, rows in counts.items() if rows]
+    def _places(self) -> list[str]:
+        meanings = {
+            "predictions": "one row an input",
+            "masks": "one row a region",
+            "errors": "one row an input that failed",
+            f"_runs/{self.run_id}": "what this run did",
+        }
+        return [
+            f"{self.output}/{name}/".ljust(len(self.output) + 40) + what for name, what in meanings.items()
+        ]
+
+    def _query(self) -> str:
+        if self.masks:
+            return (
+                "SELECT input_id, count(*) AS masks, max(area) AS largest "
+                f"FROM '{self.output}/masks/**/*.parquet' GROUP BY 1 ORDER BY 2 DESC LIMIT 5"
+            )
+        if self.predictions or not self.errors:
+            return (
+                f"SELECT label, count(*) AS inputs FROM '{self.output}/predictions/**/*.parquet' GROUP BY 1"
+            )
+        return f"SELECT error_type, count(*) AS inputs FROM '{self.output}/errors/**/*.parquet' GROUP BY 1"

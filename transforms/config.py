@@ -284,7 +284,11 @@ class RunnerConfig(_Section):
 class JobConfig(_Section):
     """A whole job file."""
 
-    job: Literal["bulk-inference", "scheduled-labeling", "lake-enrichment"] = "bulk-inference"
+    job: Literal["bulk-inference", "scheduled-labeling", "lake-enrichment"] = Field(
+        "bulk-inference",
+        description="scheduled-labeling: a source that holds nothing new, or nothing at all, is no fault; "
+        "lake-enrichment: predictions carry all columns of the source.table unless `keep` names some.",
+    )
     source: SourceConfig
     model: ModelConfig
     calls: CallsConfig = CallsConfig()
@@ -293,9 +297,17 @@ class JobConfig(_Section):
     runner: RunnerConfig = RunnerConfig()
 
     @model_validator(mode="after")
+    def _fits_its_kind(self) -> JobConfig:
+        if self.job == "lake-enrichment" and not self.source.table:
+            raise ValueError(
+                "job: lake-enrichment enriches a table; add source.table, or write job: bulk-inference"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _partitions_are_kept(self) -> JobConfig:
         for name in self.output.partition_by:
-            if name not in ("date", "model", *self.source.columns.keep):
+            if name not in ("date", "model", *self.source.columns.keep) and self.job != "lake-enrichment":
                 raise ValueError(
                     f"output.partition_by names {name!r}, which is neither `date`, `model` nor a column in "
                     "source.columns.keep; add it to keep"

@@ -3,7 +3,8 @@
     BulkinferError
     +-- JobError                     the command line, the job file or the preflight is at fault: exit 2
     |   +-- ConfigError              the job file, or a --set, says something impossible
-    |   +-- SourceError              the source matches nothing, or lacks a column
+    |   +-- SourceError              the source cannot be listed, or lacks a column
+    |   |   +-- EmptySourceError     the source matches nothing
     |   +-- StoreError               a store cannot be reached, read or written
     |   +-- CredentialsError         no credentials, or the endpoint refuses them
     |   +-- EndpointError            no server at the address, or it does not speak the API
@@ -30,6 +31,7 @@ __all__ = [
     "ConfigError",
     "CredentialsError",
     "DecodeError",
+    "EmptySourceError",
     "EncodeError",
     "EndpointError",
     "InputError",
@@ -64,7 +66,11 @@ class ConfigError(JobError):
 
 
 class SourceError(JobError):
-    """The source matches nothing, cannot be listed or lacks a column that the job names."""
+    """The source cannot be listed or lacks a column that the job names."""
+
+
+class EmptySourceError(SourceError):
+    """The source is there and holds no input: a mistake in most jobs, an ordinary day in a scheduled one."""
 
 
 class StoreError(JobError):

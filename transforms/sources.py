@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterator, Sequence
 import pyarrow as pa
 
 from .config import SourceConfig
-from .errors import SourceError
+from .errors import EmptySourceError, SourceError
 from .filesystems import Filesystems, split_chain
 from .listing import Folder, Found, Pattern, list_folder, parse_pattern
 from .manifest_files import Manifest, Row
@@ -169,7 +169,8 @@ def _inspect_files(source: SourceConfig, limit: int | None, filesystems: Filesys
         sample = _first_files(pattern, filesystems)
         if not sample:
             what = "matches no file" if pattern.parts else "does not exist"
-            raise SourceError(
+            kind = EmptySourceError if pattern.parts else SourceError
+            raise kind(
                 f"source.files: {pattern.text} {what}; check the path, and that `**` is used to look "
                 "into folders"
             )
@@ -221,7 +222,7 @@ def _inspect_manifest(
         if rows:
             break
     else:
-        raise SourceError(f"{key}: {manifests[0].path} has no rows; nothing to do")
+        raise EmptySourceError(f"{key}: {manifests[0].path} has no rows; nothing to do")
     for partition in manifests[0].partitions:
         if partition not in schema.names:
             schema = schema.append(_partition_field(partition, manifests))

@@ -99,6 +99,7 @@ def test_secrets_inside_urls_and_under_telling_keys_are_not_recorded(tmp_path, u
             r"job.yaml:4: calls: batch_bytes=1000000000 is above in_flight_bytes=256000000",
         ),
         ("calls: 3", r"job.yaml:4: calls: 3 stands where keys are expected"),
+        ("job: lake-enrichment", r"lake-enrichment enriches a table; add source.table"),
         ("runner: {name: ray}", r"job.yaml:4: runner.name: 'ray' is not known; write one of 'direct'"),
         ("stop: {error_ratio: 2}", r"stop.error_ratio: 2 does not fit; write less than or equal to 1"),
         ("zzz: 1", r"job.yaml:4: zzz: unknown key; known here: calls, job, model, output"),
