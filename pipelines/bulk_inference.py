@@ -26,6 +26,7 @@ from bulkinfer.transforms.run_lock import RunLock
 from bulkinfer.transforms.run_record import begin_run
 from bulkinfer.transforms.store import Store
 from bulkinfer.transforms.tables import WriteTables
+from bulkinfer.transforms.versions import SameVersions
 
 from .execution import execute
 from .follow import follow
@@ -69,7 +70,8 @@ def build(
     """
     source, binding = job.config.source, job.call.binding
     read = pipeline | "ReadReferences" >> ReadReferences(job.source, completed=completed)
-    loaded = read.references | "LoadContent" >> LoadContent(
+    references = read.references | "SameVersions" >> SameVersions()
+    loaded = references | "LoadContent" >> LoadContent(
         max_bytes=int(source.max_bytes),
         storage=source.storage,
         by_url=not binding.needs_content,

@@ -10,6 +10,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -31,6 +32,7 @@ __all__ = [
 
 MAX_MESSAGE_BYTES = 256 * 1024 * 1024
 PAT = "CLARIFAI_PAT"
+PAT_FILE = "CLARIFAI_PAT_FILE"
 SESSION_TOKEN = "CLARIFAI_SESSION_TOKEN"
 
 #: The RPC of each method type.
@@ -53,9 +55,15 @@ class Credentials:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Credentials:
-        """Read CLARIFAI_PAT, else CLARIFAI_SESSION_TOKEN; both may be missing."""
+        """Read CLARIFAI_PAT, else the file that CLARIFAI_PAT_FILE names, else CLARIFAI_SESSION_TOKEN.
+
+        All may be missing. A secret that a cluster mounts as a file needs no copy in a process's environment.
+
+        Raises:
+            CredentialsError: the file cannot be read, or is empty.
+        """
         environment = os.environ if environment is None else environment
-        pat = environment.get(PAT, "").strip() or None
+        pat = environment.get(PAT, "").strip() or _key_in(environment.get(PAT_FILE, ""))
         return cls(pat, None if pat else environment.get(SESSION_TOKEN, "").strip() or None)
 
     def __bool__(self) -> bool:
@@ -82,6 +90,18 @@ class Credentials:
             if secret:
                 text = text.replace(secret, "***")
         return text
+
+
+def _key_in(path: str) -> str | None:
+    if not path:
+        return None
+    try:
+        key = Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CredentialsError(f"{PAT_FILE}: {path} cannot be read ({error}); write the key into it") from error
+    if not key:
+        raise CredentialsError(f"{PAT_FILE}: {path} is empty; write the key into it")
+    return key
 
 
 def check_plaintext(endpoint: Endpoint, credentials: Credentials, *, allow_plaintext: bool) -> None:
