@@ -27,7 +27,7 @@ class WriteTables(beam.PTransform):
     """Write rows as staged parts, and make them all visible at the end.
 
     Each collection is staged in the worker that made it, so that no answer crosses a shuffle; what does are
-    the parts' names. Takes one collection, or several in a tuple, a list or a dict.
+    the parts' names. Takes one collection, or several in a tuple or a dict (Beam reads a list as data).
 
     Args:
         output: where and how.
