@@ -1,0 +1,109 @@
+"""The same job file, with another `runner`, gives the same tables row by row."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bulkinfer.pipelines.embedded_server import EmbeddedServer
+
+from .conftest import KEY, MODEL, Field
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+RUNNERS = {"d1": ("direct", 1), "d2": ("direct", 2), "f4": ("flink", 4), "s4": ("spark", 4)}
+#: What tells runs and times apart, not answers.
+VOLATILE = ("run_id", "latency_ms", "created_at", "attempts", "output_id")
+
+
+def _model(server: EmbeddedServer, method: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    known = {"url": MODEL, "endpoint": server.endpoint, "allow_plaintext": True}
+    return {**known, "method": method, "arguments": dict(arguments)}
+
+
+def _photos(field: Field, server: EmbeddedServer) -> dict[str, Any]:
+    filesystem = field.filesystem()
+    for photo in sorted((CONFIGS / "photos").glob("*.jpg"))[:12]:
+        filesystem.put(str(photo), f"inputs/photos/{photo.name}")
+    return {
+        "source": {"files": "s3://inputs/photos/*.jpg", "storage": field.storage},
+        "model": _model(server, "segment_anything", {"image": "$content"}),
+        "calls": {"batch_size": 2, "in_flight": 2},
+    }
+
+
+def _texts(field: Field, server: EmbeddedServer) -> dict[str, Any]:
+    lines = [
+        {"id": f"t{n:04d}", "body": f"This is the plain English text number {n}.", "n": n} for n in range(500)
+    ]
+    field.filesystem().pipe("inputs/texts.jsonl", "".join(json.dumps(line) + "\n" for line in lines).encode())
+    columns = {"content": "body", "id": "id", "keep": ["n"]}
+    return {
+        "source": {
+            "manifest": "s3://inputs/texts.jsonl",
+            "media": "text",
+            "columns": columns,
+            "storage": field.storage,
+        },
+        "model": _model(server, "classify", {}),
+    }
+
+
+def _video(field: Field, server: EmbeddedServer) -> dict[str, Any]:
+    filesystem = field.filesystem()
+    lines = []
+    for line in (CONFIGS / "track_video.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        video = CONFIGS / row["video"]
+        filesystem.put(str(video), f"inputs/{video.name}")
+        lines.append(json.dumps({**row, "video": f"s3://inputs/{video.name}"}) + "\n")
+    filesystem.pipe("inputs/videos.jsonl", "".join(lines).encode())
+    return {
+        "source": {
+            "manifest": "s3://inputs/videos.jsonl",
+            "columns": {"uri": "video"},
+            "storage": field.storage,
+        },
+        "model": _model(server, "generate", {"video": "$content", "list_dict_inputs": "$column.objects"}),
+        "calls": {"timeout": "5m"},
+    }
+
+
+@pytest.mark.parametrize("make", [_photos, _texts, _video], ids=["photos", "texts", "video"])
+def test_tables_are_equal_on_every_runner(field: Field, embedded: EmbeddedServer, make: Any) -> None:
+    """Direct with one and two workers, Flink with two TaskManagers, Spark: predictions and masks, row by "
+    "row."""
+    sections = make(field, embedded)
+    kind = make.__name__.strip("_")
+    tables = {}
+    for label, name, workers in (
+        ("d1", "direct", 1),
+        ("d2", "direct", 2),
+        ("f4", "flink", 4),
+        ("s4", "spark", 4),
+    ):
+        ran = field.run(f"{kind}-{label}", {**sections, "runner": field.runner(name, workers)})
+        assert ran.code == 0, f"{label}: {ran.err[-3000:]}"
+        assert ran.json["errors"] == 0
+        assert KEY not in ran.out + ran.err
+        tables[label] = {
+            table: field.rows(f"{kind}-{label}", table, without=VOLATILE)
+            for table in ("predictions", "masks")
+        }
+    assert tables["d1"][0]
+    for label in ("d2", "f4", "s4"):
+        assert tables[label] == tables["d1"], label
+
+
+def test_the_key_is_in_no_log_and_no_file(field: Field) -> None:
+    """What the workers know by their environment appears in no log of the cluster and nowhere in the "
+    "store."""
+    for log in field.cluster.logs.rglob("*.log"):
+        assert KEY not in log.read_text(errors="replace"), log
+    filesystem = field.filesystem()
+    for path in filesystem.find("out"):
+        assert KEY.encode() not in filesystem.cat_file(path), path
