@@ -19,16 +19,23 @@ from .config import CallsConfig
 
 __all__ = ["Limiter", "LocalLimiter", "Permit", "limiter_for", "share_of"]
 
-#: Windows are kept this much longer than a second, because calls do not all travel equally fast.
-MARGIN = 0.02
-#: A start that came late, because the event loop was busy, may be caught up within this time; the window
-#: still holds.
-CATCH_UP = 0.02
+#: Calls are spread over this much more than a second, because they do not all travel equally fast.
+SPREAD = 0.024
+#: And no window of a second and this much holds more than the limit, should some have started late.
+GUARD = 0.012
+#: Starts that the event loop was too busy for are made up for, when they are no later than this.
+CATCH_UP = 0.25
 
 
 @dataclasses.dataclass(slots=True)
 class Permit:
-    """The right to start one call, taken at `time` (monotonic seconds)."""
+    """The right to start one call.
+
+    Attributes:
+        time: when it started, in monotonic seconds; later when it turns out to have been held up.
+        inputs: inputs in the call.
+        refused: the server refused it for its rate.
+    """
 
     time: float
     inputs: int
@@ -41,39 +48,70 @@ class Limiter(Protocol):
     async def acquire(self, inputs: int) -> Permit:
         """Wait until a call with so many inputs may start."""
 
+    def answered(self, permit: Permit, seconds: float) -> None:
+        """The call succeeded after so many seconds."""
+
     def throttled(self, permit: Permit, retry_after: float | None) -> None:
         """The server refused the call for its rate."""
 
 
 class _Window:
-    """At most `limit` units in any window of one second and a margin, evenly spread."""
+    """At most `limit` units in any window of one second, evenly spread."""
 
     def __init__(self, limit: float) -> None:
         self.units = max(1, int(limit))
         # A share below one unit a second is kept by one unit in a longer window.
-        self.seconds = (1.0 + MARGIN) * max(1.0, 1.0 / limit)
-        self._starts: deque[tuple[float, int]] = deque()
+        seconds = max(1.0, 1.0 / limit)
+        self._window = (1.0 + GUARD) * seconds
+        self._step = (1.0 + SPREAD) * seconds / self.units
+        self._starts: deque[tuple[Permit, int]] = deque()
         self._sum = 0
         self._next = 0.0
 
     def ready_at(self, units: int, now: float) -> float:
         """The earliest time at which `units` more may start."""
-        while self._starts and self._starts[0][0] <= now - self.seconds:
+        while self._starts and self._starts[0][0].time <= now - self._window:
             self._sum -= self._starts.popleft()[1]
         over, at = self._sum + units - self.units, now
-        for started, size in self._starts:
+        for permit, size in self._starts:
             if over <= 0:
                 break
             over -= size
-            at = started + self.seconds
+            at = max(at, permit.time + self._window)
         return max(at, self._next)
 
-    def start(self, units: int, now: float) -> None:
+    def start(self, permit: Permit, units: int) -> None:
         """Note that `units` start now."""
-        self._starts.append((now, units))
+        self._starts.append((permit, units))
         self._sum += units
-        step = self.seconds * units / self.units
-        self._next = max(self._next, now - max(step, CATCH_UP)) + step
+        late = permit.time - self._next
+        self._next = (self._next if late < CATCH_UP else permit.time) + self._step * units
+
+
+class _Travel:
+    """How long calls take, to tell when one was held up on its way.
+
+    A call that came late to the server must not be counted as early, or a window seen by the server holds one more than
+    ours. What is usual follows from mean and deviation as in TCP's timer (RFC 6298).
+    """
+
+    LEAST, MOST = 0.02, 0.3
+
+    def __init__(self) -> None:
+        self._mean: float | None = None
+        self._deviation = 0.0
+
+    def held_up(self, seconds: float) -> float:
+        """By how much a call that took so long was later than usual; 0 for a usual one."""
+        if self._mean is None:
+            self._mean, self._deviation = seconds, seconds / 2
+            return 0.0
+        excess = seconds - self._mean
+        usual = excess <= max(4 * self._deviation, self.LEAST)
+        bounded = min(excess, max(4 * self._deviation, self.LEAST))
+        self._deviation += 0.25 * (abs(bounded) - self._deviation)
+        self._mean += 0.125 * bounded
+        return 0.0 if usual else min(excess, self.MOST)
 
 
 class _Learned:
@@ -86,13 +124,14 @@ class _Learned:
 
     DECREASE = 0.96  # by which a refusal at a rate that seemed right lowers it
     GROWTH = 0.0004  # of the rate, per call: about a hundred calls from one refusal to the next
-    SLOWEST, FASTEST = 0.003, 0.02  # growth of the rate per second, at least and at most
+    SLOWEST, FASTEST = 0.003, 0.02  # growth of the rate per second, at least and at most; fastest after a guess
     QUIET_CALLS = 150  # after so many calls without a refusal, growth doubles every four seconds
     QUIET_S = (10.0, 40.0)  # but not before so many seconds, and at the latest after so many
 
     def __init__(self, ceiling: float | None) -> None:
         self._ceiling = ceiling
         self.rate: float | None = None
+        self._guessed = False  # the rate is a count, and no refusal has confirmed it yet
         self._slowed = 0.0
         self._grown = 0.0
         self._next = 0.0
@@ -132,10 +171,13 @@ class _Learned:
         )
         if self.rate is None:
             self.rate = float(max(1, accepted))
+            self._guessed = True
         elif accepted + 1 < self.rate * self.DECREASE:  # counts in a window are off by one by chance
             self.rate = max(accepted + 0.5, self.rate / 2)
+            self._guessed = True
         elif permit.time >= self._slowed:
             self.rate *= self.DECREASE
+            self._guessed = False
         else:
             return  # the call had started before we slowed down, so it says nothing about the new rate
         self.rate = max(self.rate, 0.05)
@@ -145,7 +187,8 @@ class _Learned:
     def _grow(self, now: float) -> None:
         if self.rate is None:
             return
-        growth = min(max(self.GROWTH * self.rate, self.SLOWEST), self.FASTEST)
+        steady = min(max(self.GROWTH * self.rate, self.SLOWEST), self.FASTEST)
+        growth = self.FASTEST if self._guessed else steady
         quiet = now - self._slowed - min(max(self.QUIET_CALLS / self.rate, self.QUIET_S[0]), self.QUIET_S[1])
         if quiet > 0:
             growth *= 2.0 ** min(quiet / 4.0, 6.0)
@@ -176,6 +219,7 @@ class LocalLimiter:
         self._calls = _Window(calls_per_second) if calls_per_second else None
         self._inputs = _Window(inputs_per_second) if inputs_per_second else None
         self._learned = _Learned(calls_per_second)
+        self._travel = _Travel()
         self._clock = clock
         self._sleep = sleep
         self._turn = asyncio.Lock()  # first come, first served
@@ -192,11 +236,15 @@ class LocalLimiter:
                 await self._sleep(wait)
             permit = Permit(now, inputs)
             if self._calls:
-                self._calls.start(1, now)
+                self._calls.start(permit, 1)
             if self._inputs:
-                self._inputs.start(inputs, now)
+                self._inputs.start(permit, inputs)
             self._learned.start(permit)
             return permit
+
+    def answered(self, permit: Permit, seconds: float) -> None:
+        """The call succeeded after so many seconds; one that was held up counts from its likely arrival."""
+        permit.time += self._travel.held_up(seconds)
 
     def throttled(self, permit: Permit, retry_after: float | None) -> None:
         """The server refused the call for its rate: everyone slows down, and waits as long as it asks for."""

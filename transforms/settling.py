@@ -158,6 +158,8 @@ class Settling:
             reply = await shared.sender.send(items)
         finally:
             self.in_call = False
+        if reply.fault is None:
+            shared.limiter.answered(permit, reply.latency_ms / 1000)
         if reply.fault is None or reply.fault.verdict is not Verdict.TRANSPORT:
             shared.answered += 1
         return reply, permit
@@ -167,9 +169,13 @@ class Settling:
         again: list[Item] = []
         reason: Fault | None = None
         results: list[tuple[Item, Prediction | Failure]] = []
+        # Most inputs of a call have been sent equally often, so they share their figures.
+        stats = CallStats(items[0].attempts, reply.latency_ms, reply.request_id)
         for item, output in zip(items, reply.outputs, strict=True):
             if not isinstance(output, Fault):
-                results.append((item, self._prediction(item, output, reply)))
+                if item.attempts != stats.attempts:
+                    stats = dataclasses.replace(stats, attempts=item.attempts)
+                results.append((item, self._prediction(item, output, stats)))
             elif output.verdict.retried or output.verdict.stops_job:
                 again.append(item)
                 reason = output if reason is None or output.verdict.stops_job else reason
@@ -204,16 +210,10 @@ class Settling:
             self._holds_slot = False
             self._shared.slots.release()
 
-    def _prediction(self, item: Item, outputs: tuple[object, ...], reply: Reply) -> Prediction:
+    def _prediction(self, item: Item, outputs: tuple[object, ...], stats: CallStats) -> Prediction:
         content = item.content
-        return Prediction(
-            reference=content.reference,
-            outputs=outputs,
-            stats=CallStats(item.attempts, reply.latency_ms, reply.request_id),
-            width=content.width,
-            height=content.height,
-            model_version=self._shared.model_version,
-        )
+        version = self._shared.model_version
+        return Prediction(content.reference, outputs, stats, content.width, content.height, version)
 
     def _failure(self, item: Item, fault: Fault, *, retryable: bool) -> Failure:
         reference = item.content.reference
