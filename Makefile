@@ -5,24 +5,23 @@ BIN := $(VENV)/bin
 
 # CI and laptops may share a machine with others: xdist workers follow the cores, not a number written here.
 PYTEST_WORKERS ?= auto
+PYTEST_ARGS ?=
 
-.PHONY: quickstart test wheel-test cluster-test lint types format docs dev clean
+.PHONY: quickstart test cluster-test lint types format docs dev clean
 
 quickstart: $(VENV)/.run
 	$(BIN)/bulkinfer run configs/quickstart.yaml
 
+# The suite runs on the built wheel, from a folder whose own transforms/ and pipelines/ would break whatever imported
+# them: so a module that the wheel lacks, or an import by a bare name, fails here and not at a user's.
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -m "not cluster" -n $(PYTEST_WORKERS)
-
-# The built wheel, from a folder whose own transforms/ and pipelines/ would break anything that imported them.
-wheel-test: $(VENV)/.test
-	rm -rf build/wheel build/decoy
+	rm -rf build/wheel build/decoy build/lib build/bdist.*
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir build/wheel .
 	$(BIN)/python -m pip install --quiet --no-deps --target build/wheel/site build/wheel/*.whl
 	mkdir -p build/decoy/transforms build/decoy/pipelines
 	echo 'raise ImportError("a decoy was imported")' | tee build/decoy/transforms/__init__.py > build/decoy/pipelines/__init__.py
 	cd build/decoy && PYTHONPATH=$(CURDIR)/build/wheel/site $(abspath $(BIN))/python -m pytest -c $(CURDIR)/pyproject.toml \
-		--rootdir $(CURDIR) -m "not cluster" -n $(PYTEST_WORKERS) $(CURDIR)/tests
+		--rootdir $(CURDIR) -m "not cluster" -n $(PYTEST_WORKERS) $(PYTEST_ARGS) $(CURDIR)/tests
 
 cluster-test: $(VENV)/.test
 	$(BIN)/python -m pytest -m cluster -p no:xdist tests/cluster

@@ -1,0 +1,41 @@
+"""What is installed is what the repository holds, under one import name."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from pathlib import Path
+
+import bulkinfer
+import bulkinfer.pipelines
+import bulkinfer.transforms
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize("package", ["pipelines", "transforms"])
+def test_every_module_of_the_repository_is_installed(package):
+    installed = Path(importlib.import_module(f"bulkinfer.{package}").__file__ or "").parent
+
+    assert {path.name for path in (ROOT / package).glob("*.py")} <= {path.name for path in installed.glob("*.py")}
+    assert (installed / "py.typed").exists()
+
+
+@pytest.mark.parametrize("name", bulkinfer.transforms.__all__)
+def test_every_public_name_can_be_imported(name):
+    assert getattr(bulkinfer.transforms, name).__name__
+
+
+def test_transforms_never_import_pipelines():
+    for path in (ROOT / "transforms").glob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert "bulkinfer.pipelines" not in text, path
+        assert "from ..pipelines" not in text, path
+
+
+def test_only_the_command_line_exits():
+    for folder in ("transforms", "pipelines"):
+        for path in (ROOT / folder).glob("*.py"):
+            if path.name != "cli.py":
+                assert "sys.exit(" not in path.read_text(encoding="utf-8"), path
