@@ -22,7 +22,7 @@ __all__ = ["Workers", "describe", "merged_options", "pipeline_options", "workers
 
 #: `direct` is the in-process engine; Beam's own DirectRunner first downloads another one, without a timeout.
 _BEAM_RUNNERS = {
-    "direct": "FnApiRunner",
+    "direct": "bulkinfer.pipelines.local_runner.LocalRunner",
     "prism": "PrismRunner",
     "flink": "bulkinfer.pipelines.job_servers.FlinkRunner",
     "spark": "bulkinfer.pipelines.job_servers.SparkRunner",
