@@ -157,6 +157,8 @@ def _data(field: Field, source: Source, content: Content) -> list[bytes] | None:
         return [source.data]
     if isinstance(source, FromColumn):
         value = column_value(source, content)
+        if isinstance(value, tuple):  # what a column of references held beside bytes
+            value = value[0] if field.type != "LIST" and len(value) == 1 else list(value)
         if isinstance(value, bytes) and (field.type in RAW or _is_raw_list(field)):
             return _from_bytes(field, value, _place(source))
         return None if value is None else [_encoded(field, value, _place(source))]

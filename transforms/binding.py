@@ -19,7 +19,7 @@ from .arguments import (
     Source,
 )
 from .config import StreamConfig
-from .errors import MethodError
+from .errors import EndpointError, MethodError
 from .expressions import ArgumentError, closest, is_expression, parse_constant, parse_source, source_parts
 from .fitting import check_stream, content_field, example, located
 from .framing import tag, varint
@@ -129,11 +129,18 @@ def bind(
 
     Raises:
         MethodError: the arguments do not fit; nothing was sent.
+        EndpointError: the server declares the method with an incomplete type.
     """
     if method.type not in _METHOD_TYPES:
         raise MethodError(
             f"model.method: {method.name!r} is of type {method.type}, which no call fits; choose a method of "
             f"type {', '.join(_METHOD_TYPES)}"
+        )
+    if method.malformed:
+        raise EndpointError(
+            f"model.method: the server declares {method.name!r} with {method.malformed!r} as a list, a tuple or named "
+            f"fields of nothing ({method.signature_text}), so nothing can be sent to it; mend the model's "
+            "annotations, as in list[str] in place of list"
         )
     if media_type is not None and not arguments:
         arguments = {content_field(method, media_type): "$content"}

@@ -120,11 +120,11 @@ def is_expression(value: Any) -> bool:
 
 
 def _reference(field: Field, text: str, media_type: str, columns: Collection[str]) -> Source:
+    item = field.type_args[0] if field.type == "LIST" else field
     if text.startswith("$column."):
         name = text.removeprefix("$column.")
         _check_column(name, columns)
-        return FromColumn(name, fetched=field.type in MEDIA)
-    item = field.type_args[0] if field.type == "LIST" else field
+        return FromColumn(name, fetched=item.type in MEDIA)
     if text == "$content":
         wanted = MEDIA.get(item.type) or ("any" if item.type == "BYTES" else "text")
         if wanted not in ("any", media_type):
@@ -143,8 +143,8 @@ def _reference(field: Field, text: str, media_type: str, columns: Collection[str
     near = difflib.get_close_matches(text, ("$content", "$uri", "$column."), 1)
     hint = f"did you mean {near[0]}? " if near else ""
     raise ArgumentError(  # the text stays out: it may be a secret that happens to begin so
-        f"it begins with $ but is no reference; {hint}write $content, $uri or $column.NAME, or {{template: "
-        "...} for text that begins with $"
+        f"it begins with $ but is no reference; {hint}write $content, $uri or $column.NAME, or "
+        "{template: ...} for text that begins with $"
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 import logging
 import os
 import stat
@@ -161,26 +162,33 @@ class Fetcher:
         except Exception as error:
             raise self._read_error(uri, error) from error
 
-    def _columns(self, reference: Reference) -> dict[str, bytes]:
-        fetched = {}
+    def _columns(self, reference: Reference) -> dict[str, bytes | tuple[Any, ...]]:
+        fetched: dict[str, bytes | tuple[Any, ...]] = {}
         for name in self._reference_columns:
-            value = reference.columns.get(name)
-            if value is None:
-                continue
-            if isinstance(value, bytes):
-                fetched[name] = value
-                continue
-            uri = resolve(str(value), self._base)
-            try:
-                data = check_filled(self.fetch(uri).data)
-                if media_of(uri) == "image":
-                    check_image(data)
-            except ReadError as error:
-                raise type(error)(
-                    error.error_type, f"column {name!r}, {redact(uri, self._storage)}: {error.message}"
-                ) from None
-            fetched[name] = data
+            value = _listed(reference.columns.get(name))
+            if isinstance(value, list):
+                fetched[name] = tuple(self._referred(name, item) for item in value)
+            elif value is not None:
+                found = self._referred(name, value)
+                fetched[name] = found if isinstance(found, bytes) else (found,)
         return fetched
+
+    def _referred(self, column: str, value: Any) -> Any:
+        """The bytes that a column's value refers to; what is no reference stands as it is."""
+        if isinstance(value, Mapping) and isinstance(value.get("bytes"), bytes):
+            return value["bytes"]  # as Hugging Face's Image and Audio features hold a file
+        if not isinstance(value, str):
+            return value
+        uri = resolve(value, self._base)
+        try:
+            data = check_filled(self.fetch(uri).data)
+            if media_of(uri) == "image":
+                check_image(data)
+        except ReadError as error:
+            raise type(error)(
+                error.error_type, f"column {column!r}, {redact(uri, self._storage)}: {error.message}"
+            ) from None
+        return data
 
     def _inline(self, inline: bytes | str) -> Fetched:
         data = inline.encode("utf-8", "surrogatepass") if isinstance(inline, str) else bytes(inline)
@@ -285,8 +293,7 @@ class Fetcher:
             raise ReadError(
                 "too_large",
                 f"{redact(where, self._storage)} has {size} bytes, more than the {self._max_bytes} that "
-                "source.max_bytes allows; "
-                "make it smaller or raise source.max_bytes",
+                "source.max_bytes allows; make it smaller or raise source.max_bytes",
             )
 
     def _named(self, reference: Reference) -> str:
@@ -308,6 +315,16 @@ class Fetcher:
         if _passes(error):
             return PassingReadError("store_error", f"{where} could not be read: {reason}; run again later")
         return ReadError("unreadable", f"{where} could not be read: {reason}")
+
+
+def _listed(value: Any) -> Any:
+    """The references of a list, which a CSV holds as JSON; any other value as it is."""
+    if isinstance(value, str) and value.startswith("["):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value  # a file's name may begin like that
+    return value
 
 
 def _passes(error: BaseException) -> bool:

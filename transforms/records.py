@@ -57,21 +57,26 @@ class Content:
     Attributes:
         reference: the input; its `version` is known by now where the store tells one.
         data: the fetched bytes; None when the job passes the content by URL.
-        columns: fetched bytes of columns that hold references of their own, by column name.
+        columns: fetched bytes of columns that hold references of their own, by column name; of a column that holds
+            a list of references a tuple, whose other items stand as they came.
         width: pixels, of an image; None when unknown.
         height: pixels, of an image; None when unknown.
     """
 
     reference: Reference
     data: bytes | None
-    columns: Mapping[str, bytes] = dataclasses.field(default_factory=dict)
+    columns: Mapping[str, bytes | tuple[Any, ...]] = dataclasses.field(default_factory=dict)
     width: int | None = None
     height: int | None = None
 
     @property
     def nbytes(self) -> int:
         """Bytes of content held, of the input and of its columns."""
-        return len(self.data or b"") + sum(map(len, self.columns.values()))
+        total = len(self.data or b"")
+        for fetched in self.columns.values():
+            items = (fetched,) if isinstance(fetched, bytes) else fetched
+            total += sum(len(item) for item in items if isinstance(item, bytes))
+        return total
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

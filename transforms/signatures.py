@@ -147,6 +147,11 @@ class Method:
         """The parameter that streams, if one does."""
         return next((field for field in self.inputs if field.iterator), None)
 
+    @property
+    def malformed(self) -> str:
+        """The name of the first parameter or result whose declared type is incomplete; "" when all are whole."""
+        return next((field.name for field in (*self.inputs, *self.outputs) if not _is_whole(field)), "")
+
     def to_json(self) -> dict[str, Any]:
         """The method as JSON, for `bulkinfer methods --json`."""
         return {
@@ -192,10 +197,22 @@ def legacy_method(media_type: str) -> Method:
     return Method("predict", "UNARY_UNARY", inputs, legacy=True)
 
 
+def _is_whole(field: Field) -> bool:
+    items = len(field.type_args)
+    if (field.type == "LIST" and items != 1) or (field.type in ("TUPLE", "NAMED_FIELDS") and not items):
+        return False
+    return all(map(_is_whole, field.type_args))
+
+
+def _name_of(enum: Any, number: int) -> str:
+    """The name of a type; of one that a newer server has, a name that nothing fits."""
+    return str(enum.Name(number)) if number in enum.values() else f"TYPE_{number}"
+
+
 def _method(signature: Any) -> Method:
     return Method(
         name=signature.name,
-        type=resources_pb2.RunnerMethodType.Name(signature.method_type),
+        type=_name_of(resources_pb2.RunnerMethodType, signature.method_type),
         inputs=_fields(signature.input_fields),
         outputs=_fields(signature.output_fields),
         description=signature.description,
@@ -212,7 +229,7 @@ def _field(message: Any) -> Field:
     limited = limits is not None and limits.min < limits.max
     return Field(
         name=message.name,
-        type=resources_pb2.ModelTypeField.DataType.Name(message.type),
+        type=_name_of(resources_pb2.ModelTypeField.DataType, message.type),
         required=message.required,
         default=None if message.required else _default(message),
         iterator=message.iterator,

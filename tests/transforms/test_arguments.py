@@ -203,7 +203,10 @@ def test_content_alone_fills_a_list_of_images():
     [content] = request_of(bound(method, {}), content_of(b"one")).inputs[0].data.parts
     [reference] = request_of(bound(method, {"images": "$uri"}), content_of(None)).inputs[0].data.parts
     [column] = (
-        request_of(bound(method, {"images": "$column.a"}), content_of(columns={"a": ["https://h/a", b"two"]}))
+        request_of(
+            bound(method, {"images": "$column.a"}),
+            content_of(columns={"a": ["x.jpg", {"url": "https://h/a"}]}, fetched={"a": (b"two", {"url": "https://h/a"})}),
+        )
         .inputs[0]
         .data.parts
     )
@@ -211,8 +214,8 @@ def test_content_alone_fills_a_list_of_images():
     assert content.data.parts[0].data.image.base64 == b"one"
     assert reference.data.parts[0].data.image.url == "https://h/x"
     assert [part.data.image.url or part.data.image.base64 for part in column.data.parts] == [
-        "https://h/a",
         b"two",
+        "https://h/a",
     ]
 
 
