@@ -131,8 +131,7 @@ class Filesystems:
             ) from None
         except (ValueError, TypeError) as error:
             raise SourceError(
-                f"cannot open {redact(url, self._storage)}: {redact(str(error), self._storage)}; check "
-                "the address and "
-                "source.storage"
+                f"cannot open {redact(url, self._storage)}: {redact(str(error), self._storage)}; check the "
+                "address and source.storage"
             ) from None
         return filesystem, path

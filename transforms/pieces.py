@@ -64,9 +64,8 @@ def cut_wav(data: bytes, seconds: float) -> list[bytes]:
     except (wave.Error, EOFError) as error:
         raise EncodeError(
             "not_wav",
-            "only WAV audio of PCM samples can be cut by seconds "
-            f"({str(error) or 'the file is cut short'}); convert the audio, or set model.stream.piece_bytes "
-            "in place of piece_seconds",
+            f"only WAV audio of PCM samples can be cut by seconds ({str(error) or 'the file is cut short'}); "
+            "convert the audio, or set model.stream.piece_bytes in place of piece_seconds",
         ) from error
     return [_wav(parameters, piece) for piece in sound]
 

@@ -48,8 +48,7 @@ class Predict(beam.PTransform):
     Attributes:
         call: the model's method and how hard to press.
         control: where the run's stop marker lies; without it a fault after which nothing will work raises in
-            the
-            bundle, and no other worker hears of it.
+            the bundle, and no other worker hears of it.
     """
 
     call: ModelCall

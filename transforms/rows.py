@@ -112,8 +112,7 @@ class RowReader:
                 return (
                     "broken_line",
                     f"{place} has a {type(columns[name]).__name__} in the column {name!r}, which holds "
-                    f"{kind} in the "
-                    "manifest's first rows; give the column one type",
+                    f"{kind} in the manifest's first rows; give the column one type",
                 )
         if uri is not None and spec.source.media is None:
             media = media_of(uri)

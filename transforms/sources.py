@@ -197,15 +197,13 @@ def _one_media(seen: dict[str | None, str], key: str) -> str:
         return next(iter(known))
     if not known:
         raise SourceError(
-            f"{key}: the suffix of {next(iter(seen.values()), 'the first reference')!r} does not tell "
-            "the media type; "
-            "add source.media: image, text, video or audio"
+            f"{key}: the suffix of {next(iter(seen.values()), 'the first reference')!r} does not tell the "
+            "media type; add source.media: image, text, video or audio"
         )
     examples = " and ".join(f"{media} ({uri})" for media, uri in sorted(known.items()))
     raise SourceError(
-        f"{key} holds {examples}, but a job sends one media type; narrow the pattern, or set "
-        "source.media to the one "
-        "to send"
+        f"{key} holds {examples}, but a job sends one media type; narrow the pattern, or set source.media to "
+        "the one to send"
     )
 
 
@@ -242,9 +240,8 @@ def _inspect_manifest(
         _require(asked, "model.arguments", manifest, schema)
     if (columns.id or columns.uri) in manifest.partitions:
         raise SourceError(
-            f"source.columns: {columns.id or columns.uri!r} is a partition, which many rows share; name "
-            "a column "
-            "whose values differ from row to row as the id"
+            f"source.columns: {columns.id or columns.uri!r} is a partition, which many rows share; name a "
+            "column whose values differ from row to row as the id"
         )
     return SourceSpec(
         source,
@@ -312,9 +309,8 @@ def _manifest_media(source: SourceConfig, key: str, schema: pa.Schema, rows: Seq
         if pa.types.is_string(kind) or pa.types.is_large_string(kind):
             return "text"
         raise SourceError(
-            f"{key}: the column {columns.content!r} holds {kind}, which does not tell the media type; "
-            "add source.media: "
-            "image, text, video or audio"
+            f"{key}: the column {columns.content!r} holds {kind}, which does not tell the media type; add "
+            "source.media: image, text, video or audio"
         )
     seen: dict[str | None, str] = {}
     for row in rows:

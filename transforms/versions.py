@@ -42,8 +42,7 @@ class Versions:
                 name = field.name.replace("_", "-")
                 raise RunnerError(
                     f"the worker on {host} has {name} {theirs} and this launcher {ours}; install {name} "
-                    f"{ours} in the "
-                    "workers' environment, or start the job with theirs"
+                    f"{ours} in the workers' environment, or start the job with theirs"
                 )
 
 
