@@ -68,17 +68,9 @@ def build(
     Returns:
         One `CommitResult`, when the tables are visible.
     """
-    source, binding = job.config.source, job.call.binding
     read = pipeline | "ReadReferences" >> ReadReferences(job.source, completed=completed)
     references = read.references | "SameVersions" >> SameVersions()
-    loaded = references | "LoadContent" >> LoadContent(
-        max_bytes=int(source.max_bytes),
-        storage=source.storage,
-        by_url=not binding.needs_content,
-        reference_columns=binding.reference_columns,
-        base=job.source.base,
-        control=control,
-    )
+    loaded = references | "LoadContent" >> LoadContent(**job.loading, control=control)
     outcome = loaded.contents | "Predict" >> Predict(job.call, control)
     rows = (outcome.predictions, outcome.failures, loaded.failures, read.failures)
     return rows | "WriteTables" >> WriteTables(job.output)

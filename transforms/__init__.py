@@ -13,9 +13,11 @@ from typing import Any
 _HOMES = {
     "CallStats": "records",
     "Content": "records",
+    "CompletedSpec": "completed",
     "Failure": "records",
     "JobConfig": "config",
     "LoadContent": "content",
+    "OutputSpec": "parts",
     "Predict": "predict",
     "Prediction": "records",
     "ReadReferences": "references",
@@ -24,6 +26,7 @@ _HOMES = {
     "inspect_source": "sources",
     "load_job": "job_file",
     "prepare_call": "model_call",
+    "prepare_job": "preparation",
 }
 
 __all__ = list(_HOMES)

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ValidationError
 from .config import JobConfig
 from .errors import ConfigError
 
-__all__ = ["JobFile", "json_schema", "load_job"]
+__all__ = ["JobFile", "check_sections", "json_schema", "load_job"]
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _SECRET_KEY = re.compile(
@@ -62,11 +62,22 @@ def load_job(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Job
         _apply(tree, override)
     record = _masked(tree)
     filled = _fill_in(copy.deepcopy(tree), path)
-    try:
-        config = JobConfig.model_validate(filled)
-    except ValidationError as error:
-        raise ConfigError(_explain(path, lines, error)) from None
-    return JobFile(path, config, record)
+    return JobFile(path, _validated(path, lines, filled), record)
+
+
+def check_sections(sections: Mapping[str, Any]) -> JobConfig:
+    """A job out of the sections that a job file holds, for those who write none.
+
+    Raises:
+        ConfigError: a section says something unknown or impossible.
+
+    >>> check_sections({"source": {"files": "*.txt", "medai": "text"}})
+    Traceback (most recent call last):
+    bulkinfer.transforms.errors.ConfigError: job: source.medai: unknown key; did you mean media?
+    job: model: this key is missing; add it
+    job: output: this key is missing; add it
+    """
+    return _validated("job", {}, sections)
 
 
 def json_schema() -> dict[str, Any]:
@@ -199,6 +210,13 @@ def _masked(value: Any, key: str = "") -> Any:
             r"([?&](?:sig|signature|x-amz-[a-z-]+|token|key)=)[^&\s]+", r"\1***", value, flags=re.IGNORECASE
         )
     return value
+
+
+def _validated(path: str, lines: Mapping[tuple[str, ...], int], sections: Mapping[str, Any]) -> JobConfig:
+    try:
+        return JobConfig.model_validate(sections)
+    except ValidationError as error:
+        raise ConfigError(_explain(path, lines, error)) from None
 
 
 def _explain(path: str, lines: Mapping[tuple[str, ...], int], error: ValidationError) -> str:
