@@ -219,6 +219,7 @@ def plan(
     examples=(
         'bulkinfer call --endpoint embedded --method classify --inputs \'{"text": "guten Morgen"}\'',
         "bulkinfer call --endpoint http://127.0.0.1:9001 --method segment_anything --file image=photo.jpg",
+        "bulkinfer call --endpoint embedded --method levels --file audio=speech.wav --stream piece_seconds=1",
         'bulkinfer call --model https://clarifai.com/USER/APP/models/MODEL --inputs \'{"prompt": "Hi"}\'',
     ),
 )
@@ -227,9 +228,22 @@ def plan(
 @click.option("--method", default="predict", show_default=True, metavar="M", help="The model's method.")
 @click.option("--inputs", default="{}", metavar="JSON", help="The method's arguments by name.")
 @click.option(
-    "--file", "files", multiple=True, metavar="ARG=PATH", help="An argument whose value is a file's content."
+    "--file",
+    "files",
+    multiple=True,
+    metavar="ARG=PATH",
+    help="An argument whose value is a file's content; several times for a list.",
 )
 @click.option("--deployment", metavar="USER_ID/ID", help="A dedicated deployment.")
+@click.option("--nodepool", metavar="USER_ID/COMPUTE_CLUSTER_ID/ID", help="A dedicated nodepool.")
+@click.option(
+    "--stream",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="How content is cut for an argument that streams: piece_bytes=SIZE or piece_seconds=DURATION. Text "
+    "is cut into lines, anything else goes whole.",
+)
+@click.option("--raw", is_flag=True, help="Print the Output messages in protobuf's JSON.")
 @_verbose_option
 def call(
     endpoint: str | None,
@@ -238,6 +252,9 @@ def call(
     inputs: str,
     files: tuple[str, ...],
     deployment: str | None,
+    nodepool: str | None,
+    stream: tuple[str, ...],
+    raw: bool,
     verbose: int,
 ) -> None:
     """One call, its answer as JSON on stdout."""
@@ -245,7 +262,17 @@ def call(
         from bulkinfer.pipelines.one_call import call_once
 
         _configure_logging(verbose)
-        answer = call_once(endpoint, model, method, inputs, files, deployment)
+        answer = call_once(
+            endpoint,
+            model,
+            method,
+            inputs,
+            files,
+            deployment=deployment,
+            nodepool=nodepool,
+            stream=stream,
+            raw=raw,
+        )
         click.echo(json.dumps(answer, ensure_ascii=False))
 
 
