@@ -26,6 +26,7 @@ _FLINK_ARTIFACT = "beam-runners-flink-{}-job-server"
 _SPARK_ARTIFACT = "beam-runners-spark-3-job-server"
 _FLINK_VERSION = "2.2"  # Beam's own default
 _REST_SECONDS = 5
+_AGAIN = "run the same command again, it goes on where this run ended"
 #: What runners say, and what it means for a job.
 _FAILURES = (
     (
@@ -41,15 +42,19 @@ _FAILURES = (
     ),
     (
         r"TaskManager with id (\S+) (?:is no longer reachable|timed out)",
-        "the cluster lost the task manager {0}; run the same command again, it goes on where this run ended",
+        f"the cluster lost the task manager {{0}}; {_AGAIN}",
     ),
     (
         r"NoResourceAvailableException|Could not acquire the minimum required resources",
         "the cluster has too few free slots; lower runner.workers, or add task managers",
     ),
     (
-        r"Channel became inactive|Job server .* exited|Stream removed|Socket closed",
-        "the connection to the cluster broke; run the same command again, it goes on where this run ended",
+        r"StatusRuntimeException: CANCELLED|SDK [Hh]arness .*(?:disconnected|closed)",
+        f"a worker process ended; {_AGAIN}",
+    ),
+    (
+        r"ConnectException: Connection refused|Channel became inactive|Stream removed|Socket closed",
+        f"the cluster's master does not answer any more; {_AGAIN}",
     ),
 )
 
