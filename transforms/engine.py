@@ -276,6 +276,8 @@ class Engine:
             self._room.leave(run.nbytes)
             run.lane._left(run, unsettled)
             self.changed.notify_all()
+        # A run, its task and what emits its results hold each other; the contents must not wait for the collector.
+        run.items, run.settling, run.task = (), None, None
 
     def _abort(self, fault: Fault) -> None:
         error = stopping_error(fault, f"{self.call.endpoint.url} {self.call.address.url}")
