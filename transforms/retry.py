@@ -7,12 +7,14 @@ attempts.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import tenacity
+from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
 from .statuses import Verdict
@@ -84,7 +86,7 @@ def retry_hint(metadata: Iterable[tuple[str, Any]] | Mapping[str, Any] | None) -
     pairs = metadata.items() if isinstance(metadata, Mapping) else metadata or ()
     for key, value in pairs:
         seconds = _hint(key.lower(), value)
-        if seconds is not None and seconds >= 0:
+        if seconds is not None and 0 <= seconds < math.inf:
             return seconds
     return None
 
@@ -98,7 +100,7 @@ def _hint(key: str, value: Any) -> float | None:
             return float(text) if text.replace(".", "", 1).isdigit() else _until(text)
         if key == "grpc-status-details-bin":
             return _retry_info(bytes(value))
-    except (ValueError, TypeError, IndexError):
+    except (ValueError, TypeError, IndexError, OverflowError, DecodeError):
         return None  # a hint that cannot be read is no hint; our own backoff applies
     return None
 
