@@ -23,7 +23,19 @@ sys.path.insert(0, str(REPOSITORY / "tests"))
 
 from support.fault_server import FaultServer, running  # noqa: E402  (the tests' server, found by the line above)
 
-__all__ = ["MODEL_URL", "JobRun", "arguments", "bare_client", "image_files", "report", "run_job", "running", "text_manifest", "text_of", "text_source"]
+__all__ = [
+    "MODEL_URL",
+    "JobRun",
+    "arguments",
+    "bare_client",
+    "image_files",
+    "report",
+    "run_job",
+    "running",
+    "text_manifest",
+    "text_of",
+    "text_source",
+]
 
 MODEL_URL = "https://clarifai.com/acme/lab/models/echo"
 
