@@ -1,8 +1,8 @@
 """Runs a pipeline so that an interrupt lets what is paid for come home, and a failure says what failed.
 
-The pipeline runs in a thread of its own, with SIGINT blocked for whatever it starts; `local_runner` keeps it from worker
-processes. The main thread waits, hears signals at once, and tells the job through its stop marker; every worker then
-sends nothing further, drains and closes its parts.
+The pipeline runs in a thread of its own, with SIGINT blocked for whatever it starts; `local_runner` keeps it from
+worker processes. The main thread waits, hears signals at once, and tells the job through its stop marker; every worker
+then sends nothing further, drains and closes its parts.
 """
 
 from __future__ import annotations

@@ -41,7 +41,8 @@ class Started:
 
     def __init__(self, arguments: tuple[Any, ...], cwd: Path, env: Mapping[str, str]) -> None:
         self._began = time.monotonic()
-        self._out, self._err = tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+")
+        # Files and not pipes: a worker that outlives its launcher must not wait for a reader.
+        self._out, self._err = tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+")  # noqa: SIM115  (`close` does)
         self.process = subprocess.Popen(
             [*COMMAND, *map(str, arguments)],
             cwd=cwd,

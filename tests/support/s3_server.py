@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import random
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -35,14 +36,20 @@ class S3Server:
     Attributes:
         url: its endpoint.
         failing: share of requests that get 503 SlowDown; may be changed while it runs.
+        hanging: share of requests that are answered only after `hang_s`; may be changed, too.
+        hang_s: seconds, best longer than the client's read timeout.
         requests: requests seen.
         failed: requests that got 503.
+        hung: requests that were answered late.
     """
 
     url: str
     failing: float = 0.0
+    hanging: float = 0.0
+    hang_s: float = 2.0
     requests: int = 0
     failed: int = 0
+    hung: int = 0
 
     @property
     def storage(self) -> dict[str, Any]:
@@ -71,6 +78,10 @@ class _Failing:
             self._server.requests += 1
             fails = self._random.random() < self._server.failing
             self._server.failed += fails
+            hangs = not fails and self._server.hanging > 0 and self._random.random() < self._server.hanging
+            self._server.hung += hangs
+        if hangs:
+            time.sleep(self._server.hang_s)
         if not fails:
             answer: Iterable[bytes] = self._app(environ, start_response)
             return answer
@@ -106,7 +117,7 @@ def s3_server(*buckets: str, failing: float = 0.0, seed: int = 0, port: int = 0)
         served.failing = failing
         yield served
     finally:
-        served.failing = 0.0
+        served.failing = served.hanging = 0.0
         server.shutdown()
         thread.join()
         server.server_close()

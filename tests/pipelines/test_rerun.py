@@ -1,0 +1,166 @@
+"""The same command once more: failed inputs tried again, everything forced, content or arguments that changed."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+
+import pytest
+from support.bad_days import BAD_INPUT, MODEL_URL, Job
+from support.fault_server import running
+from support.jobs import rows
+
+
+@pytest.fixture(scope="module")
+def server():
+    with running() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def first(server, tmp_path_factory):
+    """A finished job of 40 texts, three of them refused: n00003 and n00037 for one reason, n00020 for another."""
+    job = Job(tmp_path_factory.mktemp("first"), server, count=40, base_ms=1, part_seconds=60)
+    job.serve(inputs={**refused("text 3", "text 37"), "text 20": {"kind": "output", "code": 30100}})
+    ran = job.run()
+    assert (ran.code, ran.json["predictions"], ran.json["errors"]) == (3, 37, 3), ran.err
+    return job
+
+
+@pytest.fixture
+def done(first, tmp_path):
+    """The finished job in a folder of its own; its server now refuses nothing."""
+    shutil.copytree(first.folder, tmp_path, dirs_exist_ok=True)
+    job = dataclasses.replace(first, folder=tmp_path)
+    job.serve(inputs={})
+    return job
+
+
+def refused(*texts):
+    return {text: {"kind": "output", "code": BAD_INPUT} for text in texts}
+
+
+def ids(job, table):
+    return [row["input_id"] for row in rows(job.folder / "out", table)]
+
+
+def test_retry_failed_moves_what_succeeds_into_predictions_and_sends_nothing_else(done):
+    done.serve(inputs=refused("text 37"))
+
+    ran = done.run("--retry-failed")
+
+    assert ran.code == 3, ran.err
+    assert set(done.sent()) == {"text 3", "text 20", "text 37"}
+    assert ids(done, "predictions") == [f"n{n:05}" for n in range(40) if n != 37]
+    assert ids(done, "errors") == ["n00037"]
+    done.serve(inputs={})
+    assert done.run("--retry-failed").code == 0
+    assert ids(done, "errors") == []
+    assert len(ids(done, "predictions")) == 40
+
+
+def test_retry_failed_by_type_leaves_the_other_errors(done):
+    ran = done.run("--retry-failed", "--error-type", "input_duplicate")
+
+    assert ran.code == 3, ran.err
+    assert set(done.sent()) == {"text 20"}
+    assert ids(done, "errors") == ["n00003", "n00037"]
+    assert len(ids(done, "predictions")) == 38
+
+
+def test_force_sends_everything_and_replaces_every_row(done):
+    before = {row["run_id"] for row in rows(done.folder / "out", "predictions")}
+
+    ran = done.run("--force")
+
+    assert ran.code == 0, ran.err
+    assert len(done.sent()) == 40
+    found = rows(done.folder / "out", "predictions")
+    assert [row["input_id"] for row in found] == [f"n{n:05}" for n in range(40)]
+    assert not before & {row["run_id"] for row in found}
+    assert ids(done, "errors") == []
+
+
+def test_a_killed_force_goes_on_with_force_and_doubles_nothing(server, tmp_path):
+    job = Job(tmp_path, server, count=120, base_ms=5)
+    assert job.run().code == 3
+
+    job.serve(base_ms=50)
+    with job.start("--force") as started:
+        job.wait_for_sent(60)
+        started.kill_all()
+    assert job.run("--force").code == 3
+    job.check()
+
+
+def test_content_that_changed_is_sent_again_and_its_old_rows_are_replaced(done):
+    def text(n):
+        return f"text {n} rewritten" if n in (5, 20, 30) else f"text {n}"
+
+    done.write_manifest(text)
+    ran = done.run()
+
+    assert ran.code == 3, ran.err
+    assert (ran.json["predictions"], ran.json["skipped"]) == (3, 37)
+    assert set(done.sent()) == {text(5), text(20), text(30)}
+    answers = {row["input_id"]: row["text"] for row in rows(done.folder / "out", "predictions")}
+    assert answers == {f"n{n:05}": f"ok {text(n)}" for n in range(40) if n not in (3, 37)}
+    assert ids(done, "errors") == ["n00003", "n00037"]
+
+
+def test_a_file_that_was_rewritten_is_sent_again(server, tmp_path):
+    (tmp_path / "texts").mkdir()
+    for n in range(6):
+        (tmp_path / "texts" / f"{n}.txt").write_text(f"file {n}")
+    job = Job(tmp_path, server, sections={"source": {"files": "texts/*.txt"}})
+    job.serve(inputs={})
+    assert job.run().code == 0
+
+    (tmp_path / "texts" / "2.txt").write_text("file 2, longer")
+    (tmp_path / "texts" / "6.txt").write_text("file 6")
+    job.serve(inputs={})
+    ran = job.run()
+
+    assert (ran.code, ran.json["predictions"], ran.json["skipped"]) == (0, 2, 5), ran.err
+    assert set(job.sent()) == {"file 2, longer", "file 6"}
+    assert [row["text"] for row in rows(tmp_path / "out", "predictions")] == [
+        f"ok file {n}" + (", longer" if n == 2 else "") for n in range(7)
+    ]
+
+
+def test_another_argument_asks_everything_anew_and_replaces_every_row(done):
+    done.write(model={**model_of(done), "arguments": {"text": {"template": "{body}?"}}})
+
+    ran = done.run()
+
+    assert (ran.code, ran.json["skipped"]) == (0, 0), ran.err
+    assert [row["text"] for row in rows(done.folder / "out", "predictions")] == [
+        f"ok text {n}?" for n in range(40)
+    ]
+    assert ids(done, "errors") == []
+
+
+def test_another_model_at_the_same_output_replaces_every_row_and_says_which_one_answered(done):
+    url = "https://clarifai.com/acme/lab/models/other"
+    done.write(model={**model_of(done), "url": url})
+
+    ran = done.run()
+
+    assert (ran.code, ran.json["predictions"], ran.json["skipped"]) == (0, 40, 0), ran.err
+    found = rows(done.folder / "out", "predictions")
+    assert len(found) == 40
+    assert {row["model_url"] for row in found} == {url}
+
+
+def test_inputs_of_another_source_join_what_is_there(done):
+    done.count = 45
+    done.write_manifest()
+
+    ran = done.run()
+
+    assert (ran.code, ran.json["predictions"], ran.json["skipped"]) == (3, 5, 40), ran.err
+    assert len(ids(done, "predictions")) == 42
+
+
+def model_of(job):
+    return {"url": MODEL_URL, "endpoint": job.server.endpoint}
