@@ -43,7 +43,12 @@ def test_a_model_is_named_by_url_or_ids_and_its_version_is_recorded(tmp_path, se
     assert {row["model_version"] for row in found} == {recorded}
     request = server.seen[0].request
     owner = request.user_app_id
-    assert (owner.user_id, owner.app_id, request.model_id, request.version_id) == ("tester", "tests", "demo", sent)
+    assert (owner.user_id, owner.app_id, request.model_id, request.version_id) == (
+        "tester",
+        "tests",
+        "demo",
+        sent,
+    )
     assert (request.model.id, request.model.model_version.id) == ("demo", sent)
 
 
@@ -85,12 +90,18 @@ def test_a_deployment_or_a_nodepool_is_asked_for(tmp_path, server):
     asked = [seen.request.runner_selector for seen in server.seen]
     assert [(one.deployment.id, one.deployment.user_id) for one in (asked[0], asked[2])] == [("d", "u")] * 2
     pools = [asked[1].nodepool, asked[3].nodepool]
-    assert [(one.id, one.compute_cluster.id, one.compute_cluster.user_id) for one in pools] == [("n", "c", "u")] * 2
+    assert [(one.id, one.compute_cluster.id, one.compute_cluster.user_id) for one in pools] == [
+        ("n", "c", "u")
+    ] * 2
 
 
 @pytest.mark.parametrize(
     ("kind", "rpc", "text"),
-    [("UNARY_UNARY", "post", "re a\nb"), ("UNARY_STREAMING", "generate", "re a\nb"), ("STREAMING_STREAMING", "stream", "re are b")],
+    [
+        ("UNARY_UNARY", "post", "re a\nb"),
+        ("UNARY_STREAMING", "generate", "re a\nb"),
+        ("STREAMING_STREAMING", "stream", "re are b"),
+    ],
 )
 def test_the_method_type_decides_the_call_whatever_the_name(tmp_path, server, kind, rpc, text):
     streams = {"iterator": True} if kind == "STREAMING_STREAMING" else {}
@@ -115,7 +126,9 @@ def test_a_job_sends_batches_and_a_call_a_batch_of_one(tmp_path, server):
     assert sum(sizes) == 11
     assert max(sizes) == 4
     assert sizes[-1] == 1
-    assert sorted(text for seen in server.seen[:-1] for text in seen.texts) == [f"text {n}" for n in range(10)]
+    assert sorted(text for seen in server.seen[:-1] for text in seen.texts) == [
+        f"text {n}" for n in range(10)
+    ]
 
 
 def test_a_batch_size_of_one_sends_every_input_alone(tmp_path, server):
@@ -150,7 +163,9 @@ def test_the_raw_message_parses_back(tmp_path, server, kind):
 
     output = resources_pb2.Output.FromString(found[-1]["raw"])
     assert (output.id, output.data.parts[0].data.string_value) == ("o-text 0", "re text 0")
-    assert (one if kind == "UNARY_UNARY" else one[0])["data"]["parts"][0]["data"]["string_value"] == "re text 0"
+    assert (one if kind == "UNARY_UNARY" else one[0])["data"]["parts"][0]["data"][
+        "string_value"
+    ] == "re text 0"
 
 
 def test_an_older_model_gets_plain_data_and_its_parameters(tmp_path):
@@ -194,6 +209,9 @@ def test_the_public_api_gets_what_it_allows():
     assert (calls.batch_size <= 128, calls.batch_bytes <= 128_000_000) == (True, True)
     assert within_public_limits(model, CallsConfig(calls_per_second=40), public).calls_per_second == 40
     assert within_public_limits(dedicated, CallsConfig(), public).calls_per_second is None
-    assert within_public_limits(model, CallsConfig(), parse_endpoint("http://127.0.0.1:1")).calls_per_second is None
+    assert (
+        within_public_limits(model, CallsConfig(), parse_endpoint("http://127.0.0.1:1")).calls_per_second
+        is None
+    )
     with pytest.raises(ConfigError, match=r"calls.batch_bytes=200000000 is more than the 128000000 bytes"):
         within_public_limits(model, CallsConfig(batch_bytes="200MB"), public)

@@ -43,11 +43,17 @@ def run(folder: Path, source: dict[str, Any], model: dict[str, Any], **sections:
     if not ("url" in model or "model_id" in model):
         model = {"url": MODEL, **model}
     job = write_job(folder, source=source, model=model, **sections)
-    summary: dict[str, Any] = json.loads(command("run", job, "--json"))
+    try:
+        summary: dict[str, Any] = json.loads(command("run", job, "--json"))
+    except pytest.fail.Exception as failed:
+        errors = [f"{row['input_id']}: {row['message']}" for row in rows(folder / "out", "errors")]
+        pytest.fail("\n".join([str(failed), *errors]))
     return summary
 
 
-def predictions(folder: Path, source: dict[str, Any], model: dict[str, Any], **sections: Any) -> list[dict[str, Any]]:
+def predictions(
+    folder: Path, source: dict[str, Any], model: dict[str, Any], **sections: Any
+) -> list[dict[str, Any]]:
     """Run a job and read its predictions."""
     run(folder, source, model, **sections)
     return rows(folder / "out", "predictions")

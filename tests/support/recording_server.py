@@ -45,7 +45,11 @@ def field(name: str, kind: str, **more: Any) -> dict[str, Any]:
 def method(kind: str, *inputs: dict[str, Any], output: str = "STR") -> dict[str, Any]:
     """A signature as JSON."""
     streams = {"iterator": True} if kind != "UNARY_UNARY" else {}
-    return {"method_type": kind, "input_fields": list(inputs), "output_fields": [field("return", output, **streams)]}
+    return {
+        "method_type": kind,
+        "input_fields": list(inputs),
+        "output_fields": [field("return", output, **streams)],
+    }
 
 
 def _echo(each: Any) -> list[Any]:
@@ -145,7 +149,9 @@ def recording_server(**settings: Any) -> Iterator[RecordingServer]:
         "GenerateModelOutputs": streams(served.generate, **codec),
         "StreamModelOutputs": both(served.stream, **codec),
         "GetModel": unary(
-            served.model, service_pb2.GetModelRequest.FromString, service_pb2.SingleModelResponse.SerializeToString
+            served.model,
+            service_pb2.GetModelRequest.FromString,
+            service_pb2.SingleModelResponse.SerializeToString,
         ),
         "GetModelVersion": unary(
             served.version,

@@ -66,15 +66,15 @@ class AllValues(ModelClass):
 
     @ModelClass.method
     def an_image(self, value: Image) -> Image:
-        return Image(value.bytes)
+        return Image(bytes=value.bytes)
 
     @ModelClass.method
     def an_audio(self, value: Audio) -> Audio:
-        return Audio(value.bytes)
+        return Audio(bytes=value.bytes)
 
     @ModelClass.method
     def a_video(self, value: Video) -> Video:
-        return Video(value.bytes)
+        return Video(bytes=value.bytes)
 
     @ModelClass.method
     def a_concept(self, value: Concept) -> Concept:
