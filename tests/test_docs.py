@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import click
 import pytest
 from bulkinfer.pipelines.cli import main
+from support.jobs import rows
 
 ROOT = Path(__file__).parent.parent
 
@@ -34,3 +39,30 @@ def test_every_command_has_help_and_an_example(name):
     assert command is not None
     assert command.help
     assert getattr(command, "examples", ())
+
+
+def test_the_library_page_runs_as_it_stands(tmp_path):
+    page = (ROOT / "docs" / "library.md").read_text(encoding="utf-8")
+    shrink, languages = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "photos").mkdir()
+    for name in ("coins", "cat", "wren"):
+        shutil.copy(ROOT / "configs" / "photos" / f"{name}.jpg", tmp_path / "photos")
+
+    def run(code):
+        return subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        ).stdout
+
+    assert run(shrink) == "3 photographs\n"
+    assert run(shrink) == "0 photographs\n"  # all is done
+    found = rows(tmp_path / "out" / "small", "predictions")
+    assert {row["input_id"] for row in found} == {f"photos/{name}.jpg" for name in ("coins", "cat", "wren")}
+    assert all(max(row["width"], row["height"]) == 256 for row in found)
+    masks = rows(tmp_path / "out" / "small", "masks")
+    assert all(max(row["segmentation"]["size"]) == 256 for row in masks)
+    assert sorted(run(languages).split()) == ["English", "German"]
