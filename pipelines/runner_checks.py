@@ -17,6 +17,7 @@ from typing import Any
 
 from bulkinfer.transforms.config import JobConfig, RunnerConfig
 from bulkinfer.transforms.errors import RunnerError
+from bulkinfer.transforms.fleet_limit import check_limiter
 
 from .runners import Workers, merged_options, workers_of
 
@@ -76,6 +77,8 @@ def check_runner(config: JobConfig, extra: Sequence[str] = ()) -> None:
     elif runner.name in ("flink", "spark"):
         _check_portable(runner, options, workers)
     _check_places(config, workers)
+    if config.calls.limiter:
+        check_limiter(config.calls.limiter)
 
 
 def flink_overview(master: str) -> Mapping[str, Any]:

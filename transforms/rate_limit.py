@@ -276,4 +276,8 @@ def limiter_for(calls: CallsConfig, share: int = 1) -> Limiter:
     Args:
         share: workers that divide the limits among them.
     """
+    if calls.limiter and (calls.calls_per_second or calls.inputs_per_second):
+        from .fleet_limit import FleetLimiter  # noqa: PLC0415  (it needs this module)
+
+        return FleetLimiter(calls.limiter, calls.calls_per_second, calls.inputs_per_second)
     return LocalLimiter(share_of(calls.calls_per_second, share), share_of(calls.inputs_per_second, share))

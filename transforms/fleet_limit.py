@@ -1,0 +1,203 @@
+"""Rate limits that a fleet of any size shares, kept by a Redis server.
+
+Fixed shares suit a fixed fleet: each of four workers takes a quarter, and what one does not use is lost. Here
+every worker asks one Redis for each call, so that the fleet may grow, shrink or work unevenly, several jobs may
+share an endpoint's limit, and all of it is used. A worker that cannot reach Redis waits; it never sends unasked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
+
+from .errors import ConfigError, StoreError
+from .rate_limit import CATCH_UP, GUARD, SPREAD, LocalLimiter, Permit
+
+if TYPE_CHECKING:
+    import redis.asyncio
+
+__all__ = ["PASSWORD", "FleetLimiter", "check_limiter"]
+
+logger = logging.getLogger(__name__)
+
+PASSWORD = "REDIS_PASSWORD"  #: environment variable of launcher and workers
+_KEY = "bulkinfer"
+_TIMEOUT_S = 5.0
+_WARN_S = 30.0
+
+# All times are Redis's own, in microseconds, so that the workers' clocks need not agree. A limit is kept twice, as
+# in LocalLimiter: starts are evenly spread, and no window holds more units than the limit even when some came late.
+# KEYS: one a limit. ARGV: a unique member, then for each limit units wanted and allowed, step, window, catch-up.
+# Returns 0 when the call may start now, else how long to wait before asking again.
+_SCRIPT = """
+local clock = redis.call('TIME')
+local now = clock[1] * 1000000 + clock[2]
+local wait, starts = 0, {}
+for i, key in ipairs(KEYS) do
+  local base = 2 + (i - 1) * 5
+  local wanted, allowed = tonumber(ARGV[base]), tonumber(ARGV[base + 1])
+  local window = tonumber(ARGV[base + 3])
+  redis.call('ZREMRANGEBYSCORE', key, '-inf', now - window)
+  local next_start = tonumber(redis.call('GET', key .. ':next') or '0')
+  wait = math.max(wait, next_start - now)
+  local held, entries = 0, redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
+  for j = 1, #entries, 2 do held = held + tonumber(string.match(entries[j], '%d+$')) end
+  local over = held + wanted - allowed
+  for j = 1, #entries, 2 do
+    if over <= 0 then break end
+    over = over - tonumber(string.match(entries[j], '%d+$'))
+    wait = math.max(wait, tonumber(entries[j + 1]) + window - now)
+  end
+  starts[i] = next_start
+end
+if wait > 0 then return math.ceil(wait) end
+for i, key in ipairs(KEYS) do
+  local base = 2 + (i - 1) * 5
+  local step, window, late = tonumber(ARGV[base + 2]), tonumber(ARGV[base + 3]), tonumber(ARGV[base + 4])
+  redis.call('ZADD', key, now, ARGV[1] .. ':' .. ARGV[base])
+  redis.call('PEXPIRE', key, math.ceil(window / 1000) + 1000)
+  local start = math.max(starts[i], now - math.max(step, late)) + step * tonumber(ARGV[base])
+  redis.call('SET', key .. ':next', string.format('%.0f', start), 'PX', math.ceil(window / 1000) + 1000)
+end
+return 0
+"""
+
+
+class FleetLimiter:
+    """The limits of all workers that name the same Redis and key.
+
+    Args:
+        url: redis://HOST:PORT/DB, or rediss:// for TLS; `?key=NAME` tells fleets apart.
+        calls_per_second: most calls in any one second, None for no limit.
+        inputs_per_second: most inputs in any one second, None for no limit.
+    """
+
+    def __init__(self, url: str, calls_per_second: float | None, inputs_per_second: float | None) -> None:
+        _, self._key = _address(url)
+        self._url = url
+        limits = {"calls": calls_per_second, "inputs": inputs_per_second}
+        self._limits = {name: limit for name, limit in limits.items() if limit}
+        self._learned = LocalLimiter(None, None)  # what this process's own throttling answers teach
+        self._turn = asyncio.Lock()
+        self._client: redis.asyncio.Redis | None = None
+        self._asked = 0
+        self._name = f"{os.getpid()}.{os.urandom(4).hex()}"
+
+    async def acquire(self, inputs: int) -> Permit:
+        """Wait until a call with so many inputs may start."""
+        permit = await self._learned.acquire(inputs)
+        async with self._turn:
+            while (wait := await self._ask(inputs)) > 0:
+                await asyncio.sleep(wait)
+        permit.time = time.monotonic()
+        return permit
+
+    def answered(self, permit: Permit, seconds: float) -> None:
+        """The call succeeded after so many seconds."""
+        self._learned.answered(permit, seconds)
+
+    def throttled(self, permit: Permit, retry_after: float | None) -> None:
+        """The server refused the call for its rate: this process slows down."""
+        self._learned.throttled(permit, retry_after)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        if self._client is not None:
+            await self._client.aclose()
+            self._client = None
+
+    async def _ask(self, inputs: int) -> float:
+        """Seconds to wait before asking again; 0 when the call may start."""
+        import redis.exceptions  # noqa: PLC0415  (an extra)
+
+        self._asked += 1
+        arguments: list[str | int] = [f"{self._name}.{self._asked}"]
+        for name, limit in self._limits.items():
+            arguments += [1 if name == "calls" else inputs, *_spacing(limit)]
+        keys = [f"{self._key}:{name}" for name in self._limits]
+        failing_since, warned = time.monotonic(), 0.0
+        while True:
+            try:
+                client = self._client = self._client or _connect(self._url)
+                wait = await client.eval(_SCRIPT, len(keys), *keys, *arguments)
+            except redis.exceptions.RedisError as error:
+                now = time.monotonic()
+                if now - warned > _WARN_S:
+                    logger.warning(
+                        "limiter: no answer, calls wait: seconds=%.0f cause=%s",
+                        now - failing_since,
+                        type(error).__name__,
+                    )
+                    warned = now
+                with contextlib.suppress(redis.exceptions.RedisError):
+                    await self.close()
+                await asyncio.sleep(0.5)
+            else:
+                return float(wait) / 1e6
+
+
+def check_limiter(url: str) -> None:
+    """Check that a limiter answers.
+
+    Raises:
+        ConfigError: the address is none, holds a password, or the `[redis]` extra is missing.
+        StoreError: no Redis answers there.
+    """
+    _address(url)
+    try:
+        import redis  # noqa: PLC0415  (an extra)
+    except ImportError as error:
+        raise ConfigError(
+            "calls.limiter needs a library that is not installed; pip install 'bulkinfer[redis]'"
+        ) from error
+    password = os.environ.get(PASSWORD) or None
+    try:
+        with redis.Redis.from_url(_plain(url), password=password, socket_timeout=_TIMEOUT_S) as client:
+            client.ping()
+    except redis.exceptions.RedisError as error:
+        raise StoreError(
+            f"calls.limiter: no Redis answers at {url} ({type(error).__name__}); start it, correct the "
+            "address, or give "
+            f"its password in {PASSWORD}"
+        ) from error
+
+
+def _connect(url: str) -> redis.asyncio.Redis:
+    import redis.asyncio  # noqa: PLC0415  (an extra)
+
+    password = os.environ.get(PASSWORD) or None
+    client: redis.asyncio.Redis = redis.asyncio.Redis.from_url(
+        _plain(url), password=password, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S
+    )
+    return client
+
+
+def _spacing(limit: float) -> tuple[int, int, int, int]:
+    """Units in a window, and in microseconds: the step from one to the next, the window, what may be "
+    "caught up."""
+    units, seconds = max(1, int(limit)), max(1.0, 1.0 / limit)
+    step = (1.0 + SPREAD) * seconds / units
+    return units, round(step * 1e6), round((1.0 + GUARD) * seconds * 1e6), round(CATCH_UP * 1e6)
+
+
+def _address(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    if parts.scheme not in ("redis", "rediss") or not parts.hostname:
+        raise ConfigError(
+            f"calls.limiter: {parts.scheme or url!r} is no Redis address; write redis://HOST:PORT/DB"
+        )
+    if parts.password:
+        raise ConfigError(
+            f"calls.limiter: the address holds a password; remove it and set {PASSWORD} for the launcher "
+            "and the workers"
+        )
+    return _plain(url), parse_qs(parts.query).get("key", [_KEY])[0]
+
+
+def _plain(url: str) -> str:
+    return url.partition("?")[0]
