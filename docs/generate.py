@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -89,9 +90,58 @@ def _default(field: FieldInfo) -> str:
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
+#: The rooms of the house, in the way of the data, and the modules in each. A module that stands in none is refused.
+ROOMS = {
+    "transforms: words": "records errors config job_file preparation metrics control versions",
+    "transforms: what to read": "sources listing filesystems manifests manifest_files manifest_scan text_manifests "
+    "parquet_manifests rows references packs duplicates completed",
+    "transforms: content": "content fetch prefetch media",
+    "transforms: the method and its arguments": "addresses signatures binding fitting expressions arguments "
+    "prompts pieces values framing wire",
+    "transforms: calls": "model_call model_client client caller statuses retry rate_limit fleet_limit batching "
+    "splitting settling loop_thread engine predict",
+    "transforms: answers to rows": "answers answer_values answer_items tool_calls masks regions columns row_writer "
+    "prediction_rows error_rows outputs arrow_types schemas footers",
+    "transforms: rows to tables": "tables staging parts partitions table_files input_index commit commit_plan merge "
+    "replace run_record run_lock output_check store store_files store_faults",
+    "pipelines: jobs": "jobs bulk_inference scheduled_labeling lake_enrichment preflight execution runners "
+    "runner_checks local_runner local_worker job_servers worker_pool",
+    "pipelines: what a person sees": "cli plan one_call progress follow summary __main__",
+    "pipelines: the embedded server": "embedded_server embedded_servicer embedded_methods embedded_codecs "
+    "embedded_types embedded_workers embedded_models embedded_segmentation embedded_regions embedded_tree "
+    "embedded_prompts embedded_video embedded_images embedded_audio embedded_text embedded_languages",
+}
+
+
+def module_map() -> str:
+    """Each module and its first line, room by room."""
+    lines = ["# The modules", "", "Generated from the code by `make docs`.", ""]
+    placed = set()
+    for room, names in ROOMS.items():
+        lines += [f"## {room}", "", "| module | what it holds |", "|---|---|"]
+        package = room.partition(":")[0]
+        for name in names.split():
+            path = DOCS.parent / package / f"{name}.py"
+            placed.add(path)
+            text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+            lines.append(
+                f"| `{name}` | {' '.join(text.partition(chr(10) * 2)[0].split())} |".replace("->", "→")
+            )
+        lines.append("")
+    for package in ("transforms", "pipelines"):
+        for path in sorted((DOCS.parent / package).glob("*.py")):
+            if path not in placed and path.name != "__init__.py":
+                raise SystemExit(f"{path.name} stands in no room; add it to ROOMS in docs/generate.py")
+    return "\n".join(lines)
+
+
 def references() -> dict[Path, str]:
     """Each generated page and what it must hold."""
-    return {DOCS / "cli.md": cli_reference(), DOCS / "job-file.md": job_reference()}
+    return {
+        DOCS / "cli.md": cli_reference(),
+        DOCS / "job-file.md": job_reference(),
+        DOCS / "modules.md": module_map(),
+    }
 
 
 if __name__ == "__main__":

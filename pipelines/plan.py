@@ -11,7 +11,6 @@ from bulkinfer.transforms.config import CallsConfig
 from bulkinfer.transforms.job_file import JobFile
 from bulkinfer.transforms.sources import count_source
 
-from .lake_enrichment import with_all_columns
 from .preflight import check_output_of, new_run_id, open_endpoint, prepare
 from .runner_checks import check_runner
 from .runners import describe, pipeline_options
