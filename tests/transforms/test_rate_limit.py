@@ -1,229 +1,284 @@
-"""Rate limits, against a simulated server and its own count of arrivals; time is simulated too."""
+"""The limits against simulated servers and a simulated clock: minutes of arrivals in milliseconds."""
 
 from __future__ import annotations
 
 import asyncio
-import heapq
 import random
+import time
 from collections import deque
 from collections.abc import Callable
 
 import pytest
+from bulkinfer.transforms.batching import even_batch_size
 from bulkinfer.transforms.config import CallsConfig
-from bulkinfer.transforms.rate_limit import LocalLimiter, limiter_for, share_of
+from bulkinfer.transforms.rate_limit import GUARD, LocalLimiter, Permit, limiter_for, share_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.virtual_time import simulate
+
+#: The rounding of sums of floats.
+EPSILON = 1e-6
 
 
-class World:
-    """A clock that jumps to whatever is due next."""
+def limiter_of(calls: float | None, inputs: float | None = None) -> LocalLimiter:
+    """A limiter on whatever clock `time.monotonic` is while it works."""
+    return LocalLimiter(calls, inputs, clock=lambda: time.monotonic())  # noqa: PLW0108  (looked up at each call)
 
-    def __init__(self) -> None:
-        self.now = 100.0
-        self._due: list[tuple[float, int, asyncio.Event]] = []
-        self._count = 0
 
-    def clock(self) -> float:
-        return self.now
+def fullest_window(arrivals: list[tuple[float, int]], seconds: float = 1.0) -> int:
+    """Most units in any window of so many seconds."""
+    arrivals = sorted(arrivals)
+    fullest = units = start = 0
+    for at, size in arrivals:
+        units += size
+        while arrivals[start][0] <= at - seconds + EPSILON:
+            units -= arrivals[start][1]
+            start += 1
+        fullest = max(fullest, units)
+    return fullest
 
-    async def sleep(self, seconds: float) -> None:
-        event = asyncio.Event()
-        self._count += 1
-        heapq.heappush(self._due, (self.now + max(seconds, 1e-5), self._count, event))
-        await event.wait()
 
-    async def run(self, tasks: list[asyncio.Task[None]]) -> None:
-        while not all(task.done() for task in tasks):
-            for _ in range(20):
-                await asyncio.sleep(0)
-            if self._due:
-                at, _, event = heapq.heappop(self._due)
-                self.now = max(self.now, at)
-                event.set()
+def starts(limiter: LocalLimiter, calls: list[tuple[float, int]]) -> list[tuple[float, int]]:
+    """When calls start that are asked for at (seconds, inputs)."""
+    began: list[tuple[float, int]] = []
+
+    async def one(after: float, inputs: int) -> None:
+        await asyncio.sleep(after)
+        permit = await limiter.acquire(inputs)
+        assert permit.time == time.monotonic()
+        began.append((permit.time, inputs))
+
+    async def main() -> None:
+        await asyncio.gather(*(one(*call) for call in calls))
+
+    simulate(main)
+    assert len(began) == len(calls)
+    return began
+
+
+limits = st.one_of(st.integers(1, 60), st.floats(0.2, 60))
+#: Bursts, trickles and pauses: seconds since the call before.
+gaps = st.lists(st.one_of(st.just(0.0), st.floats(0, 0.2), st.floats(0, 3)), min_size=1, max_size=80)
+
+
+@settings(max_examples=150, deadline=None)
+@given(limits, gaps, st.randoms(use_true_random=False))
+def test_no_window_of_a_second_holds_more_calls_than_allowed(
+    limit: float, pauses: list[float], rng: random.Random
+) -> None:
+    asked = [(sum(pauses[: index + 1]), 1) for index in range(len(pauses))]
+
+    began = starts(limiter_of(limit), asked)
+
+    # As the server sees it: calls travel for up to GUARD seconds, each for its own time.
+    arrived = [(at + rng.random() * GUARD, 1) for at, _ in began]
+    if limit >= 1:
+        assert fullest_window(arrived) <= limit
+    else:
+        assert fullest_window(arrived, 1 / limit) <= 1
+
+
+@settings(max_examples=100, deadline=None)
+@given(limits, limits, st.integers(1, 128), gaps, st.randoms(use_true_random=False))
+def test_calls_and_inputs_are_limited_at_once_whatever_the_sizes_of_batches(
+    calls: float, inputs: float, size: int, pauses: list[float], rng: random.Random
+) -> None:
+    size = even_batch_size(size, inputs)
+    # Retries and the pieces of a split batch are smaller than a batch.
+    asked = [(sum(pauses[: index + 1]), rng.randint(1, size)) for index in range(len(pauses))]
+
+    began = starts(limiter_of(calls, inputs), asked)
+
+    assert fullest_window([(at, 1) for at, _ in began]) <= max(1, calls)
+    assert fullest_window(began) <= max(1, inputs)
+
+
+@pytest.mark.parametrize("limit", [1, 2, 7, 15, 40])
+def test_an_allowance_of_calls_is_used_up_under_load(limit: int) -> None:
+    seconds = 40
+    began = starts(limiter_of(limit), [(0.0, 1)] * (2 * limit * seconds))
+    first = min(at for at, _ in began)
+
+    assert sum(at - first <= seconds for at, _ in began) >= 0.97 * limit * seconds
+
+
+@pytest.mark.parametrize(("limit", "size"), [(100, 32), (100, 128), (7, 32), (1000, 32)])
+def test_an_allowance_of_inputs_is_used_up_under_load(limit: int, size: int) -> None:
+    seconds, size = 20, even_batch_size(size, limit)
+    began = starts(limiter_of(None, limit), [(0.0, size)] * (2 * limit * seconds // size))
+    first = min(at for at, _ in began)
+
+    assert sum(units for at, units in began if at - first <= seconds) >= 0.97 * limit * seconds
+
+
+def test_without_limits_nothing_waits() -> None:
+    began = starts(limiter_of(None), [(0.0, 128)] * 500)
+
+    assert {at for at, _ in began} == {began[0][0]}
+
+
+def test_who_asks_first_starts_first() -> None:
+    began = starts(limiter_of(5), [(0.001 * order, order + 1) for order in range(30)])
+
+    assert [order for _, order in began] == list(range(1, 31))
+
+
+def test_a_call_that_was_held_up_counts_from_its_likely_arrival() -> None:
+    async def main() -> list[float]:
+        limiter = limiter_of(4)
+        for _ in range(8):  # what is usual
+            limiter.answered(await limiter.acquire(1), 0.05)
+            await asyncio.sleep(1)
+        held_up = [await limiter.acquire(1) for _ in range(4)]
+        limiter.answered(held_up[0], 0.35)  # it reached the server 0.3 s after it started
+        return [held_up[0].time, (await limiter.acquire(1)).time]
+
+    arrived, fifth = simulate(main)
+
+    assert fifth - arrived >= 1.0
 
 
 class Server:
-    """Accepts so many calls in any second and refuses the others."""
+    """Accepts so many calls in any second and refuses the others, which do not count."""
 
-    def __init__(self, limit: Callable[[float], float]) -> None:
-        self.limit = limit
-        self.calls: list[tuple[float, bool, int]] = []
+    def __init__(self, limit: Callable[[float], int]) -> None:
+        self._limit = limit
         self._accepted: deque[float] = deque()
+        self.began = time.monotonic()
+        self.seen: list[tuple[float, bool]] = []
 
-    def arrive(self, at: float, inputs: int) -> bool:
-        while self._accepted and self._accepted[0] <= at - 1.0:
+    def accepts(self) -> bool:
+        now = time.monotonic()
+        while self._accepted and self._accepted[0] <= now - 1.0:
             self._accepted.popleft()
-        accepted = len(self._accepted) < self.limit(at)
+        accepted = len(self._accepted) < self._limit(now - self.began)
         if accepted:
-            self._accepted.append(at)
-        self.calls.append((at, accepted, inputs))
+            self._accepted.append(now)
+        self.seen.append((now - self.began, accepted))
         return accepted
 
-    def used(self, start: float, end: float) -> tuple[float, float]:
-        """Accepted calls a second, and the share of calls refused."""
-        inside = [accepted for at, accepted, _ in self.calls if start <= at < end]
-        return sum(inside) / (end - start), 1 - sum(inside) / max(1, len(inside))
-
-    def fullest(self, weigh: Callable[[int], int] = lambda inputs: 1) -> int:
-        """The most that arrived in any one second."""
-        most, total, start = 0, 0, 0
-        for at, _, inputs in self.calls:
-            total += weigh(inputs)
-            while self.calls[start][0] <= at - 1.0:
-                total -= weigh(self.calls[start][2])
-                start += 1
-            most = max(most, total)
-        return most
+    def between(self, start: float, end: float) -> tuple[int, float]:
+        """Calls accepted, and the part of calls that was refused."""
+        answers = [accepted for at, accepted in self.seen if start <= at < end]
+        return sum(answers), 1 - sum(answers) / len(answers)
 
 
-def simulate(
-    limit: Callable[[float], float],
-    *,
-    calls_per_second: float | None = None,
-    inputs_per_second: float | None = None,
-    seconds: float = 40,
-    jitter: float = 0.002,
-    stall: float = 0.0,
-    batch: Callable[[random.Random], int] = lambda chance: 1,
-    seed: int = 0,
+def under_load(
+    limit: Callable[[float], int], seconds: float, *, configured: float | None = None, lanes: int = 32
 ) -> Server:
-    """16 workers that send as fast as the limiter lets them; seconds count from 0."""
-    chance, world = random.Random(seed), World()
-    server = Server(limit)
-    limiter = LocalLimiter(calls_per_second, inputs_per_second, clock=world.clock, sleep=world.sleep)
+    """Lanes that send call after call, each waiting a while when it is refused, as a batch does."""
+    rng = random.Random(7)
 
-    async def worker() -> None:
-        while world.now < 100 + seconds:
-            inputs = batch(chance)
-            permit = await limiter.acquire(inputs)
-            started = world.now
-            await world.sleep(chance.random() * jitter + (stall if chance.random() < 0.01 else 0.0))
-            if server.arrive(world.now - 100, inputs):
-                await world.sleep(0.05)
-                limiter.answered(permit, world.now - started)
+    async def lane(limiter: LocalLimiter, server: Server) -> None:
+        pause = 0.1
+        while time.monotonic() - server.began < seconds:
+            permit = await limiter.acquire(1)
+            await asyncio.sleep(0.001 + 0.004 * rng.random())
+            if server.accepts():
+                await asyncio.sleep(0.3)
+                limiter.answered(permit, 0.3)
+                pause = 0.1
             else:
-                await world.sleep(0.002)
                 limiter.throttled(permit, None)
-                await world.sleep(chance.random() * 0.1)
+                await asyncio.sleep(pause * rng.random())
+                pause = min(5.0, 2 * pause)
 
-    async def main() -> None:
-        await world.run([asyncio.ensure_future(worker()) for _ in range(16)])
+    async def main() -> Server:
+        limiter, server = limiter_of(configured), Server(limit)
+        await asyncio.gather(*(lane(limiter, server) for _ in range(lanes)))
+        return server
 
-    asyncio.run(main())
-    return server
-
-
-@pytest.mark.parametrize("limit", [3, 15, 100])
-def test_a_configured_limit_is_used_and_never_exceeded(limit: int) -> None:
-    server = simulate(lambda at: limit, calls_per_second=limit)
-
-    used, refused = server.used(0, 40)
-    assert server.fullest() <= limit
-    assert used >= 0.97 * limit
-    assert refused == 0
+    return simulate(main)
 
 
-@settings(max_examples=15, deadline=None)
-@given(st.floats(0.4, 60), st.integers(0, 1000))
-def test_no_window_ever_holds_more_than_the_limit(limit: float, seed: int) -> None:
-    server = simulate(
-        lambda at: 1e9, calls_per_second=limit, seconds=max(10, 6 / limit), seed=seed, jitter=0.008
-    )
-
-    assert server.fullest() <= max(1, limit)
-
-
-@settings(max_examples=15, deadline=None)
-@given(st.integers(32, 400), st.integers(1, 32), st.integers(0, 1000))
-def test_inputs_are_limited_whatever_the_batches(limit: int, largest: int, seed: int) -> None:
-    server = simulate(
-        lambda at: 1e9,
-        inputs_per_second=limit,
-        seconds=10,
-        seed=seed,
-        jitter=0.008,
-        batch=lambda chance: chance.randint(1, largest),
-    )
-
-    assert server.fullest(lambda inputs: inputs) <= limit
-
-
-def test_calls_that_are_held_up_on_their_way_do_not_crowd_a_window() -> None:
-    server = simulate(lambda at: 15, calls_per_second=15, stall=0.1, seconds=60)
-
-    assert server.fullest() <= 15
-    assert server.used(0, 60)[0] >= 0.96 * 15
-
-
-@pytest.mark.parametrize("limit", [3, 15, 100])
+@pytest.mark.parametrize("limit", [5, 15, 40])
 def test_a_limit_that_nobody_told_is_found(limit: int) -> None:
-    server = simulate(lambda at: limit, seconds=60)
+    server = under_load(lambda _: limit, 60)
 
-    used, refused = server.used(10, 60)
-    assert used >= 0.9 * limit
+    accepted, refused = server.between(10, 60)
+    assert accepted >= 0.9 * limit * 50
     assert refused < 0.05
 
 
-def test_a_limit_that_halves_is_settled_within_ten_seconds() -> None:
-    server = simulate(lambda at: 15 if at < 30 else 7, seconds=60)
+@pytest.mark.parametrize("limit", [10, 15, 40])
+def test_a_limit_that_halves_is_found_again_within_ten_seconds(limit: int) -> None:
+    server = under_load(lambda at: limit if at < 30 else limit // 2, 90)
 
-    used, refused = server.used(40, 60)
-    assert used >= 0.9 * 7
+    accepted, refused = server.between(40, 90)
+    assert accepted >= 0.9 * (limit // 2) * 50
     assert refused < 0.05
 
 
-def test_a_limit_that_rises_is_found_again() -> None:
-    server = simulate(lambda at: 7 if at < 20 else 21, seconds=80)
+def test_a_limit_that_rises_again_is_followed() -> None:
+    server = under_load(lambda at: 8 if at < 30 else 32, 150)
 
-    assert server.used(65, 80)[0] >= 0.9 * 21
-
-
-def test_the_servers_own_pause_holds_for_everyone() -> None:
-    world = World()
-    limiter = LocalLimiter(None, None, clock=world.clock, sleep=world.sleep)
-    starts: list[float] = []
-
-    async def main() -> None:
-        refused = await limiter.acquire(1)
-        limiter.throttled(refused, 3.0)
-
-        async def other() -> None:
-            await limiter.acquire(1)
-            starts.append(world.now)
-
-        await world.run([asyncio.ensure_future(other()) for _ in range(3)])
-
-    asyncio.run(main())
-    assert min(starts) >= 103.0
+    accepted, refused = server.between(120, 150)
+    assert accepted >= 0.8 * 32 * 30
+    assert refused < 0.05
 
 
-def test_first_come_first_served() -> None:
-    world = World()
-    limiter = LocalLimiter(10, None, clock=world.clock, sleep=world.sleep)
-    order: list[int] = []
+def test_a_configured_limit_keeps_a_server_from_ever_refusing() -> None:
+    server = under_load(lambda _: 15, 40, configured=15)
 
-    async def main() -> None:
-        async def worker(number: int) -> None:
-            await limiter.acquire(1)
-            order.append(number)
-
-        await world.run([asyncio.ensure_future(worker(number)) for number in range(8)])
-
-    asyncio.run(main())
-    assert order == list(range(8))
+    accepted, refused = server.between(0, 40)
+    assert accepted >= 0.97 * 15 * 40
+    assert refused == 0.0
 
 
-@pytest.mark.parametrize(
-    ("limit", "share", "part"), [(None, 4, None), (15, 1, 15), (15, 2, 7), (15, 4, 3), (1, 4, 0.25), (0.5, 1, 0.5)]
-)
-def test_a_fixed_fleet_divides_a_limit_in_whole_calls(
-    limit: float | None, share: int, part: float | None
+def test_nobody_starts_before_the_pause_that_a_server_asks_for() -> None:
+    async def main() -> tuple[float, list[Permit]]:
+        limiter = limiter_of(None)
+        first = await limiter.acquire(1)
+        limiter.throttled(first, 7.5)
+        return first.time, list(await asyncio.gather(*(limiter.acquire(1) for _ in range(3))))
+
+    began, later = simulate(main)
+
+    assert all(permit.time - began >= 7.5 for permit in later)
+
+
+def test_a_single_refusal_is_forgotten_where_a_limit_is_configured() -> None:
+    async def main() -> float | None:
+        limiter = limiter_of(10)
+        for number in range(1200):
+            permit = await limiter.acquire(1)
+            if number == 20:
+                limiter.throttled(permit, None)
+        return limiter.learned_rate
+
+    assert simulate(main) is None
+
+
+@given(st.one_of(st.integers(1, 1000), st.floats(1, 1000)), st.integers(1, 64))
+def test_shares_never_add_up_to_more_than_the_limit(limit: float, workers: int) -> None:
+    part = share_of(limit, workers)
+
+    assert part is not None
+    assert part * workers <= limit * (1 + 1e-9)
+    assert part * workers > limit - workers  # and what whole units leave over is less than one a worker
+
+
+def test_a_share_of_no_limit_is_no_limit() -> None:
+    assert share_of(None, 4) is None
+    assert share_of(2.5, 1) == 2.5
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 5), st.integers(5, 40), st.lists(st.floats(0, 1), min_size=5, max_size=5))
+def test_workers_with_their_shares_keep_the_limit_together(
+    workers: int, limit: int, late: list[float]
 ) -> None:
-    assert share_of(limit, share) == part
+    together: list[tuple[float, int]] = []
+    for begins in late[:workers]:
+        together += starts(limiter_of(share_of(limit, workers)), [(begins, 1)] * 60)
+
+    assert fullest_window(together) <= limit
 
 
-def test_a_job_without_limits_gets_a_limiter_that_only_learns() -> None:
-    limiter = limiter_for(CallsConfig())
+def test_a_worker_gets_its_share_of_both_limits() -> None:
+    limiter = limiter_for(CallsConfig(calls_per_second=15, inputs_per_second=90), 4)
 
     assert isinstance(limiter, LocalLimiter)
-    assert limiter.learned_rate is None
+    assert limiter._calls is not None
+    assert limiter._inputs is not None
+    assert (limiter._calls.units, limiter._inputs.units) == (3, 22)
