@@ -188,9 +188,7 @@ def _spacing(limit: float) -> tuple[int, int, int, int]:
 def _address(url: str) -> tuple[str, str]:
     parts = urlsplit(url)
     if parts.scheme not in ("redis", "rediss") or not parts.hostname:
-        raise ConfigError(
-            f"calls.limiter: {parts.scheme or url!r} is no Redis address; write redis://HOST:PORT/DB"
-        )
+        raise ConfigError("calls.limiter: this is no Redis address; write redis://HOST:PORT/DB")
     if parts.password:
         raise ConfigError(
             f"calls.limiter: the address holds a password; remove it and set {PASSWORD} for the launcher "

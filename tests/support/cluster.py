@@ -163,7 +163,7 @@ class Cluster:
         self.workers = [*(other for other in self.workers if other.host != host), worker]
         return worker
 
-    def wait_for_workers(self, timeout: float = 60) -> None:
+    def wait_for_workers(self, timeout: float = 180) -> None:
         """Wait until every living TaskManager has registered.
 
         Raises:

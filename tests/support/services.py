@@ -30,7 +30,7 @@ class Service:
         """It has not ended."""
         return self.process.poll() is None
 
-    def wait_for(self, address: tuple[str, int], timeout: float = 60) -> None:
+    def wait_for(self, address: tuple[str, int], timeout: float = 120) -> None:
         """Wait until something listens at the address.
 
         Raises:
@@ -43,7 +43,7 @@ class Service:
             time.sleep(0.1)
         raise RuntimeError(f"{self.name} does not listen at {address}; its log ends:\n{self.tail()}")
 
-    def wait_for_log(self, text: str, timeout: float = 60) -> None:
+    def wait_for_log(self, text: str, timeout: float = 120) -> None:
         """Wait until the log holds a text; for what listens where we cannot connect.
 
         Raises:

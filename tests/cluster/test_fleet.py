@@ -1,0 +1,94 @@
+"""What a fleet must show: it scales with its workers, shares its limits, and spreads its work."""
+
+from __future__ import annotations
+
+import collections
+import json
+from typing import Any
+
+import pytest
+from support.fault_server import FaultServer
+from support.redis_server import redis_server
+
+from .conftest import MODEL, Field
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+
+
+def _job(field: Field, server: FaultServer, inputs: int, **calls: Any) -> dict[str, Any]:
+    path = f"inputs/numbers-{inputs}.jsonl"
+    filesystem = field.filesystem()
+    if not filesystem.exists(path):
+        lines = (json.dumps({"id": f"i{n:06d}", "body": f"text {n:06d}"}) + "\n" for n in range(inputs))
+        filesystem.pipe(path, "".join(lines).encode())
+    columns = {"content": "body", "id": "id"}
+    return {
+        "source": {
+            "manifest": f"s3://{path}",
+            "media": "text",
+            "columns": columns,
+            "storage": field.storage,
+        },
+        "model": {"url": MODEL, "endpoint": server.endpoint, "allow_plaintext": True},
+        "calls": calls,
+    }
+
+
+def _inputs_of_processes(field: Field, name: str, run_id: str) -> list[int]:
+    """Inputs that each worker process wrote; a part's id ends with 6 hex digits of its process and 6 random."""
+    wrote: collections.Counter[str] = collections.Counter()
+    for part in field.parts(name, run_id):
+        wrote[part["part_id"].rpartition("-")[2][:6]] += part["predictions"] + part["errors"]
+    return [count for count in wrote.values() if count]
+
+
+def test_four_workers_reach_3_6_times_the_throughput_of_one(field: Field, faults: FaultServer) -> None:
+    """Against a server that takes 500 ms for a call and has many places; from the first call to the last answer."""
+    rate = {}
+    for workers in (1, 4):
+        inputs = 240 * 8 * workers
+        faults.set(base_ms=500, places=256)
+        sections = _job(field, faults, inputs, batch_size=8, in_flight=8)
+        ran = field.run(f"scale-{workers}", {**sections, "runner": field.runner("flink", workers)})
+        assert ran.code == 0, ran.err[-3000:]
+        rate[workers] = inputs / faults.stats()["seconds"]
+    print(f"inputs a second: {rate[1]:.1f} with 1 worker, {rate[4]:.1f} with 4")  # noqa: T201
+    assert rate[4] >= 3.6 * rate[1]
+
+
+def test_the_fleet_keeps_15_calls_a_second_and_uses_them(field: Field, faults: FaultServer) -> None:
+    """By a limiter on Redis: never more than 15 in any one-second window at the server, and 90 % of them used."""
+    faults.set(base_ms=50, places=256)
+    with redis_server(field.cluster.here.ip) as limiter:
+        sections = _job(field, faults, 1200, batch_size=2, in_flight=8, calls_per_second=15, limiter=limiter)
+        ran = field.run("limited", {**sections, "runner": field.runner("flink", 4)})
+    assert ran.code == 0, ran.err[-3000:]
+    stats = faults.stats()
+    used = stats["calls"] / stats["seconds"] / 15
+    print(f"limit of 15: fullest second {stats['fullest_second']}, {used:.0%} used")  # noqa: T201
+    assert stats["fullest_second"] <= 15
+    assert used >= 0.9
+
+
+def test_fixed_shares_never_exceed_the_limit(field: Field, faults: FaultServer) -> None:
+    """Without a limiter each of four workers takes a whole number of calls: three, so twelve of the fifteen."""
+    faults.set(base_ms=50, places=256)
+    sections = _job(field, faults, 600, batch_size=2, in_flight=8, calls_per_second=15)
+    ran = field.run("shares", {**sections, "runner": field.runner("flink", 4)})
+    assert ran.code == 0, ran.err[-3000:]
+    stats = faults.stats()
+    print(f"shares of 15: {stats['calls'] / stats['seconds']:.1f} calls a second")  # noqa: T201
+    assert stats["fullest_second"] <= 15
+
+
+def test_200_000_references_in_one_manifest_are_spread_evenly(field: Field, faults: FaultServer) -> None:
+    """No worker gets more than 1.3 times the mean."""
+    faults.set(places=256)
+    sections = _job(field, faults, 200_000, batch_size=128, in_flight=4)
+    ran = field.run("spread", {**sections, "runner": field.runner("flink", 4)}, timeout=500)
+    assert ran.code == 0, ran.err[-3000:]
+    assert ran.json["predictions"] == 200_000
+    shares = _inputs_of_processes(field, "spread", ran.json["run_id"])
+    print(f"inputs of each worker process: {shares}")  # noqa: T201
+    assert len(shares) == 4
+    assert max(shares) <= 1.3 * 200_000 / 4

@@ -1,0 +1,116 @@
+"""The limiter of a fleet, against a real Redis server."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from bulkinfer.transforms.config import CallsConfig
+from bulkinfer.transforms.errors import ConfigError, StoreError
+from bulkinfer.transforms.fleet_limit import PASSWORD, FleetLimiter, check_limiter
+from bulkinfer.transforms.rate_limit import LocalLimiter, limiter_for
+from support.redis_server import redis_server
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with redis_server() as running:
+        yield running
+
+
+def _fullest(starts: list[float], seconds: float = 1.0) -> int:
+    starts = sorted(starts)
+    return max(sum(at <= other < at + seconds for other in starts) for at in starts)
+
+
+async def _take(limiter: FleetLimiter, seconds: float, inputs: int = 1) -> list[float]:
+    starts, end = [], time.monotonic() + seconds
+    while time.monotonic() < end:
+        permit = await limiter.acquire(inputs)
+        starts.append(permit.time)
+    await limiter.close()
+    return starts
+
+
+def _work(address: str, seconds: float, found: Any) -> None:
+    found.put(asyncio.run(_take(FleetLimiter(address, 15, None), seconds)))
+
+
+def test_four_processes_share_15_calls_a_second_and_use_them(address: str) -> None:
+    """In no window of a second more than 15, and at least 90 % of them taken."""
+    context = multiprocessing.get_context("spawn")
+    found = context.Queue()
+    workers = [context.Process(target=_work, args=(f"{address}?key=four", 5.0, found)) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    starts = sorted(start for _ in workers for start in found.get(timeout=60))
+    for worker in workers:
+        worker.join(10)
+
+    assert _fullest(starts) <= 15
+    together = [start for start in starts if starts[0] + 1 <= start <= starts[-1] - 1]
+    assert len(together) / (together[-1] - together[0]) >= 0.9 * 15
+
+
+def test_inputs_count_by_their_number(address: str) -> None:
+    """Ten inputs a call and 100 a second: ten calls a second."""
+    starts = asyncio.run(_take(FleetLimiter(f"{address}?key=inputs", None, 100), 2.0, inputs=10))
+
+    assert _fullest(starts) <= 10
+    assert len(starts) >= 18
+
+
+def test_a_rate_below_one_a_second_is_kept(address: str) -> None:
+    """Half a call a second: one in two seconds."""
+    starts = asyncio.run(_take(FleetLimiter(f"{address}?key=slow", 0.5, None), 2.5))
+
+    assert len(starts) == 2 + (starts[-1] - starts[0] > 4)
+    assert starts[1] - starts[0] >= 2.0
+
+
+def test_a_job_that_names_a_limiter_gets_it(address: str) -> None:
+    """And fixed shares without one, or without a limit."""
+    named = CallsConfig(calls_per_second=15, limiter=address)
+    assert isinstance(limiter_for(named, share=4), FleetLimiter)
+    assert isinstance(limiter_for(CallsConfig(calls_per_second=15), share=4), LocalLimiter)
+    assert isinstance(limiter_for(CallsConfig(limiter=address), share=4), LocalLimiter)
+
+
+def test_calls_wait_while_redis_is_away() -> None:
+    """A worker never sends unasked: it starts when the server is back."""
+
+    async def wait_for_it() -> float:
+        with redis_server() as lost:
+            pass
+        limiter = FleetLimiter(lost, 15, None)
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(limiter.acquire(1), 1.5)
+        await limiter.close()
+        return 0.0
+
+    asyncio.run(wait_for_it())
+
+
+def test_a_password_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And one in the address is refused, unread."""
+    with redis_server(password="geheim") as address:
+        with pytest.raises(StoreError, match=r"no Redis answers at .*give its password in REDIS_PASSWORD"):
+            check_limiter(address)
+        monkeypatch.setenv(PASSWORD, "geheim")
+        check_limiter(address)
+    with pytest.raises(ConfigError, match="holds a password; remove it and set REDIS_PASSWORD") as caught:
+        check_limiter("redis://:geheim@localhost:6379/0")
+    assert "geheim" not in str(caught.value)
+
+
+@pytest.mark.parametrize("address", ["http://localhost:6379", "localhost:6379", "redis://"])
+def test_an_address_of_something_else_is_refused(address: str) -> None:
+    """With the form to write."""
+    with pytest.raises(
+        ConfigError, match=r"calls\.limiter: this is no Redis address; write redis://HOST:PORT/DB"
+    ):
+        check_limiter(address)
