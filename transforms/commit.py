@@ -125,8 +125,8 @@ def _planned(store: Store, run_id: str) -> CommitPlan | None:
 
 
 def _publish(store: Store, plan: CommitPlan) -> None:
-    # A local rename takes microseconds; a copy inside an object store takes a round trip or many.
-    with ThreadPoolExecutor(max_workers=1 if store.is_local else 16) as pool:
+    # A rename takes microseconds; a copy inside an object store takes a round trip or many.
+    with ThreadPoolExecutor(max_workers=1 if store.can_rename else 16) as pool:
         for _, steps in itertools.groupby(plan.steps, key=lambda step: step.stage):
             list(pool.map(lambda step: _carry_out(store, step), list(steps)))
 

@@ -136,12 +136,12 @@ def _merge(
     writer: RollingWriter | None = None
     total = sum(piece.nbytes for piece in pieces)
     try:
-        for batch in _kept(readers, pieces, dropped):
+        for batch, share in _kept(readers, pieces, dropped):
             if writer is None:
                 writer = RollingWriter(
                     readers.store, name, batch.schema, total_bytes=total, file_bytes=file_bytes
                 )
-            writer.add(batch)
+            writer.add(batch, share)
         if writer is None:
             return []
         writer.close()
@@ -152,7 +152,10 @@ def _merge(
     return writer.files
 
 
-def _kept(readers: _Readers, pieces: list[_Piece], dropped: Mapping[str, IdLookup]) -> Iterator[Any]:
+def _kept(
+    readers: _Readers, pieces: list[_Piece], dropped: Mapping[str, IdLookup]
+) -> Iterator[tuple[Any, float]]:
+    """The rows of all pieces that are to be shown, with the bytes that they take where they are staged."""
     for piece in pieces:
         lookup = dropped.get(piece.part.part_id)
         rows = 0
@@ -162,7 +165,7 @@ def _kept(readers: _Readers, pieces: list[_Piece], dropped: Mapping[str, IdLooku
             if lookup is not None:
                 kept = batch.filter(pa.array(lookup.find(hash_column(batch.column("input_id"))) < 0))
             if kept.num_rows:
-                yield kept
+                yield kept, piece.nbytes * batch.num_rows / piece.rows
         if rows != piece.rows:
             raise BrokenPartError(
                 piece.part.part_id, f"{piece.file.path} holds {rows} rows, not {piece.rows}"

@@ -23,12 +23,14 @@ __all__ = ["BATCH_ROWS", "RollingWriter", "group_rows", "read_batches", "write_i
 
 _GROUP_ROWS = 16_384
 _GROUP_BYTES = 32_000_000
+_LEAST_GROUP_BYTES = 500_000  #: below that a row group's share of the footer, some 30 kB, would show
+_FOOTER_BYTES = 500  #: of one column in one row group
 BATCH_ROWS = 8192
 
 
 def group_rows(rows: int, nbytes: int, file_bytes: int) -> int:
     """Rows of one row group: 16,384, or fewer where rows are large or files small."""
-    limit = min(_GROUP_BYTES, file_bytes // 8)
+    limit = min(_GROUP_BYTES, max(_LEAST_GROUP_BYTES, file_bytes // 8))
     return max(1, min(_GROUP_ROWS, int(limit / max(1.0, nbytes / max(1, rows)))))
 
 
@@ -90,19 +92,22 @@ class RollingWriter:
         self, store: Store, name: Callable[[], str], schema: Any, *, total_bytes: float, file_bytes: int
     ) -> None:
         self._store, self._name, self._schema = store, name, schema
-        even = total_bytes / max(1, round(total_bytes / file_bytes))
-        self._target = min(max(even, 0.88 * file_bytes), 1.12 * file_bytes)
         self._file_bytes = file_bytes
+        self._total, self._taken, self._made = total_bytes, 0.0, 0
+        self._target = self._even(total_bytes)
         self._held: list[Any] = []
         self._rows = 0
         self._nbytes = 0
         self._open: tuple[str, IO[bytes], Any, Any] | None = None
         self._written = 0
+        self._groups = 0
+        self._group_footer = float(_FOOTER_BYTES * _leaves(schema))
         self.files: list[tuple[str, int, int]] = []  #: (path, rows, bytes) of each finished file
 
-    def add(self, table: Any) -> None:
-        """Take some rows."""
+    def add(self, table: Any, share: float = 0.0) -> None:
+        """Take some rows, which are this share of the total bytes."""
         self._held.append(table)
+        self._taken += share
         self._rows += table.num_rows
         self._nbytes += table.nbytes
         if self._rows >= group_rows(self._rows, self._nbytes, self._file_bytes):
@@ -119,6 +124,11 @@ class RollingWriter:
             self._open[1].close()
             self._open = None
 
+    def _even(self, left: float) -> float:
+        """The size of each next file, so that what is left makes files of one size."""
+        size = left / max(1, round(left / self._file_bytes))
+        return min(max(size, 0.85 * self._file_bytes), 1.15 * self._file_bytes)
+
     def _write_held(self) -> None:
         if not self._rows:
             return
@@ -131,7 +141,10 @@ class RollingWriter:
             with self._store.telling("write", path):
                 writer.write_table(group, row_group_size=step)
             self._written += group.num_rows
-            if sink.tell() >= self._target:
+            self._groups += 1
+            size = sink.tell() + self._groups * self._group_footer
+            # Stop where this file is nearer to the target than it would be with one more row group.
+            if size + size / self._groups / 2 >= self._target:
                 self._finish()
 
     def _start(self) -> tuple[str, IO[bytes], Any, Any]:
@@ -155,6 +168,7 @@ class RollingWriter:
         path, file, sink, writer = self._open
         self._open = None
         with self._store.telling("write", path):
+            body = int(sink.tell())
             writer.close()
             size = int(sink.tell())
             file.flush()
@@ -164,7 +178,12 @@ class RollingWriter:
                 self._upload(path, file)
             file.close()
         self.files.append((path, self._written, size))
-        self._written = 0
+        self._made += size
+        if self._taken:
+            # What was told beforehand is of staged files, which are larger or smaller than these.
+            self._target = self._even((self._total - self._taken) * self._made / self._taken)
+        self._group_footer = (size - body) / max(1, self._groups)
+        self._written = self._groups = 0
 
     def _upload(self, path: str, file: IO[bytes]) -> None:
         def send(target: IO[bytes]) -> None:
@@ -173,3 +192,12 @@ class RollingWriter:
                 target.write(block)
 
         self._store.create(path, send)
+
+
+def _leaves(kind: Any) -> int:
+    """Columns that Parquet makes of a schema or a type."""
+    if isinstance(kind, pa.Schema) or pa.types.is_struct(kind):
+        return sum(_leaves(field.type) for field in kind)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return _leaves(kind.value_type)
+    return 1
