@@ -69,7 +69,7 @@ def test_everything_is_segmented(tmp_path, endpoint, photo):
     assert row["num_regions"] == len(regions) >= 2
     for found in (_masks(tmp_path), [_png(region) for region in regions]):
         for wanted in (LEFT, RIGHT):
-            assert max(_overlap(mask, wanted) for mask in found) > 0.95
+            assert max(_overlap(mask, wanted) for mask in found) > 0.9
     stored = [Image.open(io.BytesIO(row["mask"]["bytes"])) for row in rows(tmp_path / "out", "masks")]
     assert {picture.size for picture in stored} == {SIZE}
 
