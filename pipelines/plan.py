@@ -11,6 +11,7 @@ from bulkinfer.transforms.config import CallsConfig
 from bulkinfer.transforms.job_file import JobFile
 from bulkinfer.transforms.sources import count_source
 
+from .lake_enrichment import with_all_columns
 from .preflight import check_output_of, new_run_id, open_endpoint, prepare
 from .runner_checks import check_runner
 from .runners import describe, pipeline_options
@@ -74,6 +75,8 @@ def plan_job(file: JobFile, *, limit: int | None = None, beam_options: Sequence[
     Raises:
         JobError: whatever would keep the job from running.
     """
+    if file.config.job == "lake-enrichment":
+        file = with_all_columns(file)
     config = file.config
     check_runner(config, beam_options)
     with open_endpoint(config.model.endpoint) as endpoint:
