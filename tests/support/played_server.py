@@ -1,0 +1,183 @@
+"""Faults played by a sender in place of a server, and batches that are settled through them on a clock that jumps."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import grpc
+from bulkinfer.transforms.caller import Item, Reply
+from bulkinfer.transforms.metrics import Metrics
+from bulkinfer.transforms.rate_limit import LocalLimiter
+from bulkinfer.transforms.records import Content, Failure, Prediction, Reference
+from bulkinfer.transforms.settling import Settings, Settling
+from bulkinfer.transforms.statuses import Fault, Verdict, fault_of_grpc, fault_of_status
+from bulkinfer.transforms.wire import EncodedInput
+from clarifai_grpc.grpc.api.status import status_code_pb2, status_pb2
+
+from support.virtual_time import simulate
+
+__all__ = [
+    "BLAMING",
+    "PASSING",
+    "RETRY_FOR",
+    "TOO_LARGE",
+    "PlayedServer",
+    "Settled",
+    "names_of",
+    "of_status",
+    "settle",
+]
+
+RETRY_FOR = 600.0
+
+
+def of_status(name: str, **more: Any) -> Fault:
+    """The fault of a status by its name."""
+    code = status_code_pb2.StatusCode.Value(name)
+    return dataclasses.replace(fault_of_status(status_pb2.Status(code=code, description="played")), **more)
+
+
+#: Faults that pass, whatever the input: none of them may cost a row.
+PASSING = [
+    of_status("CONN_THROTTLED"),
+    of_status("CONN_THROTTLED", retry_after_s=3.0),
+    of_status("MODEL_LOADING"),
+    of_status("RUNNER_NEEDS_RETRY"),
+    fault_of_grpc(grpc.StatusCode.UNAVAILABLE, "gone"),
+    fault_of_grpc(grpc.StatusCode.RESOURCE_EXHAUSTED, "queue is full"),
+    fault_of_grpc(grpc.StatusCode.DEADLINE_EXCEEDED, None, retry_after_s=0.5),
+]
+#: Faults that blame an input, rightly or not.
+BLAMING = [
+    of_status("FAILURE"),
+    of_status("INPUT_INVALID_ARGUMENT"),
+    fault_of_grpc(grpc.StatusCode.UNKNOWN, "ValueError"),
+    Fault(Verdict.MISMATCH, "output_count", "3 outputs for 4 inputs"),
+]
+TOO_LARGE = fault_of_grpc(grpc.StatusCode.RESOURCE_EXHAUSTED, "message larger than max (9 vs. 8)")
+
+
+@dataclasses.dataclass
+class PlayedServer:
+    """Answers each call by its script, then by what it holds against each input.
+
+    Attributes:
+        script: a fault for each of the first calls; a dict of faults by place for a mixed answer; seconds for a
+            slow one; None for a good one.
+        bad: faults of inputs that break every call they are in.
+        refused: faults of single outputs.
+        room: most inputs of one message.
+    """
+
+    script: Sequence[Fault | dict[int, Fault] | float | None] = ()
+    bad: dict[str, Fault] = dataclasses.field(default_factory=dict)
+    refused: dict[str, Fault] = dataclasses.field(default_factory=dict)
+    room: int = 1000
+    calls: list[list[str]] = dataclasses.field(default_factory=list)
+    succeeded: Counter[str] = dataclasses.field(default_factory=Counter)
+
+    async def connect(self) -> Fault | None:
+        return None
+
+    def refuses(self, items: Sequence[Item]) -> Fault | None:
+        return None
+
+    async def send(self, items: Sequence[Item]) -> Reply:
+        names = [item.content.reference.input_id for item in items]
+        played = self.script[len(self.calls)] if len(self.calls) < len(self.script) else None
+        self.calls.append(names)
+        await asyncio.sleep(played if isinstance(played, float) else 0.05)
+        if isinstance(played, Fault):
+            return Reply(played, partial=len(names) % 2 == 0)
+        if len(names) > self.room:
+            return Reply(TOO_LARGE)
+        if breaking := [self.bad[name] for name in names if name in self.bad]:
+            return Reply(breaking[0])
+        mixed = played if isinstance(played, dict) else {}
+        outputs: list[Any] = []
+        for place, name in enumerate(names):
+            fault = self.refused.get(name) or mixed.get(place)
+            outputs.append(fault or (f"ok {name}",))
+            self.succeeded.update([] if fault else [name])
+        return Reply(outputs=outputs, latency_ms=50.0, request_id="r")
+
+
+@dataclasses.dataclass
+class Settled:
+    """What batches came to, in simulated seconds."""
+
+    results: list[tuple[Item, Prediction | Failure]]
+    aborted: list[Fault]
+    metrics: dict[str, int]
+    seconds: float
+
+    @property
+    def predictions(self) -> list[str]:
+        return [v.reference.input_id for _, v in self.results if isinstance(v, Prediction)]
+
+    @property
+    def failures(self) -> dict[str, Failure]:
+        return {v.reference.input_id: v for _, v in self.results if isinstance(v, Failure)}
+
+
+def settle(
+    server: PlayedServer, batches: list[list[str]], *, in_flight: int = 2, retry_for: float = RETRY_FOR
+) -> Settled:
+    """Send batches at once; check what holds for all of them whatever the faults."""
+    metrics, slots = Metrics(), asyncio.Semaphore(in_flight)
+    results: list[tuple[Item, Prediction | Failure]] = []
+    aborted: list[Fault] = []
+
+    async def main() -> float:
+        began = time.monotonic()
+        limiter = LocalLimiter(None, None, clock=lambda: time.monotonic())  # noqa: PLW0108  (looked up at each call)
+        shared = Settings(
+            server,
+            limiter,
+            slots,
+            metrics,
+            retry_for,
+            "v1",
+            aborted.append,
+            lambda text: text.replace("SECRET", "***"),
+        )
+        runs = []
+        for batch in batches:
+            items = [
+                Item(Content(Reference(n, None, "text", inline=n), None), EncodedInput((), 1)) for n in batch
+            ]
+            runs.append(asyncio.ensure_future(Settling(items, shared, results.extend).run()))
+        ended = await asyncio.gather(*runs, return_exceptions=True)
+        assert [type(end) for end in ended if end] == ([asyncio.CancelledError] if aborted else [])
+        return time.monotonic() - began
+
+    seconds = simulate(main)
+    assert not slots.locked()
+    assert slots._value == in_flight  # every place was given back, once
+    names = [value.reference.input_id for _, value in results]
+    if not aborted:
+        assert sorted(names) == sorted(name for batch in batches for name in batch)
+    assert len(set(names)) == len(names)
+    sent = Counter(name for call in server.calls for name in call)
+    for item, value in results:
+        name = item.content.reference.input_id
+        assert value.reference.input_id == name
+        if isinstance(value, Prediction):
+            assert value.outputs == (f"ok {name}",)
+            assert value.stats.attempts == sent[name]
+        else:
+            assert value.attempts == sent[name]
+            assert value.reference.inline is None
+    counted = metrics.snapshot()
+    assert counted["inputs_sent"] == len(sent)
+    return Settled(results, aborted, counted, seconds)
+
+
+def names_of(sizes: Sequence[int]) -> list[list[str]]:
+    """Names of inputs for batches of these sizes."""
+    return [[f"b{number}-{place}" for place in range(size)] for number, size in enumerate(sizes)]
