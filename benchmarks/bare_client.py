@@ -76,7 +76,9 @@ def main() -> None:
     seconds = asyncio.run(send_all(options.endpoint.removeprefix("http://"), requests, options.in_flight))
     after = resource.getrusage(resource.RUSAGE_SELF)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    print(json.dumps({"seconds": seconds, "inputs_s": len(values) / seconds, "cpu_us": cpu / len(values) * 1e6}))
+    print(
+        json.dumps({"seconds": seconds, "inputs_s": len(values) / seconds, "cpu_us": cpu / len(values) * 1e6})
+    )
 
 
 if __name__ == "__main__":

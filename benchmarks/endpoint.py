@@ -60,7 +60,9 @@ class JobRun:
 
     def column(self, name: str, table: str = "predictions") -> list[Any]:
         """One column of a table."""
-        values: list[Any] = ds.dataset(self.output / table, format="parquet").to_table([name])[name].to_pylist()
+        values: list[Any] = (
+            ds.dataset(self.output / table, format="parquet").to_table([name])[name].to_pylist()
+        )
         return values
 
 
@@ -77,7 +79,9 @@ def run_job(server: FaultServer, job: dict[str, Any], folder: Path, *, code: int
     path.write_text(yaml.safe_dump(job))
     with (output.parent / "stdout").open("w+") as stdout, (output.parent / "stderr").open("w+") as stderr:
         process = subprocess.Popen(
-            [sys.executable, "-m", "bulkinfer.pipelines", "run", str(path), "--json"], stdout=stdout, stderr=stderr
+            [sys.executable, "-m", "bulkinfer.pipelines", "run", str(path), "--json"],
+            stdout=stdout,
+            stderr=stderr,
         )
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -89,9 +93,16 @@ def run_job(server: FaultServer, job: dict[str, Any], folder: Path, *, code: int
     return JobRun(summary, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, output, server.stats())
 
 
-def bare_client(server: FaultServer, manifest: Path, *, kind: str, in_flight: int, batch: int) -> dict[str, Any]:
+def bare_client(
+    server: FaultServer, manifest: Path, *, kind: str, in_flight: int, batch: int
+) -> dict[str, Any]:
     """The bare `grpc.aio` client over the same inputs, in a process of its own."""
-    command = [sys.executable, str(Path(__file__).with_name("bare_client.py")), server.endpoint, str(manifest)]
+    command = [
+        sys.executable,
+        str(Path(__file__).with_name("bare_client.py")),
+        server.endpoint,
+        str(manifest),
+    ]
     command += ["--kind", kind, "--in-flight", str(in_flight), "--batch", str(batch)]
     answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return {**json.loads(answer), "stats": server.stats()}
@@ -141,7 +152,9 @@ def arguments(description: str | None) -> argparse.Namespace:
     """`--scale` of every script, and where its files go."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--scale", type=float, default=1.0, help="share of the inputs, to run it shorter")
-    parser.add_argument("--folder", type=Path, default=None, help="for inputs and tables; default: a temporary one")
+    parser.add_argument(
+        "--folder", type=Path, default=None, help="for inputs and tables; default: a temporary one"
+    )
     return parser.parse_args()
 
 

@@ -25,7 +25,9 @@ def main() -> None:
         def run(count: int, bad: set[int], size: int, code: int, **more: Any) -> Any:
             server.set(places=16, base_ms=20, inputs={text_of(number): FAULT for number in bad})
             source = text_source(text_manifest(folder, count))
-            return run_job(server, {"source": source, "calls": {"batch_size": size}, **more}, folder, code=code)
+            return run_job(
+                server, {"source": source, "calls": {"batch_size": size}, **more}, folder, code=code
+            )
 
         for position in (0, 77, 127):
             job = run(128, {position}, 128, 3)

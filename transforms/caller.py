@@ -189,7 +189,7 @@ class Caller:
             async for response in call:
                 self._count(response)
                 request_id = response.status.req_id or request_id
-                for status in (response.status, *(output.status for output in response.outputs)):
+                for status in (*(output.status for output in response.outputs), response.status):
                     if status.code not in (0, _SUCCESS):
                         call.cancel()
                         return Reply(fault_of_status(status, request_id), partial=bool(outputs))

@@ -98,7 +98,9 @@ def _key_in(path: str) -> str | None:
     try:
         key = Path(path).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise CredentialsError(f"{PAT_FILE}: {path} cannot be read ({error}); write the key into it") from error
+        raise CredentialsError(
+            f"{PAT_FILE}: {path} cannot be read ({error}); write the key into it"
+        ) from error
     if not key:
         raise CredentialsError(f"{PAT_FILE}: {path} is empty; write the key into it")
     return key

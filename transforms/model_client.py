@@ -152,7 +152,8 @@ class ModelClient:
         except grpc.RpcError as error:
             return [], _rpc_fault(error)
         for answer in answers:
-            for status in (answer.status, *(output.status for output in answer.outputs)):
+            # What happened stands with the output; the call's own status says no more than that something did.
+            for status in (*(output.status for output in answer.outputs), answer.status):
                 if status.code and (fault := fault_of_status(status)).verdict is not Verdict.OK:
                     return [], fault
         return answers, None
@@ -241,8 +242,4 @@ class ModelClient:
 
 
 def _rpc_fault(error: Any) -> Fault:
-    return fault_of_grpc(
-        error.code(), error.details(), retry_after_s=retry_hint(error.trailing_metadata())
-    )
-
-
+    return fault_of_grpc(error.code(), error.details(), retry_after_s=retry_hint(error.trailing_metadata()))

@@ -124,7 +124,10 @@ class _Learned:
 
     DECREASE = 0.96  # by which a refusal at a rate that seemed right lowers it
     GROWTH = 0.0004  # of the rate, per call: about a hundred calls from one refusal to the next
-    SLOWEST, FASTEST = 0.003, 0.02  # growth of the rate per second, at least and at most; fastest after a guess
+    SLOWEST, FASTEST = (
+        0.003,
+        0.02,
+    )  # growth of the rate per second, at least and at most; fastest after a guess
     QUIET_CALLS = 150  # after so many calls without a refusal, growth doubles every four seconds
     QUIET_S = (10.0, 40.0)  # but not before so many seconds, and at the latest after so many
 

@@ -45,7 +45,8 @@ def test_age_counts_from_the_first_input_of_the_open_batch() -> None:
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "per_second", "even"), [(32, None, 32), (32, 1000, 31), (32, 100, 25), (32, 40, 20), (8, 3, 3)]
+    ("batch_size", "per_second", "even"),
+    [(32, None, 32), (32, 1000, 31), (32, 100, 25), (32, 40, 20), (8, 3, 3)],
 )
 def test_batches_that_use_up_an_allowance_of_inputs(
     batch_size: int, per_second: float | None, even: int
