@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -119,6 +120,9 @@ _model_option = click.option(
 @click.version_option(package_name="bulkinfer")
 def main() -> None:
     """Bulk inference over everything a data lake holds: references in, predictions and masks in Parquet out."""
+    # Arrow's own allocators keep what each thread freed: 65 MB of peak for 2 MB of rows, and are no faster here. The
+    # name is read when Arrow is imported, in this process and in its workers.
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
 
 @main.command(

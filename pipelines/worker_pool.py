@@ -54,6 +54,7 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
         del context
         # The keys come with the pool's own environment and with nothing that a runner sends.
         environment = {
+            "ARROW_DEFAULT_MEMORY_POOL": "system",  # as the command's own processes, see `cli.main`
             **os.environ,
             "WORKER_ID": request.worker_id,
             "PIPELINE_OPTIONS": self._options,

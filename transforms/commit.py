@@ -12,6 +12,8 @@ import logging
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
+import pyarrow as pa
+
 from .commit_plan import CommitPlan, Step, make_plan, read_plan
 from .errors import StoreError
 from .parts import commit_path, run_directory
@@ -82,6 +84,7 @@ def commit_run(store: Store, run_id: str, *, complete: bool = False) -> CommitRe
         return result_of(record)
     plan = _planned(store, run_id)
     if plan is None:
+        pa.default_memory_pool().release_unused()  # what the workers of this process freed, before files are merged
         made = make_plan(store, record, complete=complete)
         store.write(commit_path(run_id), made.to_json())
         plan = _planned(store, run_id) or made
