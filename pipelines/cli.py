@@ -266,17 +266,8 @@ def call(
         from bulkinfer.pipelines.one_call import call_once
 
         _configure_logging(verbose)
-        answer = call_once(
-            endpoint,
-            model,
-            method,
-            inputs,
-            files,
-            deployment=deployment,
-            nodepool=nodepool,
-            stream=stream,
-            raw=raw,
-        )
+        where = {"deployment": deployment, "nodepool": nodepool}
+        answer = call_once(endpoint, model, method, inputs, files, **where, stream=stream, raw=raw)
         click.echo(json.dumps(answer, ensure_ascii=False))
 
 

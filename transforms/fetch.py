@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import json
 import logging
 import os
 import stat
@@ -20,7 +19,7 @@ import tenacity
 from fsspec.asyn import sync
 
 from .errors import ReadError, SourceError
-from .filesystems import Filesystems, local_path, protocol_of, resolve
+from .filesystems import Filesystems, local_path, protocol_of, references_in, resolve
 from .listing import local_version, version_of
 from .manifest_files import GIVEN, version_of_row
 from .media import check_filled, check_image, check_text, media_of
@@ -165,7 +164,7 @@ class Fetcher:
     def _columns(self, reference: Reference) -> dict[str, bytes | tuple[Any, ...]]:
         fetched: dict[str, bytes | tuple[Any, ...]] = {}
         for name in self._reference_columns:
-            value = _listed(reference.columns.get(name))
+            value = references_in(reference.columns.get(name))
             if isinstance(value, list):
                 fetched[name] = tuple(self._referred(name, item) for item in value)
             elif value is not None:
@@ -315,16 +314,6 @@ class Fetcher:
         if _passes(error):
             return PassingReadError("store_error", f"{where} could not be read: {reason}; run again later")
         return ReadError("unreadable", f"{where} could not be read: {reason}")
-
-
-def _listed(value: Any) -> Any:
-    """The references of a list, which a CSV holds as JSON; any other value as it is."""
-    if isinstance(value, str) and value.startswith("["):
-        try:
-            return json.loads(value)
-        except ValueError:
-            return value  # a file's name may begin like that
-    return value
 
 
 def _passes(error: BaseException) -> bool:

@@ -8,6 +8,7 @@ files, archives or HTTP.
 
 from __future__ import annotations
 
+import json
 import posixpath
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +19,15 @@ from fsspec.registry import known_implementations
 from .errors import SourceError
 from .store_faults import redact
 
-__all__ = ["Filesystems", "local_path", "options_for", "protocol_of", "resolve", "split_chain"]
+__all__ = [
+    "Filesystems",
+    "local_path",
+    "options_for",
+    "protocol_of",
+    "references_in",
+    "resolve",
+    "split_chain",
+]
 
 _LOCAL = ("file", "local")
 _WITHOUT_OPTIONS = {"file", "local", "zip", "tar", "libarchive", "http", "https", "data"}
@@ -57,6 +66,16 @@ def local_path(url: str) -> str | None:
     if not sep:
         return url
     return path if protocol in _LOCAL else None
+
+
+def references_in(value: Any) -> Any:
+    """The references of a column's list, which a CSV holds as JSON; any other value as it is."""
+    if isinstance(value, str) and value.startswith("["):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value  # a file's name may begin like that
+    return value
 
 
 def resolve(uri: str, base: str) -> str:
