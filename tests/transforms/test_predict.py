@@ -11,7 +11,8 @@ from typing import Any
 import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.transforms.window import FixedWindows, IntervalWindow, TimestampedValue
+from apache_beam.testing import test_stream
+from apache_beam.transforms.window import FixedWindows, IntervalWindow, SlidingWindows, TimestampedValue
 from bulkinfer.transforms.control import ControlSpec, JobControl
 from bulkinfer.transforms.errors import CredentialsError, MethodError, ModelNotFoundError
 from bulkinfer.transforms.predict import Predict
@@ -111,6 +112,41 @@ def test_results_carry_their_own_window_and_timestamp(server: FaultServer) -> No
     assert len(both.stamped) == 50
     for row, timestamp, window in both.stamped:
         second = 100 + int(row.reference.input_id[1:])
+        assert int(timestamp) == second
+        assert window == IntervalWindow(second // 10 * 10, second // 10 * 10 + 10)
+
+
+def test_an_input_in_several_windows_is_sent_once_and_leaves_in_all_of_them(server: FaultServer) -> None:
+    server.set()
+    with beam.Pipeline(runner="FnApiRunner") as pipeline:
+        inputs = (
+            pipeline
+            | beam.Create(texts(names(20)))
+            | beam.Map(lambda content: TimestampedValue(content, int(content.reference.input_id[1:])))
+            | beam.WindowInto(SlidingWindows(10, 5))
+        )
+        outcome = inputs | Predict(call_to(server.endpoint))
+        both = collect(outcome.predictions)
+
+    assert sum(server.stats()["inputs"].values()) == 20
+    assert len(both.elements) == 40
+
+
+def test_an_unbounded_collection_leaves_as_it_comes(server: FaultServer) -> None:
+    server.set(base_ms=10)
+    stream = test_stream.TestStream()
+    for second, content in enumerate(texts(names(30))):
+        stream.advance_watermark_to(second).add_elements([TimestampedValue(content, second)])
+    stream.advance_watermark_to_infinity()
+    # The one local runner that plays such streams.
+    with beam.Pipeline("BundleBasedDirectRunner", PipelineOptions(streaming=True)) as pipeline:
+        windowed = pipeline | stream | beam.WindowInto(FixedWindows(10))
+        outcome = windowed | Predict(call_to(server.endpoint))
+        predictions = collect(outcome.predictions)
+
+    assert ids(predictions.elements) == names(30)
+    for row, timestamp, window in predictions.stamped:
+        second = int(row.reference.input_id[1:])
         assert int(timestamp) == second
         assert window == IntervalWindow(second // 10 * 10, second // 10 * 10 + 10)
 
