@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from types import TracebackType
 from typing import Any
@@ -13,7 +14,7 @@ from .addresses import Endpoint, ModelAddress
 from .binding import Binding
 from .client import Credentials, check_plaintext, open_channel, stub
 from .config import DeploymentConfig, NodepoolConfig
-from .errors import BulkinferError, CallError, CredentialsError, EndpointError, MethodError
+from .errors import BulkinferError, CallError, CredentialsError, EndpointError
 from .records import Content
 from .retry import Backoff, retry_hint
 from .signatures import Method, methods_from_json, methods_from_messages
@@ -127,15 +128,21 @@ class ModelClient:
         return f"{self._endpoint.url} {self._address.url}"
 
     def _retried(self, kind: str, messages: list[bytes]) -> list[Any]:
+        answers, fault = self._settled(kind, messages)
+        if fault is not None:
+            raise self._error(fault)
+        return answers
+
+    def _settled(self, kind: str, messages: list[bytes]) -> tuple[list[Any], Fault | None]:
         backoff = Backoff(self._retry_for)
         backoff.start()
         while True:
             answers, fault = self._once(kind, messages)
             if fault is None:
-                return answers
+                return answers, None
             pause = backoff.next_pause(fault.verdict, fault.retry_after_s) if fault.verdict.retried else None
             if pause is None:
-                raise self._error(fault)
+                return [], fault
             time.sleep(pause)
 
     def _once(self, kind: str, messages: list[bytes]) -> tuple[list[Any], Fault | None]:
@@ -209,24 +216,37 @@ class ModelClient:
                 return answer
             if fault.verdict is Verdict.NO_METHOD:
                 return None
-            pause = backoff.next_pause(fault.verdict, fault.retry_after_s) if fault.verdict.retried else None
-            if pause is None:
+            if not fault.verdict.retried:
                 raise self._error(fault)
+            pause = backoff.next_pause(fault.verdict, fault.retry_after_s)
+            if pause is None:
+                raise self._unanswered(fault)
             time.sleep(pause)
 
     def _asked_methods(self) -> dict[str, Method]:
         envelope = request_envelope(self._address, deployment=self._deployment, nodepool=self._nodepool)
-        try:
-            answers = self._retried("UNARY_UNARY", [signatures_request(envelope)])
-        except CallError:
+        answers, fault = self._settled("UNARY_UNARY", [signatures_request(envelope)])
+        if fault is not None:
+            if fault.verdict.retried:
+                raise self._unanswered(fault)
+            if fault.verdict.stops_job and fault.verdict is not Verdict.NO_METHOD:
+                raise self._error(fault)
             return {}  # an older model takes the question for an input that it cannot use
-        except MethodError:
-            return {}
         text = answers[0].outputs[0].data.text.raw if answers[0].outputs else ""
         return methods_from_json(text) if text else {}
 
+    def _unanswered(self, fault: Fault) -> BulkinferError:
+        # A model that still starts must not be taken for an older one, or be met by the job's first batch.
+        message = self._credentials.mask(f"{self._place}: {fault.message}")
+        return EndpointError(
+            f"{message}; no other answer came within calls.retry_for={self._retry_for:g} s, so raise it, or try again "
+            "later; check model.endpoint, and that the server and the model's deployment run"
+        )
+
     def _error(self, fault: Fault) -> BulkinferError:
         place = self._place
+        # Also an error of the job may repeat what the server said, key and all.
+        fault = dataclasses.replace(fault, message=self._credentials.mask(fault.message))
         if fault.verdict.stops_job:
             error = stopping_error(fault, place)
             if isinstance(error, CredentialsError) and not self._credentials:
@@ -235,7 +255,7 @@ class ModelClient:
                     "environment"
                 )
             return error
-        message = self._credentials.mask(f"{place}: {fault.message}")
+        message = f"{place}: {fault.message}"
         if fault.grpc_code == "UNAVAILABLE":
             return EndpointError(f"{message}; check model.endpoint and that the server runs")
         return CallError(fault.error_type, message)
