@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 from .errors import ConfigError, StoreError
-from .rate_limit import CATCH_UP, GUARD, SPREAD, LocalLimiter, Permit
+from .rate_limit import CATCH_UP, LocalLimiter, Permit
 
 if TYPE_CHECKING:
     import redis.asyncio
@@ -27,6 +27,9 @@ logger = logging.getLogger(__name__)
 
 PASSWORD = "REDIS_PASSWORD"  #: environment variable of launcher and workers
 _KEY = "bulkinfer"
+#: Calls of different hosts travel less alike than those of one process: they are spread over this much more than a
+#: second, and no window of a second and a little less than this holds more than the limit.
+SPREAD, GUARD = 0.075, 0.07
 _TIMEOUT_S = 5.0
 _WARN_S = 30.0
 

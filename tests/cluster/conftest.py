@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -15,7 +16,7 @@ import pyarrow.dataset as ds
 import pytest
 import s3fs
 from bulkinfer.pipelines.embedded_server import EmbeddedServer, serve
-from support.cluster import Cluster, cluster, spark_pool
+from support.cluster import Cluster, aws_environment, cluster, spark_pool
 from support.cluster_downloads import CACHE
 from support.fault_server import FaultServer, running
 from support.jobs import Ran, run_cli
@@ -93,7 +94,9 @@ def field(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Field]:
     """Flink with two TaskManagers of two slots, a local Spark with a pool, and S3."""
     environment = {"CLARIFAI_PAT": KEY}
     logs = CACHE / "logs"
-    with cluster(logs, pool_env=environment) as up, spark_pool(logs, pool_env=environment) as spark:
+    with contextlib.ExitStack() as stack:
+        up = stack.enter_context(cluster(logs, pool_env=environment))
+        spark = stack.enter_context(spark_pool(logs, pool_env={**environment, **aws_environment(up.s3)}))
         made = Field(up, spark, tmp_path_factory.mktemp("jobs"))
         for bucket in ("out", "inputs"):
             made.filesystem().call_s3("create_bucket", Bucket=bucket)

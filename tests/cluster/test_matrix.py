@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bulkinfer.pipelines.embedded_server import EmbeddedServer
+from support.cluster import aws_environment
 
 from .conftest import KEY, MODEL, Field
 
@@ -97,6 +100,46 @@ def test_tables_are_equal_on_every_runner(field: Field, embedded: EmbeddedServer
     assert tables["d1"][0]
     for label in ("d2", "f4", "s4"):
         assert tables[label] == tables["d1"], label
+
+
+@pytest.mark.parametrize("name", ["flink", "spark"])
+def test_the_example_job_files_run(
+    field: Field, embedded: EmbeddedServer, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Started by launch.py as they stand; keys and addresses are in the environment."""
+    filesystem = field.filesystem()
+    for photo in ("coins.jpg", "coffee.jpg"):
+        filesystem.put(str(CONFIGS / "photos" / photo), f"inputs/photos/{photo}")
+    options = field.cluster.flink_options()
+    environment = {
+        **aws_environment(field.cluster.s3),
+        "BUCKET": "inputs",
+        "MODEL_URL": MODEL,
+        "ENDPOINT": embedded.endpoint,
+        "FLINK_MASTER": options["flink_master"],
+        "FLINK_JOB_SERVER_JAR": options["flink_job_server_jar"],
+        "SPARK_MASTER": "local[4]",
+        "SPARK_JOB_SERVER_JAR": field.spark["spark_job_server_jar"],
+        "WORKER_POOL": field.spark["environment_config"],
+    }
+    for key, value in environment.items():
+        monkeypatch.setenv(key, str(value))
+    job = CONFIGS / "cluster" / f"{name}.yaml"
+    done = subprocess.run(
+        [
+            sys.executable,
+            str(CONFIGS / "launch.py"),
+            f"--job_file={job}",
+            "--set=source.files=s3://inputs/photos/co*.jpg",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+        cwd=field.folder,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert json.loads(done.stdout)["predictions"] >= 2
 
 
 def test_the_key_is_in_no_log_and_no_file(field: Field) -> None:

@@ -22,9 +22,10 @@ from typing import Any
 from .cluster_downloads import CACHE, flink_classpath, job_server_jar, our_wheel_site
 from .services import Host, Service, hosts, start
 
-__all__ = ["Cluster", "Worker", "cluster", "s3_service", "spark_pool"]
+__all__ = ["Cluster", "Worker", "aws_environment", "cluster", "s3_service", "spark_pool"]
 
 POOL_PORT = 50000
+S3_PORT = 9000
 _REST_PORT = 8081
 # Flink 1.19 on Java 17 reads fields of the JDK; the same list stands in its own config.yaml.
 _JAVA = ["java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"]
@@ -213,6 +214,7 @@ def cluster(
     environment = {"PYTHONPATH": str(our_wheel_site()), **(pool_env or {})}
     job_server_jar("flink")
     with hosts(1 + workers) as (here, (head, *machines)):
+        environment |= aws_environment(f"http://{here.ip}:{S3_PORT}")
         running = Cluster(here, head, logs.absolute(), slots, restarts, environment)
         try:
             store = s3_service(here.ip, running.logs)
@@ -221,15 +223,21 @@ def cluster(
             for machine in machines:
                 running.start_worker(machine)
             running.wait_for_workers()
-            store.wait_for((here.ip, 9000))
-            running.s3 = f"http://{here.ip}:9000"
+            store.wait_for((here.ip, S3_PORT))
+            running.s3 = f"http://{here.ip}:{S3_PORT}"
             yield running
         finally:
             for service in reversed(running.services):
                 service.stop(timeout=3)
 
 
-def s3_service(ip: str, logs: Path, port: int = 9000) -> Service:
+def aws_environment(url: str) -> dict[str, str]:
+    """What the S3 server's clients find in their environment, so that job files need no storage options."""
+    keys = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
+    return {**keys, "AWS_ENDPOINT_URL": url, "AWS_DEFAULT_REGION": "us-east-1"}
+
+
+def s3_service(ip: str, logs: Path, port: int = S3_PORT) -> Service:
     """An S3 API server as a process of its own."""
     command = [sys.executable, "-m", "moto.server", "--host", ip, "--port", str(port)]
     return start("s3", command, logs / "s3.log", {"MOTO_ALLOW_NONEXISTENT_REGION": "true"})

@@ -1,0 +1,253 @@
+"""The job file's `runner` section: what becomes of it, and what is said when something is missing."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bulkinfer.pipelines.runner_checks import check_runner, explained
+from bulkinfer.pipelines.runners import describe, merged_options, parse_flags, pipeline_options, workers_of
+from bulkinfer.transforms.config import JobConfig, RunnerConfig
+from bulkinfer.transforms.errors import RunnerError
+from support.http_server import http_server
+from support.jobs import run_cli, write_job
+
+REMOTE = {
+    "flink_master": "10.1.2.3:8081",
+    "environment_config": "localhost:50000",
+    "job_endpoint": "10.1.2.3:8099",
+}
+
+
+def _runner(name: str = "direct", workers: int = 1, **options: Any) -> RunnerConfig:
+    return RunnerConfig.model_validate({"name": name, "workers": workers, "options": options})
+
+
+def _job(runner: RunnerConfig, **sections: Any) -> JobConfig:
+    job: dict[str, Any] = {
+        "source": {"files": "s3://b/*.jpg"},
+        "model": {"url": "https://clarifai.com/u/a/models/m"},
+        "output": {"uri": "s3://b/out"},
+        "runner": runner.model_dump(),
+    }
+    return JobConfig.model_validate({**job, **sections})
+
+
+def test_one_local_worker_is_the_engine_in_this_process() -> None:
+    """And never Beam's DirectRunner, which would first download another runner without a timeout."""
+    options = pipeline_options(_runner())
+    assert "DirectRunner" not in options.get_all_options()["runner"]
+    assert options.get_all_options()["direct_num_workers"] == 1
+    assert workers_of(_runner()).shared_memory
+
+
+def test_several_local_workers_are_processes() -> None:
+    """Threads would share one interpreter."""
+    options = pipeline_options(_runner(workers=3)).get_all_options()
+    assert (options["direct_num_workers"], options["direct_running_mode"]) == (3, "multi_processing")
+    assert workers_of(_runner(workers=3)).processes == 3
+    assert not workers_of(_runner(workers=3)).shared_memory
+
+
+def test_a_cluster_gets_a_process_for_each_slot() -> None:
+    """Batches of Flink are forced, and environments outlive a stage."""
+    options = merged_options(_runner("flink", 4, **REMOTE))
+    assert options["parallelism"] == 4
+    assert options["sdk_worker_parallelism"] == 4
+    assert options["environment_type"] == "EXTERNAL"
+    assert options["execution_mode_for_batch"] == "BATCH_FORCED"
+    assert options["environment_cache_millis"] == 60_000
+    assert workers_of(_runner("flink", 4, **REMOTE)).remote
+    assert not workers_of(_runner("spark", 4)).remote
+
+
+def test_options_of_the_file_beat_defaults_and_flags_beat_both() -> None:
+    """The later one wins."""
+    runner = _runner("flink", 4, **REMOTE, parallelism=16)
+    assert merged_options(runner)["parallelism"] == 16
+    assert merged_options(runner, ["--parallelism=32"])["parallelism"] == "32"
+
+
+def test_flags_are_read_as_beam_reads_them() -> None:
+    """With or without an equals sign, repeated or bare."""
+    flags = ["--a=1", "--b", "2", "--c", "--d=x", "--d", "y"]
+    assert parse_flags(flags) == {"a": "1", "b": "2", "c": True, "d": ["x", "y"]}
+    with pytest.raises(RunnerError, match="'oops' after -- is no Beam option; write --NAME=VALUE"):
+        parse_flags(["oops"])
+
+
+def test_an_unknown_option_of_the_local_runner_is_refused() -> None:
+    """Beam would discard it with a warning."""
+    with pytest.raises(
+        RunnerError, match=r"runner\.options\.direct_workers is no option of Beam's local runner"
+    ):
+        pipeline_options(_runner(direct_workers=3))
+
+
+def test_the_runner_is_named_in_one_place() -> None:
+    """Not by an option."""
+    with pytest.raises(
+        RunnerError, match=r"the Beam option runner is decided by runner\.name; remove it here"
+    ):
+        pipeline_options(_runner(runner="DirectRunner"))
+
+
+@pytest.mark.parametrize("flags", [[], ["--labels=key-abc123"]])
+def test_a_key_never_becomes_a_pipeline_option(monkeypatch: pytest.MonkeyPatch, flags: list[str]) -> None:
+    """Beam shows its options in logs and consoles."""
+    monkeypatch.setenv("CLARIFAI_PAT", "key-abc123")
+    options = {} if flags else {"environment_options": "pat=key-abc123"}
+    with pytest.raises(RunnerError, match=r"holds your key.*in their own environment") as caught:
+        merged_options(_runner("flink", 2, **options), flags)
+    assert "abc123" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("runner", "sections", "message"),
+    [
+        (
+            _runner("flink", flink_master="[local]"),
+            {},
+            r"runner flink: no job server; get it with `mvn dependency:copy",
+        ),
+        (
+            _runner("spark", spark_job_server_jar="/no/such.jar"),
+            {},
+            r"runner\.options\.spark_job_server_jar: there is no file /no/such\.jar; correct the path",
+        ),
+        (
+            _runner("flink", job_endpoint="h:1"),
+            {},
+            r"runner flink: the workers' environment is missing.*add runner\.options\.environment_config",
+        ),
+        (
+            _runner("flink", **REMOTE),
+            {"output": {"uri": "out/here"}},
+            r"output\.uri: out/here is a path on this machine.*use an object store, or file:///.*out/here",
+        ),
+        (
+            _runner("flink", **REMOTE),
+            {"source": {"files": "/data/*.jpg"}},
+            r"source\.files: /data/\*\.jpg is a path on this machine",
+        ),
+        (
+            _runner(workers=2),
+            {"output": {"uri": "memory://out"}},
+            r"output\.uri: memory://out is the memory of one process, but the job runs in several",
+        ),
+        (
+            _runner("flink", **REMOTE),
+            {"model": {"endpoint": "embedded"}},
+            r"model\.endpoint: embedded is on this machine's loopback.*bulkinfer serve --host ADDRESS",
+        ),
+        (
+            _runner("flink", **REMOTE),
+            {"model": {"url": "https://clarifai.com/u/a/models/m", "endpoint": "http://127.0.0.1:9001"}},
+            r"model\.endpoint: http://127\.0\.0\.1:9001 is on this machine's loopback",
+        ),
+        (_runner("dataflow"), {}, r"runner dataflow: runner\.options\.project is missing"),
+        (
+            _runner("prism"),
+            {},
+            r"runner prism: Beam would download Prism now.*runner\.options\.prism_location",
+        ),
+        (
+            _runner("prism", prism_location="/no/prism"),
+            {},
+            r"runner\.options\.prism_location: there is no file /no/prism; correct the path",
+        ),
+    ],
+)
+def test_what_is_missing_is_named_with_its_fix(
+    runner: RunnerConfig,
+    sections: dict[str, Any],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """Before anything else is looked at."""
+    monkeypatch.setenv("HOME", str(tmp_path))  # no job server of an earlier day
+    with pytest.raises(RunnerError, match=message):
+        check_runner(_job(runner, **sections))
+
+
+def test_a_mounted_folder_is_named_as_a_file_url() -> None:
+    """That is how a job says that all workers see it."""
+    check_runner(_job(_runner("flink", **REMOTE), output={"uri": "file:///mnt/lake/out"}))
+
+
+def test_java_is_missed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The job server is a Java program."""
+    jar = tmp_path / "server.jar"
+    jar.touch()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(RunnerError, match="its job server needs Java and there is no `java` on the PATH"):
+        check_runner(_job(_runner("spark", spark_job_server_jar=str(jar))))
+
+
+def test_a_cluster_that_is_away_or_too_small_is_named(tmp_path: Path) -> None:
+    """Asked over the JobManager's own REST API."""
+    jar = tmp_path / "server.jar"
+    jar.touch()
+    options = {"flink_job_server_jar": str(jar), "environment_config": "localhost:50000"}
+    with pytest.raises(
+        RunnerError, match=r"runner\.options\.flink_master: no Flink answers at http://127\.0\.0\.1:9"
+    ):
+        check_runner(_job(_runner("flink", flink_master="127.0.0.1:9", **options)))
+    with http_server() as server:
+        server.files["overview"] = b'{"slots-total": 2, "taskmanagers": 1}'
+        master = server.url.removeprefix("http://").rstrip("/")
+        with pytest.raises(
+            RunnerError, match=r"runner\.workers is 4, but the Flink cluster at .* has 2 slots"
+        ):
+            check_runner(_job(_runner("flink", 4, flink_master=master, **options)))
+
+
+@pytest.mark.parametrize(
+    ("said", "meaning"),
+    [
+        ("ModuleNotFoundError: No module named 'bulkinfer'", "the workers cannot import bulkinfer; install"),
+        ("finishConnect(..) failed: Connection refused", "a task cannot reach its worker pool; start one"),
+        (
+            "JobMasterException: TaskManager with id host3-2 is no longer reachable.",
+            "the cluster lost the task manager host3-2; run the same command again",
+        ),
+        (
+            "NoResourceAvailableException: Could not",
+            "the cluster has too few free slots; lower runner.workers",
+        ),
+        (
+            "StatusRuntimeException: CANCELLED: client cancelled",
+            "a worker process ended; run the same command",
+        ),
+        ("java.net.ConnectException: Connection refused", "the cluster's master does not answer any more"),
+    ],
+)
+def test_what_runners_say_is_explained(said: str, meaning: str) -> None:
+    """As they were seen to say it."""
+    error = explained(said)
+    assert error is not None
+    assert re.search(re.escape(meaning), str(error))
+    assert explained("ValueError: something of our own") is None
+
+
+def test_plan_names_what_runs_where() -> None:
+    """In one line."""
+    assert describe(_runner()) == "direct: in this process"
+    assert describe(_runner(workers=2)) == "direct: 2 worker processes on this machine"
+    named = describe(_runner("flink", 4, flink_master="jm:8081", environment_config="localhost:50000"))
+    assert named == "flink: 4 worker processes in EXTERNAL localhost:50000, master jm:8081"
+    assert describe(_runner("spark", 2)).endswith("master local[2]")
+
+
+def test_a_runner_that_cannot_run_ends_with_2(tmp_path: Path) -> None:
+    """Before anything is sent."""
+    source = {"files": "s3://bucket/*.jpg"}
+    write_job(
+        tmp_path, source=source, model={"url": "https://clarifai.com/u/a/models/m"}, runner={"name": "prism"}
+    )
+    ran = run_cli("run", "job.yaml", cwd=tmp_path)
+    assert ran.code == 2
+    assert "runner prism: Beam would download Prism now" in ran.err
