@@ -167,7 +167,7 @@ class RollingWriter:
             return
         path, file, sink, writer = self._open
         self._open = None
-        with self._store.telling("write", path):
+        with self._store.telling("write", path), file:
             body = int(sink.tell())
             writer.close()
             size = int(sink.tell())
@@ -176,7 +176,6 @@ class RollingWriter:
                 os.fsync(file.fileno())
             else:
                 self._upload(path, file)
-            file.close()
         self.files.append((path, self._written, size))
         self._made += size
         if self._taken:

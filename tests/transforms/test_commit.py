@@ -278,7 +278,7 @@ rows_of_a_part = st.lists(
 some_runs = st.lists(st.lists(rows_of_a_part, max_size=3), min_size=1, max_size=3)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(some_runs, st.lists(st.integers(0, 40), max_size=3), st.sampled_from([(), ("city",)]))
 def test_any_crash_leaves_what_was_durable_and_readers_never_see_an_input_twice(runs, crashes, partition_by):
     uri = temporary_output()
