@@ -167,6 +167,7 @@ def test_a_hint_may_be_a_date_as_in_http() -> None:
         [("retry-after", "-3")],
         [("retry-after", "nan")],
         [("retry-after", "inf")],
+        [("retry-after", "1 Jan 99999999999999999999 00:00:00 +0000")],
         [("grpc-retry-pushback-ms", "-1")],
         [("grpc-retry-pushback-ms", "nan")],
         [("grpc-retry-pushback-ms", "inf")],
