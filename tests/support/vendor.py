@@ -3,6 +3,9 @@
 No `from __future__ import annotations` here: the vendor reads the annotations and does not understand text.
 """
 
+import builtins
+import copyreg
+import importlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,6 +26,10 @@ from clarifai.runners.utils.data_utils import Param
 from clarifai.runners.utils.method_signatures import signatures_to_json
 
 __all__ = ["EchoModel", "signature_json", "signatures"]
+
+# The vendor's `clarifai_protocol` is compiled by Nuitka, which gives `builtins` a class of its own. Beam's pickler does
+# not know it for a module, and could pickle no lambda in this process any more.
+copyreg.pickle(type(builtins), lambda module: (importlib.import_module, (module.__name__,)))
 
 
 class EchoModel(ModelClass):
