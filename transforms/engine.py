@@ -156,7 +156,7 @@ class Engine:
         CredentialsError: the key would travel unencrypted.
     """
 
-    _shared: dict[str, tuple[Engine, int]] = {}  # noqa: RUF012  (guarded by _shared_lock)
+    _shared: dict[object, tuple[Engine, int]] = {}  # noqa: RUF012  (guarded by _shared_lock)
     _shared_lock = threading.Lock()
 
     def __init__(
@@ -170,22 +170,29 @@ class Engine:
         self._room = _Room(call.calls.in_flight, int(call.calls.in_flight_bytes))
         self._runs: set[_Run] = set()
         self._closed = False
+        self._key: object = call.token
         self._on_loop(self._open())
 
     @classmethod
     def shared(cls, call: ModelCall, control: ControlSpec | None = None) -> Engine:
         """The process's engine for this call; each `shared` needs one `release`."""
+        key = (call.token, control.output_uri, control.run_id) if control else call.token
         with cls._shared_lock:
-            found = cls._shared.get(call.token)
-            engine = found[0] if found else cls(call, JobControl.shared(control) if control else None)
-            cls._shared[call.token] = (engine, (found[1] if found else 0) + 1)
+            engine, users = cls._shared.get(key, (None, 0))
+            if engine is not None and not users and engine.control.stopped:
+                engine.close()  # it lingers from a run that stopped; this is another one
+                engine = None
+            if engine is None:
+                engine = cls(call, JobControl.shared(control) if control else None)
+                engine._key = key
+            cls._shared[key] = (engine, users + 1)
             return engine
 
     def release(self) -> None:
         """Give a shared engine back; it closes when nobody has asked for it again within some seconds."""
         with self._shared_lock:
-            engine, users = self._shared[self.call.token]
-            self._shared[self.call.token] = (engine, users - 1)
+            engine, users = self._shared[self._key]
+            self._shared[self._key] = (engine, users - 1)
         if users <= 1:
             timer = threading.Timer(LINGER_S, self._close_if_unused)
             timer.daemon = True
@@ -306,9 +313,10 @@ class Engine:
 
     def _close_if_unused(self) -> None:
         with self._shared_lock:
-            if self._shared.get(self.call.token, (self, 1))[1] > 0:
+            engine, users = self._shared.get(self._key, (None, 0))
+            if engine is not self or users:
                 return
-            del self._shared[self.call.token]
+            del self._shared[self._key]
         self.close()
 
     def _on_loop(self, work: Coroutine[Any, Any, T], timeout: float = 30.0) -> T:

@@ -8,12 +8,13 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 from bulkinfer.transforms.batching import cut
 from bulkinfer.transforms.caller import Item, encoder
-from bulkinfer.transforms.control import JobControl
+from bulkinfer.transforms.control import ControlSpec, JobControl
 from bulkinfer.transforms.engine import Engine, Lane, Result
 from bulkinfer.transforms.metrics import Metrics
 from bulkinfer.transforms.model_call import ModelCall
@@ -274,6 +275,24 @@ def test_engines_are_shared_by_token_and_outlive_a_short_pause(server: FaultServ
     again = Engine.shared(call)
     assert again is first
     again.release()
+
+
+def test_a_run_gets_no_engine_that_another_run_stopped(server: FaultServer, tmp_path: Path) -> None:
+    call = call_to(server.endpoint)
+    specs = [ControlSpec(str(tmp_path), {}, f"run-{number}") for number in range(2)]
+    stopped = Engine.shared(call, specs[0])
+    stopped.control.stop("interrupt", "by hand")
+    stopped.release()
+    alone = Engine.shared(call)
+    alone.control.stop("fatal", "no key")
+    alone.release()
+
+    for spec in (specs[1], None):
+        engine = Engine.shared(call, spec)
+        assert engine.control.stopped is None
+        engine.release()
+    for spec in specs:
+        JobControl.shared(spec).close()
 
 
 def test_counters_tell_what_happened(server: FaultServer) -> None:
