@@ -1,7 +1,7 @@
 """From `runner` in a job file to Beam pipeline options, in one place.
 
 Nothing here imports Beam before `pipeline_options` is called: `plan` and faulty job files answer at once.
-The figures behind the defaults are in docs/design-cluster.md.
+The figures behind the defaults are in docs/design.md.
 """
 
 from __future__ import annotations
@@ -155,6 +155,8 @@ def _defaults(runner: RunnerConfig, given: Mapping[str, Any]) -> dict[str, Any]:
         return {**fixed, "machine_type": "n1-standard-2", "save_main_session": False}
     # One process a slot uses all cores; it is kept for the next stage, because starting one takes seconds.
     defaults: dict[str, Any] = {"sdk_worker_parallelism": workers, "environment_cache_millis": 60_000}
+    # Tasks would take the processes in turn, whatever runs in them; so two long ones could share one.
+    defaults["load_balance_bundles"] = True
     if given.get("environment_config") and "environment_type" not in given:
         defaults["environment_type"] = "EXTERNAL"
     if runner.name == "flink":

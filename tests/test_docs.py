@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import importlib.util
 import re
 import shutil
@@ -66,3 +68,26 @@ def test_the_library_page_runs_as_it_stands(tmp_path):
     masks = rows(tmp_path / "out" / "small", "masks")
     assert all(max(row["segmentation"]["size"]) == 256 for row in masks)
     assert sorted(run(languages).split()) == ["English", "German"]
+
+
+MODULES = [
+    f"bulkinfer.{folder}.{path.stem}"
+    for folder in ("transforms", "pipelines")
+    for path in sorted((ROOT / folder).glob("*.py"))
+    if ">>> " in path.read_text(encoding="utf-8")
+]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_examples_in_docstrings_run(module):
+    assert doctest.testmod(importlib.import_module(module)).failed == 0
+
+
+def test_links_between_pages_lead_somewhere():
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_readme_stays_short():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
