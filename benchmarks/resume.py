@@ -84,7 +84,7 @@ def resume(folder: str, inputs: int, through_beam: bool, answer: Any) -> None:
             left += [reference.input_id for reference in completed.remaining(references)]
     seconds = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    answer.put((seconds, peak, sorted(left)))
+    answer.put((seconds, time.process_time(), peak, sorted(left)))
 
 
 def main() -> None:
@@ -102,7 +102,7 @@ def main() -> None:
             answer = processes.Queue()
             process = processes.Process(target=resume, args=(folder, inputs, through_beam, answer))
             process.start()
-            seconds, peak, left = answer.get(timeout=600)
+            seconds, cpu, peak, left = answer.get(timeout=600)
             process.join()
             found = {int(name.rpartition("/")[2].removesuffix(".jpg")) for name in left}
             assert found == expected, "the inputs that came through are not those that have to be done"
@@ -110,6 +110,7 @@ def main() -> None:
                 "case": "skip finished, pipeline" if through_beam else "skip finished, plain",
                 "inputs": inputs,
                 "seconds": round(seconds, 2),
+                "cpu_s": round(cpu, 2),  # tells more than the clock on a machine that others use as well
                 "peak_mb": round(peak),
                 "left": len(left),
                 "claim": "<= 15 s, <= 500 MB",

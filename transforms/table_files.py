@@ -94,6 +94,7 @@ class RollingWriter:
         self._store, self._name, self._schema = store, name, schema
         self._file_bytes = file_bytes
         self._total, self._taken, self._made = total_bytes, 0.0, 0
+        self._held_share = 0.0
         self._target = self._even(total_bytes)
         self._held: list[Any] = []
         self._rows = 0
@@ -107,7 +108,7 @@ class RollingWriter:
     def add(self, table: Any, share: float = 0.0) -> None:
         """Take some rows, which are this share of the total bytes."""
         self._held.append(table)
-        self._taken += share
+        self._held_share += share
         self._rows += table.num_rows
         self._nbytes += table.nbytes
         if self._rows >= group_rows(self._rows, self._nbytes, self._file_bytes):
@@ -134,7 +135,8 @@ class RollingWriter:
             return
         table = pa.concat_tables(self._held).combine_chunks()
         step = group_rows(self._rows, self._nbytes, self._file_bytes)
-        self._held, self._rows, self._nbytes = [], 0, 0
+        share = self._held_share / self._rows
+        self._held, self._rows, self._nbytes, self._held_share = [], 0, 0, 0.0
         for start in range(0, table.num_rows, step):
             group = table.slice(start, step)
             path, _, sink, writer = self._open or self._start()
@@ -142,6 +144,7 @@ class RollingWriter:
                 writer.write_table(group, row_group_size=step)
             self._written += group.num_rows
             self._groups += 1
+            self._taken += share * group.num_rows
             size = sink.tell() + self._groups * self._group_footer
             # Stop where this file is nearer to the target than it would be with one more row group.
             if size + size / self._groups / 2 >= self._target:
