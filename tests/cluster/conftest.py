@@ -82,12 +82,6 @@ class Field:
         read = read.sort_by([(key, "ascending") for key in keys])
         return read.drop_columns([column for column in without if column in read.column_names]).to_pylist()
 
-    def parts(self, name: str, run_id: str) -> list[dict[str, Any]]:
-        """The part manifests of a run."""
-        filesystem = self.filesystem()
-        paths = filesystem.glob(f"out/{name}/_runs/{run_id}/parts/*")
-        return [json.loads(filesystem.cat_file(path)) for path in paths]
-
 
 @pytest.fixture(scope="session")
 def field(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Field]:

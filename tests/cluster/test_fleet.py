@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import json
 from typing import Any
 
@@ -32,14 +31,6 @@ def _job(field: Field, server: FaultServer, inputs: int, **calls: Any) -> dict[s
         "model": {"url": MODEL, "endpoint": server.endpoint, "allow_plaintext": True},
         "calls": calls,
     }
-
-
-def _inputs_of_processes(field: Field, name: str, run_id: str) -> list[int]:
-    """Inputs that each worker process wrote; a part's id ends with 6 hex digits of its process and 6 random."""
-    wrote: collections.Counter[str] = collections.Counter()
-    for part in field.parts(name, run_id):
-        wrote[part["part_id"].rpartition("-")[2][:6]] += part["predictions"] + part["errors"]
-    return [count for count in wrote.values() if count]
 
 
 def test_four_workers_reach_3_6_times_the_throughput_of_one(field: Field, faults: FaultServer) -> None:
@@ -77,8 +68,9 @@ def test_fixed_shares_never_exceed_the_limit(field: Field, faults: FaultServer) 
     ran = field.run("shares", {**sections, "runner": field.runner("flink", 4)})
     assert ran.code == 0, ran.err[-3000:]
     stats = faults.stats()
-    print(f"shares of 15: {stats['calls'] / stats['seconds']:.1f} calls a second")  # noqa: T201
+    print(f"shares of 15: {stats['calls'] / stats['seconds']:.1f} calls a second, {stats['peers']}")  # noqa: T201
     assert stats["fullest_second"] <= 15
+    assert len(stats["peers"]) == 4  # no two tasks share a process and its share
 
 
 def test_200_000_references_in_one_manifest_are_spread_evenly(field: Field, faults: FaultServer) -> None:
@@ -88,7 +80,7 @@ def test_200_000_references_in_one_manifest_are_spread_evenly(field: Field, faul
     ran = field.run("spread", {**sections, "runner": field.runner("flink", 4)}, timeout=500)
     assert ran.code == 0, ran.err[-3000:]
     assert ran.json["predictions"] == 200_000
-    shares = _inputs_of_processes(field, "spread", ran.json["run_id"])
+    shares = list(faults.stats()["peers"].values())
     print(f"inputs of each worker process: {shares}")  # noqa: T201
     assert len(shares) == 4
     assert max(shares) <= 1.3 * 200_000 / 4

@@ -59,6 +59,7 @@ def test_a_cluster_gets_a_process_for_each_slot() -> None:
     assert options["environment_type"] == "EXTERNAL"
     assert options["execution_mode_for_batch"] == "BATCH_FORCED"
     assert options["environment_cache_millis"] == 60_000
+    assert options["load_balance_bundles"] is True
     assert workers_of(_runner("flink", 4, **REMOTE)).remote
     assert not workers_of(_runner("spark", 4)).remote
 

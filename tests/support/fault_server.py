@@ -79,6 +79,7 @@ class Faults:
         self.refused: list[float] = []
         self.sizes: list[int] = []
         self.inputs: collections.Counter[str] = collections.Counter()
+        self.peers: collections.Counter[str] = collections.Counter()
         self.answered: collections.Counter[str] = collections.Counter()
         self.accepted: collections.deque[float] = collections.deque()
         self.busy = self.peak = 0
@@ -100,6 +101,7 @@ class Faults:
             "arrivals": self.arrivals,
             "refused": self.refused,
             "inputs": self.inputs,
+            "peers": self.peers,
             "answered": self.answered,
             "seconds": (self.last_end - self.arrivals[0]) if self.arrivals else 0.0,
         }
@@ -204,6 +206,7 @@ class Servicer:
                 context.set_trailing_metadata((("retry-after", str(hint)),))
             return keys, _status(THROTTLED, "Throttled")
         faults.inputs.update(keys)
+        faults.peers[context.peer()] += len(keys)  # a worker process has one connection
         return keys, None
 
     @contextlib.asynccontextmanager
