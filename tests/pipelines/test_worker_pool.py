@@ -1,0 +1,101 @@
+"""The worker pool: starts workers for a runner, stops them, and leaves none behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc, endpoints_pb2
+from bulkinfer.pipelines.worker_pool import serve
+from bulkinfer.transforms.errors import RunnerError
+
+
+@pytest.fixture
+def runner_socket() -> Iterator[socket.socket]:
+    """Something that a worker can dial and that never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield listening
+
+
+def _request(name: str, address: socket.socket) -> beam_fn_api_pb2.StartWorkerRequest:
+    endpoint = endpoints_pb2.ApiServiceDescriptor(url=f"127.0.0.1:{address.getsockname()[1]}")
+    return beam_fn_api_pb2.StartWorkerRequest(
+        worker_id=name, control_endpoint=endpoint, logging_endpoint=endpoint
+    )
+
+
+def _workers_of(parent: int) -> list[int]:
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            stat, command = (folder / "stat").read_text(), (folder / "cmdline").read_text()
+        except OSError:
+            continue
+        if int(stat.rpartition(")")[2].split()[1]) == parent and "sdk_worker_main" in command:
+            found.append(int(folder.name))
+    return found
+
+
+def _gone(process: int) -> bool:
+    for _ in range(100):
+        if not Path(f"/proc/{process}/cmdline").exists() or not Path(f"/proc/{process}/cmdline").read_bytes():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+
+
+@linux
+def test_a_worker_is_started_and_stopped(runner_socket: socket.socket) -> None:
+    """It runs our own interpreter."""
+    with serve() as port, grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        pool = beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolStub(channel)
+        assert not pool.StartWorker(_request("w1", runner_socket), timeout=20).error
+        (worker,) = _workers_of(os.getpid())
+        pool.StopWorker(beam_fn_api_pb2.StopWorkerRequest(worker_id="w1"), timeout=20)
+        assert _gone(worker)
+        pool.StopWorker(beam_fn_api_pb2.StopWorkerRequest(worker_id="unknown"), timeout=20)
+
+
+@linux
+def test_a_terminated_pool_leaves_no_worker_behind(runner_socket: socket.socket) -> None:
+    """Beam's own pool leaves them running."""
+    command = [sys.executable, "-m", "bulkinfer.pipelines.worker_pool", "--port", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        port = next(line for line in process.stderr if "listens on" in line).rpartition(":")[2].strip()
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            pool = beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolStub(channel)
+            pool.StartWorker(_request("w1", runner_socket), timeout=20)
+        (worker,) = _workers_of(process.pid)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=40)
+    assert process.returncode == 0
+    assert _gone(worker)
+
+
+def test_a_taken_port_is_named() -> None:
+    with (
+        serve() as port,
+        pytest.raises(RunnerError, match=rf"cannot listen on 127\.0\.0\.1:{port}; choose another"),
+        serve(port=port),
+    ):
+        pass
+
+
+def test_it_listens_on_loopback_alone() -> None:
+    """A pool runs any code that it is sent."""
+    with serve() as port:
+        listening = Path("/proc/net/tcp").read_text() + Path("/proc/net/tcp6").read_text()
+        assert f"00000000:{port:04X}" not in listening
+        assert f"{'0' * 32}:{port:04X}" not in listening
