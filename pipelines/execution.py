@@ -49,6 +49,7 @@ def execute(
         thread.start()
         while thread.is_alive():
             thread.join(0.5)
+    control.poll()  # a worker elsewhere may have stopped the job and ended since this process last looked
     if control.stopped is not None and control.stopped.reason == "fatal":
         raise control.stopped.exception() from outcome.error
     if outcome.error is not None:
