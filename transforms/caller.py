@@ -7,7 +7,7 @@ import copyreg
 import dataclasses
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import grpc.aio
@@ -24,6 +24,8 @@ from .wire import EncodedInput, encode_input, frame_request, request_envelope, s
 __all__ = ["Caller", "Item", "Reply", "encoder"]
 
 CONNECT_S = 20.0
+#: From here on it matters that contents are not held twice, beside the message that carries them.
+LARGE_MESSAGE = 256 * 1024
 _SUCCESS = 10000
 
 
@@ -161,9 +163,11 @@ class Caller:
 
     async def _unary(self, items: Sequence[Item]) -> Reply:
         message = frame_request(self._envelope, [item.encoded for item in items])
+        if len(message) > LARGE_MESSAGE:
+            _keep_only(message, items)
         self._metrics.add(bytes_sent=len(message))
         call = self._stub(message, **self._options)
-        del message  # the channel holds its own copy
+        del message
         try:
             response = await call
         except grpc.aio.AioRpcError as error:
@@ -213,6 +217,16 @@ class Caller:
         # A limit as large as our own is that of responses, which says nothing about what we send.
         if limit < 200_000_000:
             self._largest = min(self._largest, limit)
+
+
+def _keep_only(message: bytes, items: Sequence[Item]) -> None:
+    """Let the items' own contents go: the call holds the message, and they can be sent again from it."""
+    view, end = memoryview(message), len(message)
+    for item in reversed(items):
+        size, content = item.encoded.nbytes, item.content
+        item.encoded = EncodedInput((cast(bytes, view[end - size : end]),), size)
+        item.content = Content(content.reference, None, {}, content.width, content.height)
+        end -= size
 
 
 def _judge(response: Any, count: int) -> Reply:
