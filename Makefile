@@ -51,8 +51,10 @@ clean:
 SOURCES := $(sort $(wildcard transforms/*.py pipelines/*.py))
 INSTALL = $(BIN)/python -m pip install --quiet --editable "$(1)" --config-settings editable_mode=strict
 
+# The pip that Python 3.10 and 3.11 bring gives up on resolving the test environment; a current one does not.
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
+	$@ -m pip install --quiet --upgrade pip
 
 $(VENV)/.sources: $(BIN)/python FORCE
 	@echo '$(SOURCES)' | cmp -s - $@ || echo '$(SOURCES)' > $@
