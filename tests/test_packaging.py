@@ -18,7 +18,9 @@ ROOT = Path(__file__).parent.parent
 def test_every_module_of_the_repository_is_installed(package):
     installed = Path(importlib.import_module(f"bulkinfer.{package}").__file__ or "").parent
 
-    assert {path.name for path in (ROOT / package).glob("*.py")} <= {path.name for path in installed.glob("*.py")}
+    assert {path.name for path in (ROOT / package).glob("*.py")} <= {
+        path.name for path in installed.glob("*.py")
+    }
     assert (installed / "py.typed").exists()
 
 

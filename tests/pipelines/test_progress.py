@@ -23,7 +23,9 @@ def test_a_line_names_what_a_person_asks_for():
 
 
 def test_an_unknown_total_gives_no_eta():
-    assert describe(ProgressSnapshot(succeeded=5), None, SteadyRate()) == "5  10.0 inputs/s  0 errors  0 retries"
+    assert (
+        describe(ProgressSnapshot(succeeded=5), None, SteadyRate()) == "5  10.0 inputs/s  0 errors  0 retries"
+    )
 
 
 def test_a_log_gets_plain_lines(monkeypatch):

@@ -205,7 +205,10 @@ def test_content_alone_fills_a_list_of_images():
     [column] = (
         request_of(
             bound(method, {"images": "$column.a"}),
-            content_of(columns={"a": ["x.jpg", {"url": "https://h/a"}]}, fetched={"a": (b"two", {"url": "https://h/a"})}),
+            content_of(
+                columns={"a": ["x.jpg", {"url": "https://h/a"}]},
+                fetched={"a": (b"two", {"url": "https://h/a"})},
+            ),
         )
         .inputs[0]
         .data.parts
