@@ -36,6 +36,7 @@ _KINDS = {
     "pq": "parquet",
 }
 _SPLIT_BYTES = 8 << 20
+_SPREAD = 32  # pieces that even a short manifest is cut into
 _NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -180,7 +181,9 @@ def _cut(
 ) -> None:
     stop, line, rows, end_line = start, 0, 0, first
     for record in records:
-        if rows and (rows >= rows_per_split or stop - start + record.nbytes > _SPLIT_BYTES):
+        # Small at first, so that a short manifest spreads over all workers as well as a long one.
+        most = max(1, min(rows_per_split, (rows_per_split + len(result.lines)) // _SPREAD))
+        if rows and (rows >= most or stop - start + record.nbytes > _SPLIT_BYTES):
             result.splits.append(Split(file, start, stop, line, rows))
             start, rows = stop, 0
         if not rows:
