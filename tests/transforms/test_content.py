@@ -15,7 +15,7 @@ import apache_beam as beam
 import pytest
 from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.transforms.window import FixedWindows, TimestampedValue
-from bulkinfer.transforms.content import LoadContent
+from bulkinfer.transforms.content import LoadContent, _Pace
 from bulkinfer.transforms.control import ControlSpec, JobControl
 from bulkinfer.transforms.errors import ReadError
 from bulkinfer.transforms.fetch import Fetcher, PassingReadError
@@ -325,3 +325,22 @@ def test_a_stopped_job_loads_nothing_more(tmp_path: Path) -> None:
             assert_that(loaded.failures, equal_to([]), label="failures")
     finally:
         control.close()
+
+
+def test_a_fast_disk_is_read_at_once_and_a_slow_one_by_threads_until_it_is_fast_again() -> None:
+    pace = _Pace()
+    assert all(pace.is_fast for _ in range(100))
+
+    for _ in range(2):  # a stall now and then is no slow disk
+        pace.took(0.5)
+    assert pace.is_fast
+    for _ in range(9):
+        pace.took(0.01)
+
+    asked = [pace.is_fast for _ in range(65)]
+    assert asked == [False] * 64 + [True]
+    for _ in range(9):
+        pace.took(0.00003)
+    while not pace.is_fast:
+        pass
+    assert all(pace.is_fast for _ in range(100))
