@@ -95,7 +95,8 @@ class _Travel:
     ours. What is usual follows from mean and deviation as in TCP's timer (RFC 6298).
     """
 
-    LEAST, MOST = 0.02, 0.3
+    LEAST, MOST = 0.012, 0.3
+    NOISY = 0.03  # deviation from which a late answer tells of the model and not of the way
 
     def __init__(self) -> None:
         self._mean: float | None = None
@@ -107,7 +108,7 @@ class _Travel:
             self._mean, self._deviation = seconds, seconds / 2
             return 0.0
         excess = seconds - self._mean
-        usual = excess <= max(4 * self._deviation, self.LEAST)
+        usual = excess <= (4 * self._deviation if self._deviation > self.NOISY else self.LEAST)
         bounded = min(excess, max(4 * self._deviation, self.LEAST))
         self._deviation += 0.25 * (abs(bounded) - self._deviation)
         self._mean += 0.125 * bounded
@@ -191,7 +192,9 @@ class _Learned:
         if self.rate is None:
             return
         steady = min(max(self.GROWTH * self.rate, self.SLOWEST), self.FASTEST)
-        growth = self.FASTEST if self._guessed else steady
+        # A refusal just below a configured limit is a call that came early; there is no other limit to look for.
+        near = self._ceiling is not None and self.rate > 0.85 * self._ceiling
+        growth = self.FASTEST if self._guessed or near else steady
         quiet = now - self._slowed - min(max(self.QUIET_CALLS / self.rate, self.QUIET_S[0]), self.QUIET_S[1])
         if quiet > 0:
             growth *= 2.0 ** min(quiet / 4.0, 6.0)
