@@ -74,6 +74,7 @@ class Worker:
     host: Host
     task_manager: Service
     pool: Service
+    resource_id: str
 
     def kill(self) -> None:
         """Lose the host: both die at once, with their children."""
@@ -154,30 +155,31 @@ class Cluster:
             "taskmanager.numberOfTaskSlots": str(self.slots),
             "taskmanager.resource-id": f"{host.name}-{self.started}",
         }
+        resource_id = values["taskmanager.resource-id"]
         self.started += 1
         arguments = ["--configDir", str(self.logs / "conf")]
         for key, value in values.items():
             arguments += ["-D", f"{key}={value}"]
         main = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
         task_manager = self._java(f"taskmanager-{host.name}", host, 512, main, arguments)
-        worker = Worker(host, task_manager, pool)
+        worker = Worker(host, task_manager, pool, resource_id)
         self.workers = [*(other for other in self.workers if other.host != host), worker]
         return worker
 
     def wait_for_workers(self, timeout: float = 180) -> None:
-        """Wait until every living TaskManager has registered.
+        """Wait until the living TaskManagers have registered, and the dead ones are forgotten.
 
         Raises:
             RuntimeError: one did not.
         """
-        expected = sum(worker.task_manager.alive for worker in self.workers)
+        expected = {worker.resource_id for worker in self.workers if worker.task_manager.alive}
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
-            if self.rest("/overview")["taskmanagers"] >= expected:
+            if {known["id"] for known in self.rest("/taskmanagers")["taskmanagers"]} == expected:
                 return
             time.sleep(0.2)
         tails = "\n".join(worker.task_manager.tail() for worker in self.workers)
-        raise RuntimeError(f"{expected} TaskManagers did not register:\n{tails}")
+        raise RuntimeError(f"{sorted(expected)} did not register:\n{tails}")
 
     def replace(self, worker: Worker) -> Worker:
         """Start a new TaskManager and pool on the host of one that was killed."""
