@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import shutil
 import sys
 import time
 import urllib.request
@@ -231,6 +232,9 @@ def cluster(
         finally:
             for service in reversed(running.services):
                 service.stop(timeout=3)
+            shutil.rmtree(
+                running.logs / "tmp", ignore_errors=True
+            )  # killed hosts leave the jobs' jars
 
 
 def aws_environment(url: str) -> dict[str, str]:
