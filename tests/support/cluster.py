@@ -232,9 +232,7 @@ def cluster(
         finally:
             for service in reversed(running.services):
                 service.stop(timeout=3)
-            shutil.rmtree(
-                running.logs / "tmp", ignore_errors=True
-            )  # killed hosts leave the jobs' jars
+            shutil.rmtree(running.logs / "tmp", ignore_errors=True)  # killed hosts leave the jobs' jars
 
 
 def aws_environment(url: str) -> dict[str, str]:
