@@ -22,7 +22,7 @@ __all__ = ["Limiter", "LocalLimiter", "Permit", "limiter_for", "share_of"]
 #: Calls are spread over this much more than a second, because they do not all travel equally fast.
 SPREAD = 0.024
 #: And no window of a second and this much holds more than the limit, should some have started late.
-GUARD = 0.012
+GUARD = 0.016
 #: Starts that the event loop was too busy for are made up for, when they are no later than this.
 CATCH_UP = 0.25
 
@@ -95,7 +95,7 @@ class _Travel:
     ours. What is usual follows from mean and deviation as in TCP's timer (RFC 6298).
     """
 
-    LEAST, MOST = 0.012, 0.3
+    LEAST, MOST = 0.01, 0.3
     NOISY = 0.03  # deviation from which a late answer tells of the model and not of the way
 
     def __init__(self) -> None:
