@@ -11,6 +11,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from .cluster_downloads import CACHE
 from .services import start
 
@@ -65,13 +67,17 @@ def _installed() -> tuple[str, str]:
     root = CACHE / "redis"
     if not root.exists():
         # Unpacked and not installed: an installed package would start a server of its own.
-        partial = root.with_suffix(".partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+        if not shutil.which("apt-get"):
+            pytest.skip("needs redis-server on the PATH, or apt-get to fetch it")
+        CACHE.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(dir=CACHE))  # several test processes may come here at once
         subprocess.run(["apt-get", "-qq", "update"], check=False, capture_output=True)
         subprocess.run(["apt-get", "download", *_PACKAGES], cwd=partial, check=True, capture_output=True)
         for package in partial.glob("*.deb"):
             subprocess.run(["dpkg", "-x", str(package), str(partial)], check=True)
-        partial.rename(root)
+        try:
+            partial.rename(root)
+        except OSError:  # another process was quicker
+            shutil.rmtree(partial)
     libraries = sorted({str(path.parent) for path in root.rglob("*.so*")})
     return str(root / "usr" / "bin" / "redis-server"), os.pathsep.join(libraries)
