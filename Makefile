@@ -24,7 +24,7 @@ test: $(VENV)/.test
 		--rootdir $(CURDIR) -m "not cluster" -n $(PYTEST_WORKERS) $(PYTEST_ARGS) $(CURDIR)/tests
 
 cluster-test: $(VENV)/.test
-	$(BIN)/python -m pytest -m cluster -p no:xdist tests/cluster
+	$(BIN)/python -m pytest -m cluster -p no:xdist $(PYTEST_ARGS) tests/cluster
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
