@@ -64,19 +64,10 @@ def _faults() -> Iterator[None]:
         sys.exit(4)
 
 
-@contextlib.contextmanager
-def _quiet_imports(verbose: int) -> Iterator[None]:
-    """Keep back what Beam warns about while it is imported: clients of clouds that the job does not use."""
-    if not verbose:
-        logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(logging.NOTSET)
-
-
 def _configure_logging(verbose: int) -> None:
-    # Importing Beam installs a root handler of its own; `force` takes its place whichever came first.
+    # Beam warns on the root logger of clients of clouds that the job does not use, whenever it is first imported.
+    logging.getLogger().addFilter(_unless_about_clouds)
+    # Importing it installs a root handler of its own, too; `force` takes its place whichever came first.
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     logging.basicConfig(
         level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr, force=True
@@ -85,6 +76,10 @@ def _configure_logging(verbose: int) -> None:
         logging.getLogger(noisy).setLevel(
             level if verbose > 1 else logging.CRITICAL if not verbose else logging.ERROR
         )
+
+
+def _unless_about_clouds(record: logging.LogRecord) -> bool:
+    return "apitools not found" not in record.getMessage()
 
 
 def _own_python() -> str:
@@ -171,11 +166,10 @@ def run(
             raise click.UsageError("--error-type picks among failed inputs; add --retry-failed")
         if retry_failed and force:
             raise click.UsageError("--retry-failed and --force contradict each other; keep one of them")
-        with _quiet_imports(verbose):
-            from bulkinfer.pipelines.bulk_inference import RunOptions
-            from bulkinfer.pipelines.jobs import run_any
-
         _configure_logging(verbose)
+        from bulkinfer.pipelines.bulk_inference import RunOptions
+        from bulkinfer.pipelines.jobs import run_any
+
         options = RunOptions(
             limit=limit,
             retry_failed=retry_failed,
@@ -210,10 +204,9 @@ def plan(
         from bulkinfer.transforms.job_file import load_job
 
         job_file = load_job(job, overrides)
-        with _quiet_imports(verbose):
-            from bulkinfer.pipelines.plan import plan_job
-
         _configure_logging(verbose)
+        from bulkinfer.pipelines.plan import plan_job
+
         result = plan_job(job_file, limit=limit, beam_options=beam_options)
         click.echo(json.dumps(result.to_json()) if as_json else result.to_text())
 
