@@ -128,8 +128,8 @@ def frame_json(frame: Any) -> dict[str, Any]:
 
 
 def struct_json(struct: Any) -> Any:
-    """A Struct as JSON; the wrapping of a bare list is undone, and 3.0, which was 3 before it "
-    "travelled, is 3 again."""
+    """A Struct as JSON; the wrapping of a bare list is undone, and 3.0, which was 3 before it
+    travelled, is 3 again."""
     value = _whole_numbers(MessageToDict(struct))
     return value["_list"] if value.keys() == {"_list"} else value
 

@@ -181,8 +181,8 @@ def _connect(url: str) -> redis.asyncio.Redis:
 
 
 def _spacing(limit: float) -> tuple[int, int, int, int]:
-    """Units in a window, and in microseconds: the step from one to the next, the window, what may be "
-    "caught up."""
+    """Units in a window, and in microseconds: the step from one to the next, the window, what may be
+    caught up."""
     units, seconds = max(1, int(limit)), max(1.0, 1.0 / limit)
     step = (1.0 + SPREAD) * seconds / units
     return units, round(step * 1e6), round((1.0 + GUARD) * seconds * 1e6), round(CATCH_UP * 1e6)

@@ -48,8 +48,8 @@ class Versions:
 
 @dataclasses.dataclass
 class SameVersions(beam.PTransform):
-    """Hands its elements on unchanged, in workers that have the launcher's versions; fails the job in "
-    "others."""
+    """Hands its elements on unchanged, in workers that have the launcher's versions; fails the job in
+    others."""
 
     launcher: Versions = dataclasses.field(default_factory=Versions.here)
 

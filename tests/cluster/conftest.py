@@ -1,5 +1,5 @@
-"""One cluster for all of its tests, started from nothing and stopped at the end; logs stay in "
-"`.cluster/logs`."""
+"""One cluster for all of its tests, started from nothing and stopped at the end; logs stay in
+`.cluster/logs`."""
 
 from __future__ import annotations
 

@@ -78,8 +78,8 @@ def _video(field: Field, server: EmbeddedServer) -> dict[str, Any]:
 
 @pytest.mark.parametrize("make", [_photos, _texts, _video], ids=["photos", "texts", "video"])
 def test_tables_are_equal_on_every_runner(field: Field, embedded: EmbeddedServer, make: Any) -> None:
-    """Direct with one and two workers, Flink with two TaskManagers, Spark: predictions and masks, row by "
-    "row."""
+    """Direct with one and two workers, Flink with two TaskManagers, Spark: predictions and masks, row by
+    row."""
     sections = make(field, embedded)
     kind = make.__name__.strip("_")
     tables = {}
@@ -97,7 +97,7 @@ def test_tables_are_equal_on_every_runner(field: Field, embedded: EmbeddedServer
             table: field.rows(f"{kind}-{label}", table, without=VOLATILE)
             for table in ("predictions", "masks")
         }
-    assert tables["d1"][0]
+    assert tables["d1"]["predictions"]
     for label in ("d2", "f4", "s4"):
         assert tables[label] == tables["d1"], label
 
@@ -143,8 +143,8 @@ def test_the_example_job_files_run(
 
 
 def test_the_key_is_in_no_log_and_no_file(field: Field) -> None:
-    """What the workers know by their environment appears in no log of the cluster and nowhere in the "
-    "store."""
+    """What the workers know by their environment appears in no log of the cluster and nowhere in the
+    store."""
     for log in field.cluster.logs.rglob("*.log"):
         assert KEY not in log.read_text(errors="replace"), log
     filesystem = field.filesystem()
