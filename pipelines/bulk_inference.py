@@ -21,7 +21,8 @@ from bulkinfer.transforms.control import ControlSpec, JobControl, StopReason
 from bulkinfer.transforms.errors import BulkinferError, JobError
 from bulkinfer.transforms.job_file import JobFile
 from bulkinfer.transforms.predict import Predict
-from bulkinfer.transforms.references import ReadReferences
+from bulkinfer.transforms.references import ListSource, OpenUnits
+from bulkinfer.transforms.rounds import RoundSpec
 from bulkinfer.transforms.run_lock import RunLock
 from bulkinfer.transforms.run_record import begin_run
 from bulkinfer.transforms.store import Store
@@ -32,7 +33,7 @@ from .execution import execute
 from .follow import follow
 from .preflight import PreparedJob, check_output_of, new_run_id, open_endpoint, prepare
 from .runner_checks import check_runner
-from .runners import pipeline_options
+from .runners import pipeline_options, rounds_of
 from .summary import Summary
 
 __all__ = ["RunOptions", "build", "run_job"]
@@ -61,19 +62,38 @@ class RunOptions:
 
 
 def build(
-    pipeline: beam.Pipeline, job: PreparedJob, completed: CompletedSpec | None, control: ControlSpec
+    pipeline: beam.Pipeline,
+    job: PreparedJob,
+    completed: CompletedSpec | None,
+    control: ControlSpec,
+    rounds: int = 1,
 ) -> beam.PCollection[CommitResult]:
     """Wire the job into a pipeline.
+
+    Args:
+        rounds: how often the work is dealt out, see `rounds`; 1 for a single worker, or for a runner that moves work.
 
     Returns:
         One `CommitResult`, when the tables are visible.
     """
-    read = pipeline | "ReadReferences" >> ReadReferences(job.source, completed=completed)
-    references = read.references | "SameVersions" >> SameVersions()
-    loaded = references | "LoadContent" >> LoadContent(**job.loading, control=control)
-    outcome = loaded.contents | "Predict" >> Predict(job.call, control)
-    rows = (outcome.predictions, outcome.failures, loaded.failures, read.failures)
-    return rows | "WriteTables" >> WriteTables(job.output)
+    listed = pipeline | "ListSource" >> ListSource(job.source, completed)
+    units, rows = listed.units, list(listed.failures)
+    for number in range(1, rounds + 1):
+        name, over = (
+            str(number) if number > 1 else "",
+            RoundSpec(control, number) if number < rounds else None,
+        )
+        checked = units | f"SameVersions{name}" >> SameVersions()
+        opened = checked | f"OpenUnits{name}" >> OpenUnits(job.source, completed, over, job.call.share)
+        loaded = opened.references | f"LoadContent{name}" >> LoadContent(
+            **job.loading, control=control, round_=over
+        )
+        outcome = loaded.contents | f"Predict{name}" >> Predict(job.call, control, over)
+        rows += [outcome.predictions, outcome.failures, loaded.failures, opened.failures]
+        if over is not None:
+            left = (opened.left, loaded.left) | f"Left{name}" >> beam.Flatten()
+            units = left | f"DealAgain{name}" >> beam.Reshuffle()
+    return tuple(rows) | "WriteTables" >> WriteTables(job.output)
 
 
 def run_job(file: JobFile, options: RunOptions) -> Summary:
@@ -131,10 +151,13 @@ def _run(
         force=options.force,
     )
     spec = ControlSpec(job.output.uri, job.output.storage, run_id)
+    rounds = rounds_of(job.config.runner, options.beam_options)
     control = JobControl.shared(spec)
     try:
         with follow(job, options.beam_options):
-            counters = execute(lambda pipeline: build(pipeline, job, completed, spec), beam_options, control)
+            counters = execute(
+                lambda pipeline: build(pipeline, job, completed, spec, rounds), beam_options, control
+            )
     except JobError as error:
         error.inputs_sent = True
         # What workers made durable before the fault is paid for: show it now rather than at the next start.

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from bulkinfer.transforms.config import RunnerConfig
 from bulkinfer.transforms.errors import RunnerError
+from bulkinfer.transforms.rounds import ROUNDS
 
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
 
-__all__ = ["Workers", "describe", "merged_options", "pipeline_options", "workers_of"]
+__all__ = ["Workers", "describe", "merged_options", "pipeline_options", "rounds_of", "workers_of"]
 
 #: `direct` is the in-process engine; Beam's own DirectRunner first downloads another one, without a timeout.
 _BEAM_RUNNERS = {
@@ -62,6 +63,11 @@ def workers_of(runner: RunnerConfig, extra: Sequence[str] = ()) -> Workers:
         master = str(options.get("spark_master_url", "local[4]"))
         return Workers(runner.workers, remote="job_endpoint" in options or not master.startswith("local"))
     return Workers(runner.workers, remote="job_endpoint" in options)
+
+
+def rounds_of(runner: RunnerConfig, extra: Sequence[str] = ()) -> int:
+    """How often a job's work is dealt out, see `rounds`; Dataflow moves work between workers by itself."""
+    return 1 if runner.name == "dataflow" or workers_of(runner, extra).processes == 1 else ROUNDS
 
 
 def pipeline_options(runner: RunnerConfig, extra: Sequence[str] = ()) -> PipelineOptions:

@@ -15,25 +15,29 @@ from .control import ControlSpec, JobControl
 from .errors import ReadError
 from .fetch import Fetcher, PassingReadError
 from .filesystems import local_path
+from .packs import pack
 from .prefetch import Prefetcher, process_budget
 from .records import Content, Failure, Reference, failure_of
+from .rounds import Round, RoundSpec
 
-__all__ = ["FAILED", "LoadContent", "Loaded"]
+__all__ = ["FAILED", "LEFT", "LoadContent", "Loaded"]
 
 FAILED = "failed"
+LEFT = "left"
 
 
 class Loaded(NamedTuple):
-    """Inputs with their bytes, and inputs whose bytes cannot be had."""
+    """Inputs with their bytes, inputs whose bytes cannot be had, and inputs handed back, as packs of references."""
 
     contents: beam.PCollection[Content]
     failures: beam.PCollection[Failure]
+    left: beam.PCollection[bytes]
 
 
 class LoadContent(beam.PTransform):
     """Fetch the content of each reference, several at once and ahead of what comes next.
 
-    Every reference leaves in exactly one of the two outputs, in any order, with its own timestamp and window.
+    Every reference leaves in exactly one of the outputs, in any order, with its own timestamp and window.
     What is fetched stays in the process: keep the steps behind this one free of shuffles.
 
     Args:
@@ -45,6 +49,7 @@ class LoadContent(beam.PTransform):
         prefetch: most inputs fetched ahead by one bundle.
         prefetch_bytes: most bytes fetched ahead in one process.
         control: when the job stops, further inputs are dropped silently; a later run does them.
+        round_: when it is over, further inputs are handed back; see `rounds`.
     """
 
     def __init__(
@@ -58,6 +63,7 @@ class LoadContent(beam.PTransform):
         prefetch: int = 64,
         prefetch_bytes: int = 128 << 20,
         control: ControlSpec | None = None,
+        round_: RoundSpec | None = None,
     ) -> None:
         super().__init__()
         self._options = _Options(
@@ -69,13 +75,14 @@ class LoadContent(beam.PTransform):
             prefetch,
             prefetch_bytes,
             control,
+            round_,
         )
 
     def expand(self, references: beam.PCollection[Reference]) -> Loaded:
         loaded = references | "Fetch" >> beam.ParDo(_LoadFn(self._options)).with_outputs(
-            FAILED, main="contents"
+            FAILED, LEFT, main="contents"
         )
-        return Loaded(loaded.contents, loaded[FAILED])
+        return Loaded(loaded.contents, loaded[FAILED], loaded[LEFT])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +95,7 @@ class _Options:
     prefetch: int
     prefetch_bytes: int
     control: ControlSpec | None
+    round_: RoundSpec | None
 
 
 class _Pace:
@@ -141,6 +149,7 @@ class _LoadFn(beam.DoFn):
         self.teardown()  # a bundle that failed left its fetches behind
         options = self._options
         self._control = JobControl.shared(options.control) if options.control is not None else None
+        self._round = Round.shared(options.round_) if options.round_ is not None else None
         self._ahead = Prefetcher(
             self._fetcher.content, count=options.prefetch, budget=process_budget(options.prefetch_bytes)
         )
@@ -148,6 +157,9 @@ class _LoadFn(beam.DoFn):
     def process(self, reference: Reference, source: Any = beam.DoFn.WindowedValueParam) -> Iterator[Any]:
         assert self._ahead is not None
         if self._stopped():
+            return
+        if self._is_over:
+            yield self._left(source, reference)
             return
         if self._held(reference):
             # Handing it to a thread would take several times as long as the rest of its way.
@@ -197,8 +209,17 @@ class _LoadFn(beam.DoFn):
             self._ahead.cancel()
         return True
 
+    @property
+    def _is_over(self) -> bool:
+        return self._round is not None and self._round.over
+
+    def _left(self, source: Any, reference: Reference) -> Any:
+        return TaggedOutput(LEFT, source.with_value(pack([reference])))
+
     def _output(self, source: Any, reference: Reference, result: Content | ReadError) -> Any:
         if isinstance(result, Content):
+            if self._is_over:
+                return self._left(source, reference)  # fetched ahead for nothing; a call would take longer
             return source.with_value(result)
         if self._control is not None:
             self._control.record(finished=1, failed=1)

@@ -85,7 +85,7 @@ class JobControl:
     _shared_lock = threading.Lock()
 
     def __init__(self, spec: ControlSpec | None = None) -> None:
-        self._spec = spec
+        self.spec = spec
         self._store = Store(spec.output_uri, spec.storage) if spec else None
         self._lock = threading.Lock()
         self._reason: StopReason | None = None
@@ -121,9 +121,9 @@ class JobControl:
             self._reason = why
         self._set.set()
         logger.warning("the job stops: reason=%s %s", reason, message)
-        if self._store is not None and self._spec is not None:
+        if self._store is not None and self.spec is not None:
             try:
-                self._store.write(self._spec.marker, json.dumps(dataclasses.asdict(why)).encode())
+                self._store.write(self.spec.marker, json.dumps(dataclasses.asdict(why)).encode())
             except StoreError as fault:
                 # Other workers then stop by their own faults or counts; this one must drain all the same.
                 logger.warning("the stop marker could not be written: %s", fault)
@@ -180,9 +180,9 @@ class JobControl:
 
     def poll(self) -> StopReason | None:
         """Look for another worker's marker now."""
-        if self._reason is None and self._store is not None and self._spec is not None:
+        if self._reason is None and self._store is not None and self.spec is not None:
             try:
-                why = StopReason(**json.loads(self._store.read(self._spec.marker)))
+                why = StopReason(**json.loads(self._store.read(self.spec.marker)))
             except FileNotFoundError:
                 return None
             except (StoreError, ValueError, TypeError) as fault:
@@ -195,11 +195,11 @@ class JobControl:
 
     def close(self) -> None:
         """Forget this run in this process; its watcher ends."""
-        if self._spec is not None:
+        if self.spec is not None:
             with self._shared_lock:
-                self._shared.pop((self._spec.output_uri, self._spec.run_id), None)
+                self._shared.pop((self.spec.output_uri, self.spec.run_id), None)
 
     def _watch(self) -> None:
-        while self._shared.get((self._spec.output_uri, self._spec.run_id)) is self if self._spec else False:
+        while self._shared.get((self.spec.output_uri, self.spec.run_id)) is self if self.spec else False:
             if self.poll() is not None or self._set.wait(POLL_S):
                 return

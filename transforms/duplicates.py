@@ -33,7 +33,7 @@ _PREFETCH_BYTES = 128 << 20
 
 
 class Deduplicate(beam.PTransform):
-    """References -> one reference for each content, with the others as its `aliases`.
+    """References -> packs, each of one reference for its content, with the others as its `aliases`.
 
     Content that cannot be read stays as it is, for LoadContent to say why.
 
@@ -45,12 +45,12 @@ class Deduplicate(beam.PTransform):
         super().__init__()
         self.spec = spec
 
-    def expand(self, references: beam.PCollection[Reference]) -> beam.PCollection[Reference]:
+    def expand(self, references: beam.PCollection[Reference]) -> beam.PCollection[bytes]:
         return (
             references
             | "Hash" >> beam.ParDo(_HashFn(self.spec)).with_output_types(tuple[bytes, bytes])
             | "Group" >> beam.GroupByKey()
-            | "Merge" >> beam.FlatMap(_merged).with_output_types(Reference)
+            | "Merge" >> beam.FlatMap(_merged).with_output_types(bytes)
         )
 
 
@@ -67,8 +67,9 @@ def merge(references: Iterable[Reference], most: int = MOST_ALIASES) -> Iterator
         yield dataclasses.replace(first, aliases=aliases) if aliases else first
 
 
-def _merged(group: tuple[bytes, Iterable[bytes]]) -> Iterator[Reference]:
-    return merge(reference for data in group[1] for reference in unpack(data))
+def _merged(group: tuple[bytes, Iterable[bytes]]) -> Iterator[bytes]:
+    for reference in merge(reference for data in group[1] for reference in unpack(data)):
+        yield pack([reference])
 
 
 class _HashFn(beam.DoFn):

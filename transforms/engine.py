@@ -13,6 +13,7 @@ import concurrent.futures
 import contextlib
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
@@ -22,9 +23,10 @@ from .control import ControlSpec, JobControl
 from .loop_thread import engine_loop
 from .metrics import Metrics, process_metrics
 from .model_call import ModelCall
-from .rate_limit import limiter_for
+from .rate_limit import LocalLimiter, limiter_for
 from .records import Failure, Prediction
 from .settling import Settings, Settling
+from .shares import Rank, share_of
 from .statuses import Fault, stopping_error
 
 __all__ = ["Engine", "Lane", "Result"]
@@ -35,10 +37,11 @@ T = TypeVar("T")
 #: A result with the token that its input was handed in with.
 Result = tuple[Any, Prediction | Failure]
 
-#: Small batches may wait in larger numbers, because the bundle's thread may be away for a while, writing a
-#: part.
+#: Small batches may wait in larger numbers, because the bundle's thread may be away for a while, writing a part; but no
+#: more than this worker sends in some seconds, because what waits here nobody else can take over.
 WAITING_BYTES = 8 * 1024 * 1024
 WAITING_ROUNDS = 8
+WAITING_S = 2.0
 #: An engine that nobody uses stays so long: its limits must outlive the pause between two bundles.
 LINGER_S = 3.0
 POLL_S = 0.2
@@ -50,6 +53,7 @@ class _Room:
     def __init__(self, calls: int, nbytes: int) -> None:
         self._calls = calls
         self._nbytes = nbytes
+        self._left: deque[float] = deque(maxlen=4 * calls)  # when batches left
         self.batches = 0
         self.held = 0
 
@@ -59,6 +63,8 @@ class _Room:
         # A batch that is larger than all room goes when nothing else is inside.
         if self.batches and (self.held + nbytes > self._nbytes or waiting >= rounds * self._calls):
             return False
+        if waiting > 0 and waiting >= self._sent_soon():
+            return False
         self.batches += 1
         self.held += nbytes
         return True
@@ -66,6 +72,13 @@ class _Room:
     def leave(self, nbytes: int) -> None:
         self.batches -= 1
         self.held -= nbytes
+        self._left.append(time.monotonic())
+
+    def _sent_soon(self) -> float:
+        """Batches that leave in `WAITING_S`, as far as the last ones tell."""
+        if not self._left:
+            return self._calls
+        return WAITING_S * len(self._left) / max(time.monotonic() - self._left[0], 1e-3)
 
 
 class Lane:
@@ -232,9 +245,12 @@ class Engine:
     async def _open(self) -> None:
         caller = Caller(self.call, self.metrics)
         self._caller = caller
+        limiter = limiter_for(self.call.calls, self.call.share)
+        if isinstance(limiter, LocalLimiter):
+            self._take_whole_share(limiter)
         self._settings = Settings(
             sender=caller,
-            limiter=limiter_for(self.call.calls, self.call.share),
+            limiter=limiter,
             slots=asyncio.Semaphore(self.call.calls.in_flight),
             metrics=self.metrics,
             retry_for=self.call.calls.retry_for,
@@ -243,6 +259,22 @@ class Engine:
             mask=caller.credentials.mask,
         )
         self._watcher = asyncio.get_running_loop().create_task(self._watch())
+
+    def _take_whole_share(self, limiter: LocalLimiter) -> None:
+        """Use, too, what whole shares of a limit leave over, once this worker knows its rank."""
+        calls, workers, run = self.call.calls, self.call.share, self.control.spec
+        limits = [limit for limit in (calls.calls_per_second, calls.inputs_per_second) if limit]
+        if run is None or all(int(limit) % workers == 0 for limit in limits):
+            return
+        loop = asyncio.get_running_loop()
+
+        def ranked(rank: int) -> None:
+            shares = (
+                share_of(limit, workers, rank) for limit in (calls.calls_per_second, calls.inputs_per_second)
+            )
+            loop.call_soon_threadsafe(limiter.allow, *shares)
+
+        Rank.shared(run, workers).tell(ranked)
 
     async def _shut(self) -> None:
         self._watcher.cancel()

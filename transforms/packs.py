@@ -7,6 +7,7 @@ and compress well.
 
 from __future__ import annotations
 
+import itertools
 import pickle
 import zlib
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,7 @@ from typing import Any
 
 from .records import Reference
 
-__all__ = ["MAX_PACK", "Packer", "pack", "unpack"]
+__all__ = ["MAX_PACK", "Packer", "evenly", "pack", "unpack"]
 
 MAX_PACK = 256  #: references in one pack, at most
 _MAX_INLINE = 1 << 20
@@ -96,6 +97,13 @@ class Packer:
         """Give back what is held."""
         held, self._held, self._inline = self._held, [], 0
         return held
+
+
+def evenly(references: Sequence[Reference], parts: int) -> list[Sequence[Reference]]:
+    """Cut references into at most so many parts that differ by one at most; none is empty."""
+    parts = min(parts, len(references))
+    cuts = [len(references) * index // parts for index in range(parts + 1)]
+    return [references[start:stop] for start, stop in itertools.pairwise(cuts)]
 
 
 def _run(values: list[Any]) -> Any:

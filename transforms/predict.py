@@ -17,8 +17,9 @@ from .engine import Engine, Lane, Result
 from .errors import InputError
 from .metrics import report_to_beam
 from .model_call import ModelCall
-from .rate_limit import share_of
 from .records import Content, Failure, Prediction, failure_of
+from .rounds import Round, RoundSpec
+from .shares import share_of
 
 __all__ = ["FAILED", "Outcome", "Predict"]
 
@@ -49,18 +50,19 @@ class Predict(beam.PTransform):
         call: the model's method and how hard to press.
         control: where the run's stop marker lies; without it a fault after which nothing will work raises in
             the bundle, and no other worker hears of it.
+        round_: is over when this worker has nothing left to call; see `rounds`.
     """
 
     call: ModelCall
     control: ControlSpec | None = None
+    round_: RoundSpec | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
 
     def expand(self, contents: PCollection[Content]) -> Outcome:
-        sent = contents | "Call" >> beam.ParDo(_PredictFn(self.call, self.control)).with_outputs(
-            FAILED, main="predictions"
-        )
+        fn = _PredictFn(self.call, self.control, self.round_)
+        sent = contents | "Call" >> beam.ParDo(fn).with_outputs(FAILED, main="predictions")
         return Outcome(sent.predictions, sent[FAILED])
 
 
@@ -68,15 +70,17 @@ class _PredictFn(beam.DoFn):
     """Hands batches to the process's engine; yields what finished with later elements and at the bundle's
     end."""
 
-    def __init__(self, call: ModelCall, control: ControlSpec | None) -> None:
+    def __init__(self, call: ModelCall, control: ControlSpec | None, round_: RoundSpec | None) -> None:
         super().__init__()
         self._call = call
         self._control_spec = control
+        self._round_spec = round_
         self._engine: Engine | None = None
         self._lane: Lane | None = None
+        self._round: Round | None = None  # while a bundle is open
 
     def __getstate__(self) -> Mapping[str, Any]:
-        return {**self.__dict__, "_engine": None, "_lane": None}
+        return {**self.__dict__, "_engine": None, "_lane": None, "_round": None}
 
     def setup(self) -> None:
         call, limits = self._call, self._call.calls
@@ -92,6 +96,10 @@ class _PredictFn(beam.DoFn):
         assert self._lane is not None
         self._lane.cancel()  # a bundle that failed left its calls behind
         self._batcher.flush()
+        self._end_round()
+        if self._round_spec is not None:
+            self._round = Round.shared(self._round_spec)
+            self._round.begin()
 
     def process(self, content: Content, source: Any = beam.DoFn.WindowedValueParam) -> Iterator[Any]:
         # The windowed value and not its window: an input in several windows is sent once, and Beam prepares the
@@ -134,9 +142,11 @@ class _PredictFn(beam.DoFn):
         yield from map(_output, lane.take())
         if engine.control.stopped is not None:
             self._stop(engine.control.stopped)
+        self._end_round()
         self._report()
 
     def teardown(self) -> None:
+        self._end_round()
         if self._lane is not None:
             self._lane.cancel()
             self._lane = None
@@ -165,6 +175,11 @@ class _PredictFn(beam.DoFn):
             engine.metrics.add(inputs_dropped=len(self._batcher.flush()))
         if self._control_spec is None:
             engine.control.raise_if_fatal()
+
+    def _end_round(self) -> None:
+        if self._round is not None:
+            self._round.end()
+            self._round = None
 
     def _report(self) -> None:
         assert self._engine is not None

@@ -24,6 +24,7 @@ from .job_file import check_sections
 from .model_call import ModelCall, prepare_call
 from .output_check import check_output
 from .parts import OutputSpec
+from .shares import check_shares
 from .sources import SourceSpec, inspect_source
 
 __all__ = ["Preparation", "fingerprint", "new_run_id", "prepare", "prepare_job", "within_public_limits"]
@@ -111,7 +112,7 @@ def prepare(
         workers: processes that divide the rate limits among them.
 
     Raises:
-        ConfigError: a call would be larger than the public API takes.
+        ConfigError: a call would be larger than the public API takes, or a rate limit is smaller than the fleet.
         SourceError: the source matches nothing or lacks a column.
         CredentialsError, EndpointError, ModelNotFoundError, MethodError: as `prepare_call` says.
     """
@@ -120,6 +121,7 @@ def prepare(
             f"{endpoint.url} wants credentials and none are set; export CLARIFAI_PAT, or name another model.endpoint"
         )
     calls = within_public_limits(config.model, config.calls, endpoint)
+    check_shares(calls, workers)
     source = inspect_source(config.source, named_columns(config.model.arguments), limit)
     call = prepare_call(
         config.model,

@@ -16,8 +16,9 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from .config import CallsConfig
+from .shares import share_of
 
-__all__ = ["Limiter", "LocalLimiter", "Permit", "limiter_for", "share_of"]
+__all__ = ["Limiter", "LocalLimiter", "Permit", "limiter_for"]
 
 #: Calls are spread over this much more than a second, because they do not all travel equally fast.
 SPREAD = 0.024
@@ -59,14 +60,18 @@ class _Window:
     """At most `limit` units in any window of one second, evenly spread."""
 
     def __init__(self, limit: float) -> None:
-        self.units = max(1, int(limit))
-        # A share below one unit a second is kept by one unit in a longer window.
-        seconds = max(1.0, 1.0 / limit)
-        self._window = (1.0 + GUARD) * seconds
-        self._step = (1.0 + SPREAD) * seconds / self.units
         self._starts: deque[tuple[Permit, int]] = deque()
         self._sum = 0
         self._next = 0.0
+        self.allow(limit)
+
+    def allow(self, limit: float) -> None:
+        """Another limit from now on."""
+        self.units = max(1, int(limit))
+        # A limit below one unit a second is kept by one unit in a longer window.
+        seconds = max(1.0, 1.0 / limit)
+        self._window = (1.0 + GUARD) * seconds
+        self._step = (1.0 + SPREAD) * seconds / self.units
 
     def ready_at(self, units: int, now: float) -> float:
         """The earliest time at which `units` more may start."""
@@ -120,7 +125,8 @@ class _Learned:
 
     A server that refuses a call has accepted, in the second before, about as many as its limit allows: that
     count is the new rate. From there the rate creeps up until the next refusal, so that it follows a limit
-    that rises or falls.
+    that rises or falls. A refusal before more than a few calls were accepted tells of no rate: it may be a
+    server that was busy for a moment, so after the first such one the rate doubles every second until the next.
     """
 
     DECREASE = 0.96  # by which a refusal at a rate that seemed right lowers it
@@ -129,13 +135,16 @@ class _Learned:
         0.003,
         0.02,
     )  # growth of the rate per second, at least and at most; fastest after a guess
+    FEW = 3  # calls accepted in a second that are no measure of a limit
+    PROBING = 1.0  # growth of the rate per second after a refusal among a few calls
     QUIET_CALLS = 150  # after so many calls without a refusal, growth doubles every four seconds
     QUIET_S = (10.0, 40.0)  # but not before so many seconds, and at the latest after so many
 
     def __init__(self, ceiling: float | None) -> None:
-        self._ceiling = ceiling
+        self.ceiling = ceiling
         self.rate: float | None = None
         self._guessed = False  # the rate is a count, and no refusal has confirmed it yet
+        self._probing = False  # the count was too small to mean anything
         self._slowed = 0.0
         self._grown = 0.0
         self._next = 0.0
@@ -175,15 +184,17 @@ class _Learned:
         )
         if self.rate is None:
             self.rate = float(max(1, accepted))
-            self._guessed = True
+            self._guessed, self._probing = True, accepted < self.FEW
+        elif permit.time < self._slowed:
+            return  # the call had started before we slowed down, so it says nothing about the new rate
+        elif self._probing:
+            self.rate, self._probing = max(accepted, self.rate / 2), False
         elif accepted + 1 < self.rate * self.DECREASE:  # counts in a window are off by one by chance
             self.rate = max(accepted + 0.5, self.rate / 2)
             self._guessed = True
-        elif permit.time >= self._slowed:
+        else:
             self.rate *= self.DECREASE
             self._guessed = False
-        else:
-            return  # the call had started before we slowed down, so it says nothing about the new rate
         self.rate = max(self.rate, 0.05)
         self._slowed = self._grown = now
         self._next = max(self._next, now)
@@ -193,14 +204,14 @@ class _Learned:
             return
         steady = min(max(self.GROWTH * self.rate, self.SLOWEST), self.FASTEST)
         # A refusal just below a configured limit is a call that came early; there is no other limit to look for.
-        near = self._ceiling is not None and self.rate > 0.85 * self._ceiling
-        growth = self.FASTEST if self._guessed or near else steady
+        near = self.ceiling is not None and self.rate > 0.85 * self.ceiling
+        growth = self.PROBING if self._probing else self.FASTEST if self._guessed or near else steady
         quiet = now - self._slowed - min(max(self.QUIET_CALLS / self.rate, self.QUIET_S[0]), self.QUIET_S[1])
         if quiet > 0:
             growth *= 2.0 ** min(quiet / 4.0, 6.0)
         self.rate *= 1.0 + growth * min(now - self._grown, 1.0)
         self._grown = now
-        if self._ceiling is not None and self.rate >= self._ceiling:
+        if self.ceiling is not None and self.rate >= self.ceiling:
             self.rate = None  # the configured limit alone is the tighter one again
 
 
@@ -229,6 +240,14 @@ class LocalLimiter:
         self._clock = clock
         self._sleep = sleep
         self._turn = asyncio.Lock()  # first come, first served
+
+    def allow(self, calls_per_second: float | None, inputs_per_second: float | None) -> None:
+        """Change limits that there are; what has started counts on."""
+        if self._calls and calls_per_second:
+            self._calls.allow(calls_per_second)
+            self._learned.ceiling = calls_per_second
+        if self._inputs and inputs_per_second:
+            self._inputs.allow(inputs_per_second)
 
     @property
     def learned_rate(self) -> float | None:
@@ -263,17 +282,6 @@ class LocalLimiter:
         if self._inputs:
             at = max(at, self._inputs.ready_at(inputs, now))
         return at
-
-
-def share_of(limit: float | None, share: int) -> float | None:
-    """One worker's part of a limit.
-
-    Whole units where there is at least one each: fractions would add up to one call too many in some windows.
-    """
-    if limit is None or share <= 1:
-        return limit
-    part = limit / share
-    return float(int(part)) if part >= 1 else part
 
 
 def limiter_for(calls: CallsConfig, share: int = 1) -> Limiter:

@@ -1,6 +1,7 @@
 """ReadReferences: what a job's source names, spread evenly over the workers.
 
-    pieces of the listing -> references -> packs -> skip what is done -> Reshuffle -> references
+    ListSource: pieces of the listing -> references -> packs -> skip what is done -> Reshuffle -> units
+    OpenUnits:  units -> references
 
 Listing and reading manifests is itself done in pieces by all workers. What crosses the shuffle are packs of
 references (`packs`), never content: a source that holds its content itself shuffles the pieces of its
@@ -21,14 +22,16 @@ from .filesystems import Filesystems
 from .listing import Folder, Found, folders
 from .manifest_files import Split
 from .media import media_of
-from .packs import Packer, pack, unpack
+from .packs import Packer, evenly, pack, unpack
 from .records import Failure, Reference
+from .rounds import Round, RoundSpec
 from .rows import RowReader
 from .sources import SourceSpec, list_pattern
 
-__all__ = ["FAILED", "Completed", "ReadReferences", "References"]
+__all__ = ["FAILED", "LEFT", "Completed", "ListSource", "OpenUnits", "ReadReferences", "References"]
 
 FAILED = "failed"
+LEFT = "left"
 
 
 class Completed(Protocol):
@@ -36,6 +39,24 @@ class Completed(Protocol):
 
     def remaining(self, references: list[Reference]) -> list[Reference]:
         """The references that still have to be done, in order."""
+
+
+class Units(NamedTuple):
+    """What a source names, as it is dealt out to workers, and what can be told to be unreadable by then.
+
+    A unit is a pack of references; where the source holds its content itself, a piece of its manifest.
+    """
+
+    units: beam.PCollection[Any]
+    failures: tuple[beam.PCollection[Failure], ...]
+
+
+class Opened(NamedTuple):
+    """The references of units, the places in units that name nothing readable, and units that were handed back."""
+
+    references: beam.PCollection[Reference]
+    failures: beam.PCollection[Failure]
+    left: beam.PCollection[Any]
 
 
 class References(NamedTuple):
@@ -67,23 +88,72 @@ class ReadReferences(beam.PTransform):
         self.completed = completed
 
     def expand(self, begin: pvalue.PBegin) -> References:
+        listed = begin | "List" >> ListSource(self.spec, self.completed)
+        opened = listed.units | "Open" >> OpenUnits(self.spec, self.completed)
+        failures = (*listed.failures, opened.failures) | "Failures" >> beam.Flatten()
+        return References(opened.references, failures)
+
+
+class ListSource(beam.PTransform):
+    """List a source as units, spread over the workers.
+
+    Args:
+        spec: from `inspect_source`.
+        completed: leaves out what earlier runs finished.
+    """
+
+    def __init__(self, spec: SourceSpec, completed: Completed | None = None) -> None:
+        super().__init__()
+        self.spec = spec
+        self.completed = completed
+
+    def expand(self, begin: pvalue.PBegin) -> Units:
         spec = self.spec
-        expected = spec.scan.rows if spec.manifests else 0
-        pieces = begin | "Pieces" >> beam.Create(_pieces(spec), reshuffle=False)
+        units = begin | "Pieces" >> beam.Create(_pieces(spec), reshuffle=False)
         if spec.patterns and spec.limit is None:
-            pieces = pieces | "Folders" >> beam.FlatMap(_folders_of, spec)
+            units = units | "Folders" >> beam.FlatMap(_folders_of, spec)
         if spec.limit is None and (spec.patterns or len(spec.scan.splits) > 1):
-            pieces = pieces | "SpreadPieces" >> beam.Reshuffle()
-        packs = pieces | "Read" >> beam.ParDo(_ReadFn(spec, self.completed, expected)).with_outputs(
-            FAILED, main="packs"
-        )
-        spread = packs.packs
+            units = units | "SpreadPieces" >> beam.Reshuffle()
+        failures: tuple[beam.PCollection[Failure], ...] = ()
         if not spec.inline:
-            spread = spread | "SpreadPacks" >> beam.Reshuffle()
-        references = spread | "Unpack" >> beam.FlatMap(unpack).with_output_types(Reference)
+            packs = units | "Read" >> beam.ParDo(_PackFn(spec, self.completed)).with_outputs(
+                FAILED, main="packs"
+            )
+            units, failures = packs.packs | "SpreadPacks" >> beam.Reshuffle(), (packs[FAILED],)
         if spec.source.deduplicate == "content":
-            references = references | "Deduplicate" >> Deduplicate(spec)
-        return References(references, packs[FAILED])
+            opened = units | "OpenAll" >> OpenUnits(spec, self.completed)
+            units = opened.references | "Deduplicate" >> Deduplicate(spec)
+            failures = (*failures, opened.failures)
+        return Units(units, failures)
+
+
+class OpenUnits(beam.PTransform):
+    """Units -> their references.
+
+    Args:
+        spec: from `inspect_source`.
+        completed: leaves out what earlier runs finished, of units that are pieces of a manifest.
+        round_: hands back what is not begun when the round is over.
+        shares: parts that a pack is cut into when it is handed back.
+    """
+
+    def __init__(
+        self,
+        spec: SourceSpec,
+        completed: Completed | None = None,
+        round_: RoundSpec | None = None,
+        shares: int = 1,
+    ) -> None:
+        super().__init__()
+        self.spec = spec
+        self.completed = completed
+        self.round_ = round_
+        self.shares = shares
+
+    def expand(self, units: beam.PCollection[Any]) -> Opened:
+        fn = _OpenFn(self.spec, self.completed, self.round_, self.shares)
+        opened = units | "Open" >> beam.ParDo(fn).with_outputs(FAILED, LEFT, main="references")
+        return Opened(opened.references, opened[FAILED], opened[LEFT])
 
 
 def read_piece(
@@ -94,6 +164,11 @@ def read_piece(
         return reader.read(piece)
     index, folder = piece
     return (_of_file(found, spec) for found in list_pattern(spec, index, folder, filesystems))
+
+
+def is_bounded(unit: Any) -> bool:
+    """Whether a unit holds a few hundred inputs at most: neither a whole compressed text nor a job's first inputs."""
+    return isinstance(unit, Split) and unit.stop >= 0
 
 
 def _pieces(spec: SourceSpec) -> list[Any]:
@@ -125,36 +200,91 @@ def _of_file(found: Found, spec: SourceSpec) -> Reference | Failure:
     return reference
 
 
-class _ReadFn(beam.DoFn):
+class _PackFn(beam.DoFn):
     """One piece of the source -> packs."""
 
-    def __init__(self, spec: SourceSpec, completed: Completed | None, expected: int) -> None:
+    def __init__(self, spec: SourceSpec, completed: Completed | None) -> None:
         super().__init__()
-        self._spec, self._completed, self._expected = spec, completed, expected
-
-    def setup(self) -> None:
-        self._reader = RowReader(self._spec)
-        self._filesystems = Filesystems(self._spec.source.storage)
+        self._spec, self._completed = spec, completed
 
     def start_bundle(self) -> None:
-        self._packer = Packer(self._expected)
+        self._reader = _PieceReader(self._spec, self._completed)
 
     def process(self, piece: Any) -> Iterator[Any]:
+        for item in self._reader.read(piece):
+            yield pvalue.TaggedOutput(FAILED, item) if isinstance(item, Failure) else pack(item)
+
+
+class _OpenFn(beam.DoFn):
+    """A unit -> its references, or what of it is handed back."""
+
+    def __init__(
+        self, spec: SourceSpec, completed: Completed | None, round_: RoundSpec | None, shares: int
+    ) -> None:
+        super().__init__()
+        self._spec, self._completed, self._round_spec, self._shares = spec, completed, round_, shares
+        self._round: Round | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_round": None}
+
+    def start_bundle(self) -> None:
+        self._reader = _PieceReader(self._spec, self._completed)
+        self._round = Round.shared(self._round_spec) if self._round_spec else None
+
+    def process(self, unit: Any) -> Iterator[Any]:
+        if isinstance(unit, bytes):
+            yield from self._while_it_lasts(unpack(unit))
+        elif self._is_over:
+            yield pvalue.TaggedOutput(LEFT, unit)
+        else:
+            for item in self._reader.read(unit):
+                if isinstance(item, Failure):
+                    yield pvalue.TaggedOutput(FAILED, item)
+                elif is_bounded(unit):
+                    yield from self._while_it_lasts(item)
+                else:
+                    # The rest of what only one worker can read: its content would all have to cross a shuffle.
+                    yield from item
+
+    def _while_it_lasts(self, references: Iterable[Reference]) -> Iterator[Any]:
+        """References until the round is over; then the rest as packs."""
+        rest = iter(references)
+        for reference in rest:
+            if self._is_over:
+                for part in evenly([reference, *rest], self._shares):
+                    yield pvalue.TaggedOutput(LEFT, pack(part))
+                return
+            yield reference
+
+    @property
+    def _is_over(self) -> bool:
+        return self._round is not None and self._round.over
+
+
+class _PieceReader:
+    """Reads pieces of a source: lists of references that are left to do, and failures."""
+
+    def __init__(self, spec: SourceSpec, completed: Completed | None) -> None:
+        self._spec, self._completed = spec, completed
+        self._rows = RowReader(spec)
+        self._filesystems = Filesystems(spec.source.storage)
+        self._packer = Packer(spec.scan.rows if spec.manifests else 0)
+
+    def read(self, piece: Any) -> Iterator[list[Reference] | Failure]:
         pieces = piece if isinstance(piece, list) else [piece]
         items = itertools.chain.from_iterable(
-            read_piece(one, self._spec, self._reader, self._filesystems) for one in pieces
+            read_piece(one, self._spec, self._rows, self._filesystems) for one in pieces
         )
         for item in itertools.islice(items, self._spec.limit):
             if isinstance(item, Failure):
-                yield pvalue.TaggedOutput(FAILED, item)
-                continue
-            full = self._packer.add(item)
-            if full is not None:
-                yield from self._packed(full)
-        yield from self._packed(self._packer.flush())
+                yield item
+            elif (full := self._packer.add(item)) is not None:
+                yield from self._remaining(full)
+        yield from self._remaining(self._packer.flush())
 
-    def _packed(self, references: list[Reference]) -> Iterator[bytes]:
+    def _remaining(self, references: list[Reference]) -> Iterator[list[Reference]]:
         if self._completed is not None and references:
             references = self._completed.remaining(references)
         if references:
-            yield pack(references)
+            yield references

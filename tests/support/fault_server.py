@@ -210,13 +210,15 @@ class Servicer:
         return keys, None
 
     @contextlib.asynccontextmanager
-    async def _place(self, count: int, fault: dict[str, Any] | None) -> Any:
+    async def _place(self, count: int, fault: dict[str, Any] | None, context: Any) -> Any:
         faults = self.faults
         async with faults.places:
             faults.busy += 1
             faults.peak = max(faults.peak, faults.busy)
             try:
                 seconds = faults.base + faults.per_item * count
+                if context.peer() == next(iter(faults.peers)):
+                    seconds *= faults.settings.get("first_peer_times", 1)
                 if fault is not None and fault["kind"] == "hang":
                     seconds += fault["seconds"]
                 if seconds:
@@ -241,7 +243,7 @@ class Servicer:
         fault = faults.of_call(len(faults.arrivals) - 1)
         of_inputs = [faults.take(faults.by_input.get(key)) for key in keys]
         fault = fault or next((each for each in of_inputs if each and each["kind"] != "output"), None)
-        async with self._place(len(keys), fault):
+        async with self._place(len(keys), fault, context):
             if fault is not None and fault["kind"] == "grpc":
                 await _grpc_fault(fault, context)
             if fault is not None and fault["kind"] == "status":
@@ -291,7 +293,7 @@ class Servicer:
     async def _items(self, key: str, items: list[str], context: Any) -> Any:
         faults = self.faults
         fault = faults.of_call(len(faults.arrivals) - 1) or faults.take(faults.by_input.get(key))
-        async with self._place(1, fault):
+        async with self._place(1, fault, context):
             if fault is not None and fault["kind"] == "grpc":
                 await _grpc_fault(fault, context)
             if fault is not None and fault["kind"] == "status":

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 from bulkinfer.transforms.batching import even_batch_size
 from bulkinfer.transforms.config import CallsConfig
-from bulkinfer.transforms.rate_limit import GUARD, LocalLimiter, Permit, limiter_for, share_of
+from bulkinfer.transforms.rate_limit import GUARD, LocalLimiter, Permit, limiter_for
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.virtual_time import simulate
@@ -249,36 +249,63 @@ def test_a_single_refusal_is_forgotten_where_a_limit_is_configured() -> None:
     assert simulate(main) is None
 
 
-@given(st.one_of(st.integers(1, 1000), st.floats(1, 1000)), st.integers(1, 64))
-def test_shares_never_add_up_to_more_than_the_limit(limit: float, workers: int) -> None:
-    part = share_of(limit, workers)
-
-    assert part is not None
-    assert part * workers <= limit * (1 + 1e-9)
-    assert part * workers > limit - workers  # and what whole units leave over is less than one a worker
-
-
-def test_a_share_of_no_limit_is_no_limit() -> None:
-    assert share_of(None, 4) is None
-    assert share_of(2.5, 1) == 2.5
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.integers(1, 5), st.integers(5, 40), st.lists(st.floats(0, 1), min_size=5, max_size=5))
-def test_workers_with_their_shares_keep_the_limit_together(
-    workers: int, limit: int, late: list[float]
-) -> None:
-    together: list[tuple[float, int]] = []
-    for begins in late[:workers]:
-        together += starts(limiter_of(share_of(limit, workers)), [(begins, 1)] * 60)
-
-    assert fullest_window(together) <= limit
-
-
-def test_a_worker_gets_its_share_of_both_limits() -> None:
+def test_a_worker_starts_with_the_least_share_of_both_limits() -> None:
     limiter = limiter_for(CallsConfig(calls_per_second=15, inputs_per_second=90), 4)
 
     assert isinstance(limiter, LocalLimiter)
     assert limiter._calls is not None
     assert limiter._inputs is not None
     assert (limiter._calls.units, limiter._inputs.units) == (3, 22)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 20), st.integers(0, 3), st.floats(0, 5))
+def test_a_limit_that_is_raised_on_the_way_holds_at_once_and_before(least: int, more: int, at: float) -> None:
+    limiter = limiter_of(least)
+    began: list[float] = []
+
+    async def main() -> None:
+        start = time.monotonic()
+        asyncio.get_running_loop().call_later(at, limiter.allow, least + more, None)
+        while time.monotonic() - start < 10:
+            began.append((await limiter.acquire(1)).time - start)
+
+    simulate(main)
+
+    assert fullest_window([(began_at, 1) for began_at in began if began_at < at]) <= least
+    assert fullest_window([(began_at, 1) for began_at in began]) <= least + more
+    assert sum(7 <= began_at < 10 for began_at in began) >= 3 * (least + more) * 0.95 - 1
+
+
+def test_one_refusal_at_the_very_start_costs_seconds_and_not_a_minute() -> None:
+    """A server that was busy for a moment: nothing was accepted yet, so the refusal tells of no rate."""
+
+    async def main() -> float:
+        limiter, start = limiter_of(None), time.monotonic()
+        limiter.throttled(await limiter.acquire(1), None)
+        for _ in range(100):
+            await limiter.acquire(1)
+        return time.monotonic() - start
+
+    assert simulate(main) < 10
+
+
+def test_a_limit_of_one_a_second_is_not_probed_again_and_again() -> None:
+    """The second refusal among a few calls is believed."""
+    limiter, accepted, refused = limiter_of(None), deque[float](), 0
+
+    async def main() -> None:
+        nonlocal refused
+        start = time.monotonic()
+        while (now := time.monotonic()) < start + 60:
+            permit = await limiter.acquire(1)
+            now = permit.time
+            if accepted and accepted[-1] > now - 1.0:
+                refused += 1
+                limiter.throttled(permit, None)
+            else:
+                accepted.append(now)
+
+    simulate(main)
+    assert len(accepted) >= 45
+    assert refused <= 8

@@ -1,0 +1,214 @@
+"""Work in rounds: who runs dry ends a round, and what was not begun is handed back and lost to nobody."""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import apache_beam as beam
+import pytest
+from apache_beam.testing.util import assert_that, equal_to
+from bulkinfer.transforms.config import SourceConfig
+from bulkinfer.transforms.content import LoadContent
+from bulkinfer.transforms.control import ControlSpec
+from bulkinfer.transforms.packs import MAX_PACK, evenly, unpack
+from bulkinfer.transforms.records import Reference
+from bulkinfer.transforms.references import ListSource, OpenUnits
+from bulkinfer.transforms.rounds import Round, RoundSpec
+from bulkinfer.transforms.sources import SourceSpec, inspect_source
+from hypothesis import given
+from hypothesis import strategies as st
+from support.bad_days import Job
+from support.fault_server import FaultServer, running
+
+FAST = {"dry_s": 0.05, "poll_s": 0.02}
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> RoundSpec:
+    return RoundSpec(ControlSpec(str(tmp_path / "out"), {}, "run-1"), 1)
+
+
+def over_within(one: Round, seconds: float = 5.0) -> bool:
+    """Whether the round ends in that time."""
+    deadline = time.monotonic() + seconds
+    while not one.over and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return one.over
+
+
+def test_whoever_runs_dry_ends_the_round_for_all(spec: RoundSpec) -> None:
+    fast, slow = Round(spec, **FAST), Round(spec, **FAST)
+    fast.begin()
+    slow.begin()
+    assert not over_within(slow, 0.2)
+
+    fast.end()
+
+    assert over_within(slow)
+
+
+def test_a_pause_between_two_bundles_is_no_end(spec: RoundSpec) -> None:
+    busy, other = Round(spec, dry_s=0.5, poll_s=0.02), Round(spec, **FAST)
+    other.begin()
+    for _ in range(20):
+        busy.begin()
+        time.sleep(0.05)
+        busy.end()
+
+    assert not other.over
+    assert over_within(other)
+
+
+def test_a_process_with_a_further_bundle_is_not_dry(spec: RoundSpec) -> None:
+    busy, other = Round(spec, **FAST), Round(spec, **FAST)
+    other.begin()
+    busy.begin()
+    busy.begin()
+    busy.end()
+
+    assert not over_within(other, 0.5)
+
+
+def test_each_round_ends_by_itself(spec: RoundSpec) -> None:
+    first = Round(spec, **FAST)
+    first.begin()
+    first.end()
+    waiting = Round(spec, **FAST)
+    waiting.begin()
+    assert over_within(waiting)
+
+    second = Round(RoundSpec(spec.run, 2), **FAST)
+    second.begin()
+    assert not over_within(second, 0.3)
+
+
+def test_a_committed_run_gets_no_marker(spec: RoundSpec, tmp_path: Path) -> None:
+    """The last worker to end is not the last to write: the commit has cleaned by then."""
+    (tmp_path / "out" / "_runs" / "run-1").mkdir(parents=True)
+    (tmp_path / "out" / "_runs" / "run-1" / "commit.json").write_text("{}")
+    one = Round(spec, **FAST)
+    one.begin()
+    one.end()
+    time.sleep(0.5)
+
+    assert not (tmp_path / "out" / spec.marker).exists()
+
+
+@given(st.integers(1, 300), st.integers(1, 20))
+def test_what_is_handed_back_is_cut_evenly(count: int, parts: int) -> None:
+    references = [Reference(str(number), None, "text") for number in range(count)]
+    cut = evenly(references, parts)
+
+    assert list(itertools.chain.from_iterable(cut)) == references
+    assert len(cut) == min(parts, count)
+    assert max(map(len, cut)) - min(map(len, cut)) <= 1
+
+
+def ids_and_units(source: SourceSpec, over: RoundSpec, ids: list[str], left: list[list[str]]) -> None:
+    """Open a source's units with a round that is over; check what comes, and what is handed back."""
+    Round.shared(over).over = True
+
+    def names(unit: object) -> list[str]:
+        if isinstance(unit, bytes):
+            return [reference.input_id for reference in unpack(unit)]
+        return [str(unit)]
+
+    with beam.Pipeline(runner="FnApiRunner") as pipeline:
+        units = (pipeline | ListSource(source)).units
+        result = units | OpenUnits(source, round_=over, shares=2)
+        assert_that(result.references | beam.Map(lambda one: one.input_id), equal_to(ids))
+        assert_that(result.left | beam.Map(names), equal_to(left), label="left")
+
+
+def test_packs_are_handed_back_in_parts(tmp_path: Path, spec: RoundSpec) -> None:
+    for name in "abc":
+        (tmp_path / f"{name}.txt").write_text("x")
+    source = inspect_source(SourceConfig(files=f"{tmp_path}/*.txt"))
+
+    ids_and_units(source, spec, [], [[f"{tmp_path}/{name}.txt"] for name in "abc"])
+
+
+def texts(path: Path, count: int) -> SourceSpec:
+    """A manifest that holds its content, and its source."""
+    lines = "".join(json.dumps({"id": f"i{n}", "body": f"text {n}"}) + "\n" for n in range(count)).encode()
+    path.write_bytes(gzip.compress(lines) if path.suffix == ".gz" else lines)
+    columns = {"content": "body", "id": "id"}
+    return inspect_source(SourceConfig(manifest=str(path), media="text", columns=columns))
+
+
+def test_pieces_of_a_manifest_are_handed_back_unread(tmp_path: Path, spec: RoundSpec) -> None:
+    """Content that the source holds does not cross the shuffle for it."""
+    source = texts(tmp_path / "many.jsonl", 40)
+
+    ids_and_units(source, spec, [], [[str(split)] for split in source.scan.splits])
+
+
+def test_what_only_one_worker_can_read_is_handed_back_whole_or_not_at_all(
+    tmp_path: Path, spec: RoundSpec
+) -> None:
+    source = texts(tmp_path / "many.jsonl.gz", 40)
+    assert len(source.scan.splits) == 1
+
+    ids_and_units(source, spec, [], [[str(source.scan.splits[0])]])
+
+
+def test_the_rest_of_a_pack_that_is_begun_is_handed_back(tmp_path: Path, spec: RoundSpec) -> None:
+    """In the middle of a pack of many, and its neighbours behind it."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number in range(3 * MAX_PACK):
+        (folder / f"{number:04d}.txt").write_text("x")
+    source = inspect_source(SourceConfig(files=f"{folder}/*.txt"))
+
+    def count(reference: Reference) -> Reference:
+        one = Round.shared(spec)
+        one.over = one.over or reference.input_id.endswith("0400.txt")
+        return reference
+
+    with beam.Pipeline(runner="FnApiRunner") as pipeline:
+        result = (pipeline | ListSource(source)).units | OpenUnits(source, round_=spec, shares=4)
+        begun = result.references | beam.Map(count) | "One" >> beam.combiners.Count.Globally()
+        left = result.left | beam.Map(lambda unit: len(list(unpack(unit)))) | beam.CombineGlobally(sum)
+        together = (begun, left) | beam.Flatten() | "Sum" >> beam.CombineGlobally(sum)
+        assert_that(together, equal_to([3 * MAX_PACK]))
+        assert_that(left | beam.Map(lambda inputs: inputs > MAX_PACK), equal_to([True]), label="some")
+
+
+def test_content_that_was_fetched_ahead_is_handed_back(tmp_path: Path, spec: RoundSpec) -> None:
+    paths = [tmp_path / f"{number}.txt" for number in range(20)]
+    for path in paths:
+        path.write_text("x")
+    references = [Reference(str(path), str(path), "text") for path in paths]
+    Round.shared(spec).over = True
+
+    with beam.Pipeline(runner="FnApiRunner") as pipeline:
+        loaded = pipeline | beam.Create(references) | LoadContent(round_=spec)
+        left = loaded.left | beam.FlatMap(unpack)
+        assert_that(loaded.contents, equal_to([]))
+        assert_that(left, equal_to(references), label="left")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[FaultServer]:
+    with running() as one:
+        yield one
+
+
+def test_a_slow_worker_does_less_and_every_input_is_done_once(server: FaultServer, tmp_path: Path) -> None:
+    """One of two workers gets its answers ten times later; without rounds it would do half of all inputs."""
+    job = Job(tmp_path, server, count=240, batch=1, in_flight=4)
+    job.serve(base_ms=80, first_peer_times=10, places=64)
+
+    ran = job.run("--set", "runner.workers=2")
+
+    assert ran.code == 3, ran.err
+    job.check()
+    assert set(job.sent().values()) == {1}
+    slow, fast = server.stats()["peers"].values()
+    assert slow + fast == 240
+    assert slow < 0.75 * 120
