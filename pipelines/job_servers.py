@@ -72,7 +72,7 @@ class _Handle(portable_runner.JobServiceHandle):
 class _Prism(prism_runner.PrismJobServer):
     """Prism as a process that no Ctrl-C reaches and that does not outlive its launcher, however that one ends.
 
-    Beam's own start leaves it behind when the launcher is killed.
+    Left alone, it notices a killed launcher when it next logs; without a job it logs nothing.
     """
 
     def start(self) -> object:

@@ -9,6 +9,9 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -155,7 +158,7 @@ def test_an_interrupt_loses_nothing_that_was_sent_and_the_same_command_goes_on(
 def test_prism_ends_with_a_launcher_that_is_killed_and_the_same_command_goes_on(
     tmp_path: Path, prism: Path, faults: FaultServer
 ) -> None:
-    """Beam's own start would leave it behind."""
+    """In the middle of a job."""
     job = Job(tmp_path, faults, count=600, places=4)
 
     _stopped(job, prism, Started.kill_launcher)
@@ -164,6 +167,25 @@ def test_prism_ends_with_a_launcher_that_is_killed_and_the_same_command_goes_on(
     assert second.code == 3, second.err
     assert sum(job.sent().values()) - job.count <= job.bound()
     job.check()
+
+
+def test_prism_ends_with_a_process_that_is_killed_between_two_jobs(tmp_path: Path, prism: Path) -> None:
+    """Nothing but its guard tells it: it has no worker to miss, and no line to log to a pipe that is gone."""
+    script = """
+import sys, time
+from bulkinfer.pipelines.runners import pipeline_options
+from bulkinfer.pipelines.job_servers import PrismRunner
+from bulkinfer.transforms.config import RunnerConfig
+options = pipeline_options(RunnerConfig(name="prism", options={"prism_location": sys.argv[1]}))
+server = PrismRunner().default_job_server(options)
+server.start()
+time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", script, str(prism)], cwd=tmp_path) as process:
+        until(lambda: _processes(prism), what="the start of Prism")
+        time.sleep(1)
+        process.kill()
+    until(lambda: not _processes(prism), timeout=5, what="the end of Prism")
 
 
 def test_a_prism_that_is_lost_ends_the_job_and_the_same_command_goes_on(
