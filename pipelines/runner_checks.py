@@ -25,6 +25,7 @@ __all__ = ["check_runner", "explained", "flink_overview"]
 
 _FLINK_ARTIFACT = "beam-runners-flink-{}-job-server"
 _SPARK_ARTIFACT = "beam-runners-spark-3-job-server"
+_PRISM = "github.com/apache/beam/sdks/v2/go/cmd/prism"
 _FLINK_VERSION = "2.2"  # Beam's own default
 _REST_SECONDS = 5
 _AGAIN = "run the same command again, it goes on where this run ended"
@@ -73,7 +74,7 @@ def check_runner(config: JobConfig, extra: Sequence[str] = ()) -> None:
     if runner.name == "dataflow":
         _check_dataflow(options)
     elif runner.name == "prism":
-        _check_prism(options)
+        _check_prism(runner, options)
     elif runner.name in ("flink", "spark"):
         _check_portable(runner, options, workers)
     _check_places(config, workers)
@@ -173,15 +174,21 @@ def _check_dataflow(options: Mapping[str, Any]) -> None:
         )
 
 
-def _check_prism(options: Mapping[str, Any]) -> None:
+def _check_prism(runner: RunnerConfig, options: Mapping[str, Any]) -> None:
     location = options.get("prism_location")
     if location is None and "job_endpoint" not in options:
         raise RunnerError(
-            "runner prism: Beam would download Prism now and wait for it without end; give its binary in "
+            "runner prism: Beam would download Prism now and wait for it without end; build it with "
+            f"`go install {_PRISM}@v{metadata.version('apache-beam')}` and give its binary in "
             "runner.options.prism_location, or a running one in runner.options.job_endpoint"
         )
     if location is not None and "://" not in str(location) and not Path(str(location)).exists():
         raise RunnerError(f"runner.options.prism_location: there is no file {location}; correct the path")
+    if runner.workers > 1:
+        raise RunnerError(
+            f"runner.workers is {runner.workers}, but Prism gives all of a job to one worker; set runner.workers "
+            "to 1 and calls.in_flight to what the model takes, or runner.name to direct for more processes"
+        )
 
 
 def _check_places(config: JobConfig, workers: Workers) -> None:

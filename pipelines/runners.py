@@ -24,7 +24,7 @@ __all__ = ["Workers", "describe", "merged_options", "pipeline_options", "rounds_
 #: `direct` is the in-process engine; Beam's own DirectRunner first downloads another one, without a timeout.
 _BEAM_RUNNERS = {
     "direct": "bulkinfer.pipelines.local_runner.LocalRunner",
-    "prism": "PrismRunner",
+    "prism": "bulkinfer.pipelines.job_servers.PrismRunner",
     "flink": "bulkinfer.pipelines.job_servers.FlinkRunner",
     "spark": "bulkinfer.pipelines.job_servers.SparkRunner",
     "dataflow": "DataflowRunner",
@@ -62,7 +62,9 @@ def workers_of(runner: RunnerConfig, extra: Sequence[str] = ()) -> Workers:
     if runner.name == "spark":
         master = str(options.get("spark_master_url", "local[4]"))
         return Workers(runner.workers, remote="job_endpoint" in options or not master.startswith("local"))
-    return Workers(runner.workers, remote="job_endpoint" in options)
+    # Prism starts one worker whatever it is told; by default as threads of this process.
+    here = options.get("environment_type", "LOOPBACK") == "LOOPBACK"
+    return Workers(1, remote="job_endpoint" in options and not here, shared_memory=here)
 
 
 def rounds_of(runner: RunnerConfig, extra: Sequence[str] = ()) -> int:
@@ -116,7 +118,8 @@ def describe(runner: RunnerConfig, extra: Sequence[str] = ()) -> str:
         machines = f"{workers} {options['machine_type']} machines"
         return f"dataflow: {machines} in {place}, image {options.get('sdk_container_image')}"
     if runner.name == "prism":
-        return f"prism: {processes} on this machine"
+        place = "in this process" if workers_of(runner, extra).shared_memory else "1 worker process"
+        return f"prism: {place}, dealt out by {options.get('job_endpoint') or options.get('prism_location')}"
     master_option = "flink_master" if runner.name == "flink" else "spark_master_url"
     master = options.get("job_endpoint") or options.get(master_option)
     environment = options.get("environment_type") or "the runner's default environment"
@@ -154,7 +157,7 @@ def _defaults(runner: RunnerConfig, given: Mapping[str, Any]) -> dict[str, Any]:
             return {}
         return {"direct_num_workers": workers, "direct_running_mode": "multi_processing"}
     if runner.name == "prism":
-        return {"job_name": "bulkinfer"}
+        return {"job_name": "bulkinfer", "prism_log_kind": "text"}
     if runner.name == "dataflow":
         # A fleet that grows by itself would outgrow its fixed shares of a rate limit.
         fixed = {"num_workers": workers, "max_num_workers": workers, "autoscaling_algorithm": "NONE"}

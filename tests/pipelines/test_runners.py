@@ -64,6 +64,30 @@ def test_a_cluster_gets_a_process_for_each_slot() -> None:
     assert not workers_of(_runner("spark", 4)).remote
 
 
+def test_prism_has_one_worker_in_this_process_unless_its_environment_says_otherwise() -> None:
+    """So the whole of a rate limit is its share, and its disk and memory are ours."""
+    here = workers_of(_runner("prism", job_endpoint="localhost:8073"))
+    assert (here.processes, here.remote, here.shared_memory) == (1, False, True)
+    elsewhere = workers_of(_runner("prism", job_endpoint="10.1.2.3:8073", environment_type="DOCKER"))
+    assert (elsewhere.processes, elsewhere.remote, elsewhere.shared_memory) == (1, True, False)
+
+
+@pytest.mark.parametrize(
+    ("script", "why"), [("", "Exec format error"), ("#!/bin/sh\necho no such flag\nexit 3\n", "no such flag")]
+)
+def test_a_prism_that_does_not_start_is_named_with_what_it_said(
+    tmp_path: Path, script: str, why: str
+) -> None:
+    """Such as one that was built for another machine."""
+    from bulkinfer.pipelines.job_servers import PrismRunner
+
+    binary = tmp_path / "prism"
+    binary.write_text(script)
+    server = PrismRunner().default_job_server(pipeline_options(_runner("prism", prism_location=str(binary))))
+    with pytest.raises(RunnerError, match=rf"runner prism: {binary} does not start \({why}\); name a Prism"):
+        server.start()
+
+
 def test_options_of_the_file_beat_defaults_and_flags_beat_both() -> None:
     """The later one wins."""
     runner = _runner("flink", 4, **REMOTE, parallelism=16)
@@ -152,12 +176,18 @@ def test_a_key_never_becomes_a_pipeline_option(monkeypatch: pytest.MonkeyPatch, 
         (
             _runner("prism"),
             {},
-            r"runner prism: Beam would download Prism now.*runner\.options\.prism_location",
+            r"runner prism: Beam would download Prism now.*`go install github\.com/apache/beam/sdks/v2/go/cmd/prism@v"
+            r"[\d.]+`.*runner\.options\.prism_location",
         ),
         (
             _runner("prism", prism_location="/no/prism"),
             {},
             r"runner\.options\.prism_location: there is no file /no/prism; correct the path",
+        ),
+        (
+            _runner("prism", 2, job_endpoint="localhost:8073"),
+            {},
+            r"runner\.workers is 2, but Prism gives all of a job to one worker; set runner\.workers to 1",
         ),
     ],
 )
@@ -241,6 +271,10 @@ def test_plan_names_what_runs_where() -> None:
     named = describe(_runner("flink", 4, flink_master="jm:8081", environment_config="localhost:50000"))
     assert named == "flink: 4 worker processes in EXTERNAL localhost:50000, master jm:8081"
     assert describe(_runner("spark", 2)).endswith("master local[2]")
+    assert (
+        describe(_runner("prism", prism_location="/opt/prism"))
+        == "prism: in this process, dealt out by /opt/prism"
+    )
 
 
 def test_a_runner_that_cannot_run_ends_with_2(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
-"""What a cluster is made of, from the package registries into a cache: Flink, job servers, our own wheel.
+"""What a cluster is made of, from the package registries into a cache: Flink, job servers, Prism, our own wheel.
 
-All of it goes to `.cluster/` in the repository, by coordinates: pip and Maven know their registries.
+All of it goes to `.cluster/` in the repository, by coordinates: pip, Maven and Go know their registries.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from pathlib import Path
 
 from apache_beam.version import __version__ as beam_version
 
-__all__ = ["CACHE", "FLINK_VERSION", "flink_classpath", "job_server_jar", "our_wheel_site"]
+__all__ = ["CACHE", "FLINK_VERSION", "flink_classpath", "job_server_jar", "our_wheel_site", "prism_binary"]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CACHE = Path(os.environ.get("BULKINFER_CLUSTER_CACHE", REPOSITORY / ".cluster"))
 FLINK_VERSION = "1.19.3"
 _JOB_SERVERS = {"flink": "beam-runners-flink-1.19-job-server", "spark": "beam-runners-spark-3-job-server"}
+_PRISM = "github.com/apache/beam/sdks/v2/go/cmd/prism"
 _POM = Path(__file__).parent / "job_server" / "pom.xml"
 
 
@@ -81,6 +82,18 @@ def job_server_jar(runner: str) -> Path:
     shutil.move(str(directory / "job-server-1.jar"), built)
     shutil.rmtree(directory)
     return built
+
+
+def prism_binary() -> Path | None:
+    """Prism of our own Beam version, built by Go; None where there is none yet and no Go to build it."""
+    binary = CACHE.absolute() / f"prism-{beam_version}" / "prism"
+    if not binary.exists():
+        if shutil.which("go") is None:
+            return None
+        partial = binary.parent.with_suffix(".partial")  # a build that was broken off is no binary
+        _run(["env", f"GOBIN={partial}", "go", "install"], [f"{_PRISM}@v{beam_version}"])
+        partial.rename(binary.parent)
+    return binary
 
 
 def our_wheel_site() -> Path:
