@@ -25,6 +25,7 @@ from bulkinfer.transforms.references import ListSource, OpenUnits
 from bulkinfer.transforms.rounds import RoundSpec
 from bulkinfer.transforms.run_lock import RunLock
 from bulkinfer.transforms.run_record import begin_run
+from bulkinfer.transforms.shuffle import Deal
 from bulkinfer.transforms.store import Store
 from bulkinfer.transforms.tables import WriteTables
 from bulkinfer.transforms.versions import SameVersions
@@ -92,7 +93,7 @@ def build(
         rows += [outcome.predictions, outcome.failures, loaded.failures, opened.failures]
         if over is not None:
             left = (opened.left, loaded.left) | f"Left{name}" >> beam.Flatten()
-            units = left | f"DealAgain{name}" >> beam.Reshuffle()
+            units = left | f"DealAgain{name}" >> Deal()
     return tuple(rows) | "WriteTables" >> WriteTables(job.output)
 
 

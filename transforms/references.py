@@ -26,6 +26,7 @@ from .packs import Packer, evenly, pack, unpack
 from .records import Failure, Reference
 from .rounds import Round, RoundSpec
 from .rows import RowReader
+from .shuffle import Deal
 from .sources import SourceSpec, list_pattern
 
 __all__ = ["FAILED", "LEFT", "Completed", "ListSource", "OpenUnits", "ReadReferences", "References"]
@@ -112,10 +113,12 @@ class ListSource(beam.PTransform):
         units = begin | "Pieces" >> beam.Create(_pieces(spec), reshuffle=False)
         if spec.patterns and spec.limit is None:
             units = units | "Folders" >> beam.FlatMap(_folders_of, spec)
-        if spec.limit is None and (spec.patterns or len(spec.scan.splits) > 1):
-            units = units | "SpreadPieces" >> beam.Reshuffle()
+        spreads = spec.limit is None and (spec.patterns or len(spec.scan.splits) > 1)
         failures: tuple[beam.PCollection[Failure], ...] = ()
-        if not spec.inline:
+        if spec.inline:
+            units = units | "SpreadPieces" >> beam.Reshuffle() if spreads else units
+        else:
+            units = units | "SpreadPieces" >> Deal() if spreads else units
             packs = units | "Read" >> beam.ParDo(_PackFn(spec, self.completed)).with_outputs(
                 FAILED, main="packs"
             )

@@ -1,8 +1,8 @@
-"""Work in rounds: what a slow worker has not begun when another one runs dry is dealt out again.
+"""Work in rounds: what a slow worker has not begun when another one is done is dealt out again.
 
 Flink, Spark and the local runner deal all work out before the first call, evenly, and never take any back: one slow
 worker then holds the whole job for as long as its share takes. So a job of several workers goes in rounds. A worker
-that has run dry says so with a marker beside the run's record; the others, who look for it, hand back what they have
+that is done says so with a marker beside the run's record; the others, who look for it, hand back what they have
 not begun, and the next round deals that out to all of them. The last round is played to its end.
 """
 
@@ -25,9 +25,10 @@ logger = logging.getLogger(__name__)
 #: Rounds of a job with several workers. With one of four workers a quarter as fast as the others, all is done after
 #: 4.0 times what one of the others needs for its share in one round, 1.75 in two, 1.33 in three; 1.23 is the least.
 ROUNDS = 3
-#: A worker that had nothing to do for so long has run dry: between two bundles it has nothing for a moment.
-DRY_S = 1.0
 POLL_S = 1.0
+#: How long the others go on after the first is done: what is done by then is not worth a round, which costs a cluster
+#: some seconds for new worker processes.
+GRACE_S = 4.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,21 +54,20 @@ class Round:
 
     Args:
         spec: of the round.
-        dry_s: seconds without work after which the process ends the round for all.
         poll_s: seconds between two looks at the store.
+        grace_s: seconds from the first worker's end to the round's.
     """
 
     _shared: dict[tuple[str, str, int], Round] = {}  # noqa: RUF012  (guarded by _shared_lock)
     _shared_lock = threading.Lock()
 
-    def __init__(self, spec: RoundSpec, *, dry_s: float = DRY_S, poll_s: float = POLL_S) -> None:
-        self._spec, self._dry_s, self._poll_s = spec, dry_s, poll_s
+    def __init__(self, spec: RoundSpec, *, poll_s: float = POLL_S, grace_s: float = GRACE_S) -> None:
+        self._spec, self._poll_s, self._grace_s = spec, poll_s, grace_s
         self._store = Store(spec.run.output_uri, spec.run.storage)
         self._lock = threading.Lock()
         self._bundles = 0
-        self._dry_since = 0.0
         self._watched = False
-        #: Somebody has run dry: hand back what is not begun. Cheap enough to ask for every input.
+        #: Hand back what is not begun; cheap enough to ask for every input.
         self.over = False
 
     @classmethod
@@ -75,7 +75,9 @@ class Round:
         """The process's view of this round."""
         key = (spec.run.output_uri, spec.run.run_id, spec.number)
         with cls._shared_lock:
-            return cls._shared.setdefault(key, cls(spec))
+            if key not in cls._shared:
+                cls._shared[key] = cls(spec)
+            return cls._shared[key]
 
     def begin(self) -> None:
         """A bundle begins."""
@@ -87,37 +89,34 @@ class Round:
         threading.Thread(target=self._watch, name=f"bulkinfer-round-{self._spec.number}", daemon=True).start()
 
     def end(self) -> None:
-        """A bundle is done, its last call included."""
+        """A bundle is done, its last call included; all others are told at once, as a runner may end this process now.
+
+        A bundle is a worker's whole share: so it is on all runners whose jobs go in rounds (see docs/design.md).
+        """
         with self._lock:
             self._bundles -= 1
-            self._dry_since = time.monotonic()
-
-    def _watch(self) -> None:
-        while not self.over:
-            with self._lock:
-                working, dry = self._bundles > 0, time.monotonic() - self._dry_since
-                if not working and dry >= self._dry_s:
-                    self._watched = False  # a further bundle watches again
-                    break
-            if working:
-                self._look()
-            time.sleep(self._poll_s if working else self._dry_s - dry)
-        else:
-            return
-        self._run_dry()
-
-    def _look(self) -> None:
+            if self._bundles or self.over:
+                return
         try:
-            self.over = self._store.exists(self._spec.marker)
-        except StoreError as error:
-            logger.warning("a round's marker cannot be read: %s", error)
-        if self.over:
-            logger.info("what is not begun is dealt out again: round=%d", self._spec.number)
-
-    def _run_dry(self) -> None:
-        try:
-            if not self._store.exists(f"{run_directory(self._spec.run.run_id)}/commit.json"):
-                self._store.write(self._spec.marker, b"{}")
+            self._store.write(self._spec.marker, b"{}")
         except StoreError as error:
             # The others then finish what they have, as they would without rounds.
             logger.warning("a round's marker cannot be written: %s", error)
+
+    def _watch(self) -> None:
+        while not self._is_marked():
+            time.sleep(self._poll_s)
+            with self._lock:
+                if not self._bundles:
+                    self._watched = False  # a further bundle watches again
+                    return
+        time.sleep(self._grace_s)
+        self.over = True
+        logger.info("what is not begun is dealt out again: round=%d", self._spec.number)
+
+    def _is_marked(self) -> bool:
+        try:
+            return self._store.exists(self._spec.marker)
+        except StoreError as error:
+            logger.warning("a round's marker cannot be read: %s", error)
+            return False

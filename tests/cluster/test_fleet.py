@@ -65,16 +65,34 @@ def test_the_fleet_keeps_15_calls_a_second_and_uses_them(field: Field, faults: F
     assert used >= 0.5
 
 
-def test_fixed_shares_never_exceed_the_limit(field: Field, faults: FaultServer) -> None:
-    """Without a limiter each of four workers takes a whole number of calls: three, so twelve of the fifteen."""
+def test_fixed_shares_keep_the_limit_and_use_all_of_it(field: Field, faults: FaultServer) -> None:
+    """Without a limiter: 15 among four workers are three each, and one more for the first three of them."""
     faults.set(base_ms=50, places=256)
-    sections = _job(field, faults, 600, batch_size=2, in_flight=8, calls_per_second=15)
+    sections = _job(field, faults, 1800, batch_size=2, in_flight=8, calls_per_second=15)
     ran = field.run("shares", {**sections, "runner": field.runner("flink", 4)})
     assert ran.code == 0, ran.err[-3000:]
     stats = faults.stats()
-    print(f"shares of 15: {stats['calls'] / stats['seconds']:.1f} calls a second, {stats['peers']}")  # noqa: T201
+    used = stats["calls"] / stats["seconds"] / 15
+    print(f"shares of 15: fullest second {stats['fullest_second']}, {used:.0%} used, {stats['peers']}")  # noqa: T201
     assert stats["fullest_second"] <= 16
+    assert used >= 0.82  # three each, and nobody with more, would be 0.8
     assert len(stats["peers"]) == 4  # no two tasks share a process and its share
+
+
+def test_a_slow_worker_does_not_hold_the_rest_back(field: Field, faults: FaultServer) -> None:
+    """One of four gets its answers six times later; dealt out once, it would do a quarter of all inputs."""
+    seconds, shares = {}, {}
+    for times in (1, 6):
+        faults.set(base_ms=500, places=256, first_peer_times=times)
+        sections = _job(field, faults, 1920, batch_size=2, in_flight=8)
+        ran = field.run(f"slow-{times}", {**sections, "runner": field.runner("flink", 4)})
+        assert ran.code == 0, ran.err[-3000:]
+        stats = faults.stats()
+        seconds[times], shares[times] = stats["seconds"], list(stats["peers"].values())
+        assert sum(shares[times]) == 1920
+        assert max(stats["answered"].values()) == 1
+    print(f"a worker six times as slow: {seconds[6]:.1f} s for {seconds[1]:.1f} s, {shares[6]} inputs")  # noqa: T201
+    assert shares[6][0] < 0.75 * 1920 / 4
 
 
 def test_200_000_references_in_one_manifest_are_spread_evenly(field: Field, faults: FaultServer) -> None:
