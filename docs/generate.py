@@ -94,11 +94,11 @@ def _default(field: FieldInfo) -> str:
 ROOMS = {
     "transforms: words": "records errors config job_file preparation metrics control versions",
     "transforms: what to read": "sources listing filesystems manifests manifest_files manifest_scan text_manifests "
-    "parquet_manifests rows references packs duplicates completed",
+    "parquet_manifests rows references packs shuffle rounds duplicates completed",
     "transforms: content": "content fetch prefetch media",
     "transforms: the method and its arguments": "addresses signatures binding fitting expressions arguments "
     "prompts pieces values framing wire",
-    "transforms: calls": "model_call model_client client caller statuses retry rate_limit fleet_limit batching "
+    "transforms: calls": "model_call model_client client caller statuses retry rate_limit shares fleet_limit batching "
     "splitting settling loop_thread engine predict",
     "transforms: answers to rows": "answers answer_values answer_items tool_calls masks regions columns row_writer "
     "prediction_rows error_rows outputs arrow_types schemas footers",

@@ -152,7 +152,9 @@ def _run(
         force=options.force,
     )
     spec = ControlSpec(job.output.uri, job.output.storage, run_id)
-    rounds = rounds_of(job.config.runner, options.beam_options)
+    # A budget is divided among workers as well, and a new process of a later round would have all of its part again.
+    budgeted = job.config.stop.inputs is not None
+    rounds = 1 if budgeted else rounds_of(job.config.runner, options.beam_options)
     control = JobControl.shared(spec)
     try:
         with follow(job, options.beam_options):
