@@ -34,7 +34,7 @@ from .execution import execute
 from .follow import follow
 from .preflight import PreparedJob, check_output_of, new_run_id, open_endpoint, prepare
 from .runner_checks import check_runner
-from .runners import pipeline_options, rounds_of
+from .runners import pipeline_options, rounds_of, workers_of
 from .summary import Summary
 
 __all__ = ["RunOptions", "build", "run_job"]
@@ -67,23 +67,24 @@ def build(
     job: PreparedJob,
     completed: CompletedSpec | None,
     control: ControlSpec,
+    *,
     rounds: int = 1,
+    remote: bool = False,
 ) -> beam.PCollection[CommitResult]:
     """Wire the job into a pipeline.
 
     Args:
         rounds: how often the work is dealt out, see `rounds`; 1 for a single worker, or for a runner that moves work.
+        remote: workers are elsewhere, and shuffles not in this process's memory.
 
     Returns:
         One `CommitResult`, when the tables are visible.
     """
-    listed = pipeline | "ListSource" >> ListSource(job.source, completed)
+    listed = pipeline | "ListSource" >> ListSource(job.source, completed, spread_compressed=remote)
     units, rows = listed.units, list(listed.failures)
     for number in range(1, rounds + 1):
-        name, over = (
-            str(number) if number > 1 else "",
-            RoundSpec(control, number) if number < rounds else None,
-        )
+        name = str(number) if number > 1 else ""
+        over = RoundSpec(control, number) if number < rounds else None
         checked = units | f"SameVersions{name}" >> SameVersions()
         opened = checked | f"OpenUnits{name}" >> OpenUnits(job.source, completed, over, job.call.share)
         loaded = opened.references | f"LoadContent{name}" >> LoadContent(
@@ -154,12 +155,15 @@ def _run(
     spec = ControlSpec(job.output.uri, job.output.storage, run_id)
     # A budget is divided among workers as well, and a new process of a later round would have all of its part again.
     budgeted = job.config.stop.inputs is not None
-    rounds = 1 if budgeted else rounds_of(job.config.runner, options.beam_options)
+    dealing = {
+        "rounds": 1 if budgeted else rounds_of(job.config.runner, options.beam_options),
+        "remote": workers_of(job.config.runner, options.beam_options).remote,
+    }
     control = JobControl.shared(spec)
     try:
         with follow(job, options.beam_options):
             counters = execute(
-                lambda pipeline: build(pipeline, job, completed, spec, rounds), beam_options, control
+                lambda pipeline: build(pipeline, job, completed, spec, **dealing), beam_options, control
             )
     except JobError as error:
         error.inputs_sent = True

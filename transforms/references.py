@@ -101,12 +101,17 @@ class ListSource(beam.PTransform):
     Args:
         spec: from `inspect_source`.
         completed: leaves out what earlier runs finished.
+        spread_compressed: spread content, too, that lies in a compressed manifest, which only one worker can read;
+            for clusters, whose shuffles go to disk.
     """
 
-    def __init__(self, spec: SourceSpec, completed: Completed | None = None) -> None:
+    def __init__(
+        self, spec: SourceSpec, completed: Completed | None = None, *, spread_compressed: bool = False
+    ) -> None:
         super().__init__()
         self.spec = spec
         self.completed = completed
+        self.spread_compressed = spread_compressed
 
     def expand(self, begin: pvalue.PBegin) -> Units:
         spec = self.spec
@@ -115,7 +120,8 @@ class ListSource(beam.PTransform):
             units = units | "Folders" >> beam.FlatMap(_folders_of, spec)
         spreads = spec.limit is None and (spec.patterns or len(spec.scan.splits) > 1)
         failures: tuple[beam.PCollection[Failure], ...] = ()
-        if spec.inline:
+        compressed = any(manifest.gz for manifest in spec.manifests)
+        if spec.inline and not (compressed and self.spread_compressed and spec.limit is None):
             units = units | "SpreadPieces" >> beam.Reshuffle() if spreads else units
         else:
             units = units | "SpreadPieces" >> Deal() if spreads else units

@@ -163,6 +163,22 @@ def test_what_only_one_worker_can_read_is_handed_back_whole_or_not_at_all(
     ids_and_units(source, spec, [], [[str(source.scan.splits[0])]])
 
 
+def test_a_cluster_spreads_the_content_of_a_compressed_manifest(tmp_path: Path) -> None:
+    """It is read by one worker; in packs it goes to all of them."""
+    source = texts(tmp_path / "many.jsonl.gz", 400)
+
+    with beam.Pipeline(runner="FnApiRunner") as pipeline:
+        listed = pipeline | ListSource(source, spread_compressed=True)
+        assert_that(
+            listed.units | beam.Map(lambda unit: type(unit).__name__) | beam.Distinct(),
+            equal_to(["bytes"]),
+            label="packs",
+        )
+        opened = listed.units | OpenUnits(source)
+        inputs = opened.references | beam.Map(lambda one: (one.input_id, one.inline))
+        assert_that(inputs, equal_to([(f"i{n}", f"text {n}") for n in range(400)]))
+
+
 def test_the_rest_of_a_pack_that_is_begun_is_handed_back(tmp_path: Path, spec: RoundSpec) -> None:
     """In the middle of a pack of many, and its neighbours behind it."""
     folder = tmp_path / "in"
