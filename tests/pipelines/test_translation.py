@@ -72,4 +72,4 @@ def test_the_submitted_pipeline_holds_no_key_and_no_content(
     images = [environment.payload for environment in proto.components.environments.values()]
     assert any(b"worker:1" in payload for payload in images)
     labels = {transform.unique_name for transform in proto.components.transforms.values()}
-    assert {"ReadReferences", "SameVersions", "LoadContent", "Predict", "WriteTables"} <= labels
+    assert {"ListSource", "SameVersions", "OpenUnits", "LoadContent", "Predict", "WriteTables"} <= labels
