@@ -68,8 +68,14 @@ def workers_of(runner: RunnerConfig, extra: Sequence[str] = ()) -> Workers:
 
 
 def rounds_of(runner: RunnerConfig, extra: Sequence[str] = ()) -> int:
-    """How often a job's work is dealt out, see `rounds`; Dataflow moves work between workers by itself."""
-    return 1 if runner.name == "dataflow" or workers_of(runner, extra).processes == 1 else ROUNDS
+    """How often a job's work is dealt out, see `rounds`.
+
+    Once where nobody could take work over; on Dataflow, which moves work by itself; and on a Spark cluster, which
+    computes a lost part of a shuffle again, while what a worker hands back differs each time.
+    """
+    workers = workers_of(runner, extra)
+    moves_or_recomputes = runner.name == "dataflow" or (runner.name == "spark" and workers.remote)
+    return 1 if workers.processes == 1 or moves_or_recomputes else ROUNDS
 
 
 def pipeline_options(runner: RunnerConfig, extra: Sequence[str] = ()) -> PipelineOptions:

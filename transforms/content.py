@@ -158,7 +158,8 @@ class _LoadFn(beam.DoFn):
         assert self._ahead is not None
         if self._stopped():
             return
-        if self._is_over:
+        # Content that comes with its reference is handed back by OpenUnits, or not at all.
+        if self._is_over and reference.inline is None:
             yield self._left(source, reference)
             return
         if self._held(reference):
@@ -218,7 +219,7 @@ class _LoadFn(beam.DoFn):
 
     def _output(self, source: Any, reference: Reference, result: Content | ReadError) -> Any:
         if isinstance(result, Content):
-            if self._is_over:
+            if self._is_over and reference.inline is None:
                 return self._left(source, reference)  # fetched ahead for nothing; a call would take longer
             return source.with_value(result)
         if self._control is not None:

@@ -53,7 +53,7 @@ class _Room:
     def __init__(self, calls: int, nbytes: int) -> None:
         self._calls = calls
         self._nbytes = nbytes
-        self._left: deque[float] = deque(maxlen=4 * calls)  # when batches left
+        self._left: deque[float] = deque(maxlen=4 * calls + 1)  # when work began, then when batches left
         self.batches = 0
         self.held = 0
 
@@ -65,6 +65,9 @@ class _Room:
             return False
         if waiting > 0 and waiting >= self._sent_soon():
             return False
+        if not self.batches:
+            self._left.clear()
+            self._left.append(time.monotonic())
         self.batches += 1
         self.held += nbytes
         return True
@@ -76,9 +79,9 @@ class _Room:
 
     def _sent_soon(self) -> float:
         """Batches that leave in `WAITING_S`, as far as the last ones tell."""
-        if not self._left:
+        if len(self._left) < 2:
             return self._calls
-        return WAITING_S * len(self._left) / max(time.monotonic() - self._left[0], 1e-3)
+        return WAITING_S * (len(self._left) - 1) / max(time.monotonic() - self._left[0], 1e-3)
 
 
 class Lane:

@@ -50,7 +50,7 @@ class Predict(beam.PTransform):
         call: the model's method and how hard to press.
         control: where the run's stop marker lies; without it a fault after which nothing will work raises in
             the bundle, and no other worker hears of it.
-        round_: is over when this worker has nothing left to call; see `rounds`.
+        round_: is told when this worker's last call is home; see `rounds`.
     """
 
     call: ModelCall
@@ -88,7 +88,7 @@ class _PredictFn(beam.DoFn):
         self._lane = self._engine.open_lane()
         self._encode = encoder(call)
         single = call.binding.method.type != "UNARY_UNARY"
-        share = share_of(limits.inputs_per_second, call.share)
+        share = None if limits.limiter else share_of(limits.inputs_per_second, call.share)
         size = 1 if single else even_batch_size(limits.batch_size, share)
         self._batcher: Batcher[Item] = Batcher(size, int(limits.batch_bytes))
 
@@ -96,7 +96,7 @@ class _PredictFn(beam.DoFn):
         assert self._lane is not None
         self._lane.cancel()  # a bundle that failed left its calls behind
         self._batcher.flush()
-        self._end_round()
+        self._end_round(done=False)
         if self._round_spec is not None:
             self._round = Round.shared(self._round_spec)
             self._round.begin()
@@ -142,11 +142,11 @@ class _PredictFn(beam.DoFn):
         yield from map(_output, lane.take())
         if engine.control.stopped is not None:
             self._stop(engine.control.stopped)
-        self._end_round()
+        self._end_round(done=True)
         self._report()
 
     def teardown(self) -> None:
-        self._end_round()
+        self._end_round(done=False)
         if self._lane is not None:
             self._lane.cancel()
             self._lane = None
@@ -176,9 +176,9 @@ class _PredictFn(beam.DoFn):
         if self._control_spec is None:
             engine.control.raise_if_fatal()
 
-    def _end_round(self) -> None:
+    def _end_round(self, *, done: bool) -> None:
         if self._round is not None:
-            self._round.end()
+            self._round.end(done=done)
             self._round = None
 
     def _report(self) -> None:

@@ -136,7 +136,8 @@ class _Learned:
         0.02,
     )  # growth of the rate per second, at least and at most; fastest after a guess
     FEW = 3  # calls accepted in a second that are no measure of a limit
-    PROBING = 1.0  # growth of the rate per second after a refusal among a few calls
+    PROBING = 0.69  # growth of the rate per second after a refusal among a few calls: about twofold
+    FORGOTTEN = 10_000.0  # calls a second that are nobody's limit
     QUIET_CALLS = 150  # after so many calls without a refusal, growth doubles every four seconds
     QUIET_S = (10.0, 40.0)  # but not before so many seconds, and at the latest after so many
 
@@ -207,12 +208,12 @@ class _Learned:
         near = self.ceiling is not None and self.rate > 0.85 * self.ceiling
         growth = self.PROBING if self._probing else self.FASTEST if self._guessed or near else steady
         quiet = now - self._slowed - min(max(self.QUIET_CALLS / self.rate, self.QUIET_S[0]), self.QUIET_S[1])
-        if quiet > 0:
+        if quiet > 0 and not self._probing:
             growth *= 2.0 ** min(quiet / 4.0, 6.0)
         self.rate *= 1.0 + growth * min(now - self._grown, 1.0)
         self._grown = now
-        if self.ceiling is not None and self.rate >= self.ceiling:
-            self.rate = None  # the configured limit alone is the tighter one again
+        if self.rate >= (self.ceiling or self.FORGOTTEN):
+            self.rate = None  # the configured limit, if any, is the tighter one again
 
 
 class LocalLimiter:
@@ -233,8 +234,8 @@ class LocalLimiter:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._calls = _Window(calls_per_second) if calls_per_second else None
-        self._inputs = _Window(inputs_per_second) if inputs_per_second else None
+        self._calls = _Window(calls_per_second) if calls_per_second is not None else None
+        self._inputs = _Window(inputs_per_second) if inputs_per_second is not None else None
         self._learned = _Learned(calls_per_second)
         self._travel = _Travel()
         self._clock = clock

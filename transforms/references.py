@@ -22,7 +22,7 @@ from .filesystems import Filesystems
 from .listing import Folder, Found, folders
 from .manifest_files import Split
 from .media import media_of
-from .packs import Packer, evenly, pack, unpack
+from .packs import MAX_PACK, Packer, evenly, pack, unpack
 from .records import Failure, Reference
 from .rounds import Round, RoundSpec
 from .rows import RowReader
@@ -176,8 +176,8 @@ def read_piece(
 
 
 def is_bounded(unit: Any) -> bool:
-    """Whether a unit holds a few hundred inputs at most: neither a whole compressed text nor a job's first inputs."""
-    return isinstance(unit, Split) and unit.stop >= 0
+    """Whether a unit's content may cross a shuffle: no compressed text, no large row group, no job's first inputs."""
+    return isinstance(unit, Split) and unit.stop >= 0 and unit.rows <= MAX_PACK
 
 
 def _pieces(spec: SourceSpec) -> list[Any]:
@@ -253,7 +253,7 @@ class _OpenFn(beam.DoFn):
                 elif is_bounded(unit):
                     yield from self._while_it_lasts(item)
                 else:
-                    # The rest of what only one worker can read: its content would all have to cross a shuffle.
+                    # The rest goes on here: too much content would have to cross a shuffle.
                     yield from item
 
     def _while_it_lasts(self, references: Iterable[Reference]) -> Iterator[Any]:

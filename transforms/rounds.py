@@ -88,14 +88,17 @@ class Round:
             self._watched = True
         threading.Thread(target=self._watch, name=f"bulkinfer-round-{self._spec.number}", daemon=True).start()
 
-    def end(self) -> None:
-        """A bundle is done, its last call included; all others are told at once, as a runner may end this process now.
+    def end(self, *, done: bool = True) -> None:
+        """A bundle ends; all others are told at once when it is done, as a runner may end this process now.
 
         A bundle is a worker's whole share: so it is on all runners whose jobs go in rounds (see docs/design.md).
+
+        Args:
+            done: its last call is home; False for a bundle that failed.
         """
         with self._lock:
             self._bundles -= 1
-            if self._bundles or self.over:
+            if not done or self._bundles or self.over:
                 return
         try:
             self._store.write(self._spec.marker, b"{}")
@@ -104,15 +107,16 @@ class Round:
             logger.warning("a round's marker cannot be written: %s", error)
 
     def _watch(self) -> None:
-        while not self._is_marked():
-            time.sleep(self._poll_s)
-            with self._lock:
+        try:
+            while not self._is_marked():
+                time.sleep(self._poll_s)
                 if not self._bundles:
-                    self._watched = False  # a further bundle watches again
                     return
-        time.sleep(self._grace_s)
-        self.over = True
-        logger.info("what is not begun is dealt out again: round=%d", self._spec.number)
+            time.sleep(self._grace_s)
+            self.over = True
+            logger.info("what is not begun is dealt out again: round=%d", self._spec.number)
+        finally:
+            self._watched = False  # a further bundle watches again
 
     def _is_marked(self) -> bool:
         try:

@@ -37,10 +37,17 @@ def share_of(limit: float | None, workers: int, rank: int | None = None) -> floa
         limit: of all workers together; None for no limit.
         workers: how many there are.
         rank: of this worker, from 0; None while it is not known, when the part is the least of all.
+
+    Raises:
+        ConfigError: there is less than one for each.
     """
     if limit is None or workers <= 1:
         return limit
     least, rest = divmod(int(limit), workers)
+    if not least:
+        raise ConfigError(
+            f"{limit:g} a second cannot be divided among {workers} workers, which take whole shares"
+        )
     return float(least + (rank is not None and rank < rest))
 
 
@@ -105,7 +112,9 @@ class Rank:
             self._store.write(f"{self._folder}/{self._name}", b"{}")
             while time.monotonic() < deadline:
                 claims = [entry.name for entry in self._store.files(self._folder)]
-                if len(claims) == self._workers and self._name in claims:
+                if self._name not in claims:
+                    break  # the run is committed and cleaned
+                if len(claims) == self._workers:
                     self._found(sorted(claims).index(self._name))
                 if len(claims) >= self._workers:
                     break
@@ -114,6 +123,7 @@ class Rank:
             logger.warning("this worker keeps to the least share of the rate limit: %s", error)
         if self._rank is None:
             logger.info("this worker keeps to the least share of the rate limit: folder=%s", self._folder)
+            self._waiting = []
 
     def _found(self, rank: int) -> None:
         with self._lock:

@@ -12,6 +12,7 @@ import pytest
 from bulkinfer.transforms.batching import even_batch_size
 from bulkinfer.transforms.config import CallsConfig
 from bulkinfer.transforms.rate_limit import GUARD, LocalLimiter, Permit, limiter_for
+from bulkinfer.transforms.shares import share_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.virtual_time import simulate
@@ -288,6 +289,47 @@ def test_one_refusal_at_the_very_start_costs_seconds_and_not_a_minute() -> None:
         return time.monotonic() - start
 
     assert simulate(main) < 10
+
+
+@pytest.mark.parametrize("pause", [0.02, 0.5])
+def test_one_refusal_is_forgotten_where_no_limit_is_configured(pause: float) -> None:
+    """And the rate does not grow without end."""
+
+    async def main() -> float | None:
+        limiter = limiter_of(None)
+        limiter.throttled(await limiter.acquire(1), None)
+        start = time.monotonic()
+        while time.monotonic() < start + 1800:
+            await limiter.acquire(1)
+            await asyncio.sleep(pause)
+        return limiter.learned_rate
+
+    assert simulate(main) is None
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(2, 5), st.integers(5, 40), st.lists(st.floats(0, 3), min_size=5, max_size=5))
+def test_workers_with_their_shares_keep_the_limit_together(
+    workers: int, limit: int, ranked: list[float]
+) -> None:
+    """Each learns its rank at a moment of its own."""
+    together: list[tuple[float, int]] = []
+
+    async def work(rank: int, start: float) -> None:
+        limiter = limiter_of(share_of(limit, workers))
+        whole = share_of(limit, workers, rank)
+        asyncio.get_running_loop().call_later(ranked[rank], limiter.allow, whole, None)
+        while time.monotonic() < start + 8:
+            together.append(((await limiter.acquire(1)).time - start, 1))
+
+    async def main() -> None:
+        start = time.monotonic()
+        await asyncio.gather(*(work(rank, start) for rank in range(workers)))
+
+    simulate(main)
+
+    assert fullest_window(together) <= limit
+    assert sum(5 <= at < 8 for at, _ in together) >= 3 * limit * 0.95 - workers
 
 
 def test_a_limit_of_one_a_second_is_not_probed_again_and_again() -> None:

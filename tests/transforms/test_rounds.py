@@ -11,17 +11,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import apache_beam as beam
+import fsspec
 import pytest
 from apache_beam.testing.util import assert_that, equal_to
 from bulkinfer.transforms.config import SourceConfig
 from bulkinfer.transforms.content import LoadContent
 from bulkinfer.transforms.control import ControlSpec
-from bulkinfer.transforms.packs import MAX_PACK, evenly, unpack
-from bulkinfer.transforms.records import Reference
+from bulkinfer.transforms.packs import MAX_PACK, evenly, pack, unpack
+from bulkinfer.transforms.records import Content, Reference
 from bulkinfer.transforms.references import ListSource, OpenUnits
 from bulkinfer.transforms.rounds import Round, RoundSpec
 from bulkinfer.transforms.sources import SourceSpec, inspect_source
-from bulkinfer.transforms.store import Store
 from hypothesis import given
 from hypothesis import strategies as st
 from support.bad_days import Job, until
@@ -75,6 +75,15 @@ def test_a_process_with_a_further_bundle_is_not_done(spec: RoundSpec) -> None:
     assert not over_within(other, 0.5)
 
 
+def test_a_bundle_that_failed_ends_nothing(spec: RoundSpec) -> None:
+    failed, other = Round(spec, **FAST), Round(spec, **FAST)
+    other.begin()
+    failed.begin()
+    failed.end(done=False)
+
+    assert not over_within(other, 0.5)
+
+
 def test_each_round_ends_by_itself(spec: RoundSpec) -> None:
     first = Round(spec, **FAST)
     first.begin()
@@ -99,9 +108,9 @@ def test_a_worker_that_comes_late_hears_of_it_too(spec: RoundSpec) -> None:
 
 def test_no_watcher_outlives_its_bundles(spec: RoundSpec) -> None:
     alone = Round(RoundSpec(spec.run, 77), **FAST)
-    alone._store = Store("memory://nowhere-the-marker-is-seen")
     alone.begin()
-    alone.end()
+    assert any(thread.name == "bulkinfer-round-77" for thread in threading.enumerate())
+    alone.end(done=False)
     until(lambda: not any(thread.name == "bulkinfer-round-77" for thread in threading.enumerate()))
 
 
@@ -132,11 +141,16 @@ def ids_and_units(source: SourceSpec, over: RoundSpec, ids: list[str], left: lis
 
 
 def test_packs_are_handed_back_in_parts(tmp_path: Path, spec: RoundSpec) -> None:
-    for name in "abc":
-        (tmp_path / f"{name}.txt").write_text("x")
-    source = inspect_source(SourceConfig(files=f"{tmp_path}/*.txt"))
+    """So that a few large ones go to all workers."""
+    Round.shared(spec).over = True
+    source = inspect_source(SourceConfig(files=f"{Path(__file__).parent}/*.py", media="text"))
+    many = [Reference(str(number), f"{number}.txt", "text") for number in range(10)]
 
-    ids_and_units(source, spec, [], [[f"{tmp_path}/{name}.txt"] for name in "abc"])
+    with beam.Pipeline(runner="FnApiRunner") as pipeline:
+        units = pipeline | beam.Create([pack(many)]) | OpenUnits(source, round_=spec, shares=4)
+        sizes = units.left | beam.Map(lambda unit: len(list(unpack(unit))))
+        assert_that(units.references, equal_to([]))
+        assert_that(sizes, equal_to([2, 3, 2, 3]), label="left")
 
 
 def texts(path: Path, count: int) -> SourceSpec:
@@ -194,25 +208,34 @@ def test_the_rest_of_a_pack_that_is_begun_is_handed_back(tmp_path: Path, spec: R
 
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         result = (pipeline | ListSource(source)).units | OpenUnits(source, round_=spec, shares=4)
-        begun = result.references | beam.Map(count) | "One" >> beam.combiners.Count.Globally()
-        left = result.left | beam.Map(lambda unit: len(list(unpack(unit)))) | beam.CombineGlobally(sum)
-        together = (begun, left) | beam.Flatten() | "Sum" >> beam.CombineGlobally(sum)
-        assert_that(together, equal_to([3 * MAX_PACK]))
-        assert_that(left | beam.Map(lambda inputs: inputs > MAX_PACK), equal_to([True]), label="some")
+        begun = result.references | beam.Map(count)
+        left = result.left | beam.FlatMap(unpack)
+        ids = (begun, left) | beam.Flatten() | beam.Map(lambda reference: reference.input_id)
+        assert_that(ids, equal_to([f"{folder}/{number:04d}.txt" for number in range(3 * MAX_PACK)]))
+        few = left | beam.combiners.Count.Globally() | beam.Map(lambda inputs: inputs > MAX_PACK)
+        assert_that(few, equal_to([True]), label="some")
 
 
 def test_content_that_was_fetched_ahead_is_handed_back(tmp_path: Path, spec: RoundSpec) -> None:
-    paths = [tmp_path / f"{number}.txt" for number in range(20)]
-    for path in paths:
-        path.write_text("x")
-    references = [Reference(str(path), str(path), "text") for path in paths]
-    Round.shared(spec).over = True
+    """The round ends while the first is on its way further; a store that is no local disk is read ahead."""
+    store = fsspec.filesystem("memory")
+    references = []
+    for number in range(200):
+        store.pipe(f"/ahead/{number}.txt", b"x")
+        references.append(Reference(str(number), f"memory://ahead/{number}.txt", "text"))
+
+    def end(content: Content) -> str:
+        Round.shared(spec).over = True
+        return content.reference.input_id
 
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
-        loaded = pipeline | beam.Create(references) | LoadContent(round_=spec)
-        left = loaded.left | beam.FlatMap(unpack)
-        assert_that(loaded.contents, equal_to([]))
-        assert_that(left, equal_to(references), label="left")
+        loaded = pipeline | beam.Create(references, reshuffle=False) | LoadContent(round_=spec)
+        begun = loaded.contents | beam.Map(end)
+        left = loaded.left | beam.FlatMap(unpack) | "Ids" >> beam.Map(lambda reference: reference.input_id)
+        together = (begun, left) | beam.Flatten()
+        assert_that(together, equal_to([str(number) for number in range(200)]))
+        few = begun | beam.combiners.Count.Globally() | beam.Map(lambda inputs: inputs < 20)
+        assert_that(few, equal_to([True]), label="few")
 
 
 @pytest.fixture(scope="module")
@@ -234,3 +257,20 @@ def test_a_slow_worker_does_less_and_every_input_is_done_once(server: FaultServe
     slow, fast = server.stats()["peers"].values()
     assert slow + fast == 480
     assert slow < 0.75 * 240
+
+
+def test_a_compressed_manifest_stays_with_the_worker_that_reads_it(
+    server: FaultServer, tmp_path: Path
+) -> None:
+    """Although the other one, which has nothing to do, ends the round at once: its content would cross memory."""
+    job = Job(tmp_path, server, count=480, batch=4, in_flight=4, base_ms=50)
+    manifest = tmp_path / "refs.jsonl"
+    (tmp_path / "refs.jsonl.gz").write_bytes(gzip.compress(manifest.read_bytes()))
+    columns = {"content": "body", "id": "id"}
+    job.write(source={"manifest": "refs.jsonl.gz", "media": "text", "columns": columns})
+
+    ran = job.run("--set", "runner.workers=2")
+
+    assert ran.code == 3, ran.err
+    job.check()
+    assert len(server.stats()["peers"]) == 1
