@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from bulkinfer.transforms import engine
+from bulkinfer.transforms import engine as engine_module
 from bulkinfer.transforms.batching import cut
 from bulkinfer.transforms.caller import Item, encoder
 from bulkinfer.transforms.control import ControlSpec, JobControl
@@ -340,12 +340,12 @@ def test_no_server_is_a_row_and_not_a_crash(server: FaultServer, monkeypatch: py
 def test_no_more_waits_in_an_engine_than_leaves_in_two_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     """What waits there nobody else can take over; slow calls keep little, quick ones eight rounds."""
     now = 100.0
-    monkeypatch.setattr(engine, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(engine_module, "time", SimpleNamespace(monotonic=lambda: now))
 
     def waiting(seconds_a_call: float) -> int:
         """Batches that wait beside four under way, after so many calls."""
         nonlocal now
-        room = engine._Room(4, 1 << 30)
+        room = engine_module._Room(4, 1 << 30)
         for _ in range(40):
             while room.enter(100):
                 pass
@@ -357,4 +357,4 @@ def test_no_more_waits_in_an_engine_than_leaves_in_two_seconds(monkeypatch: pyte
 
     assert waiting(10.0) == 1
     assert waiting(1.0) in (7, 8, 9)
-    assert waiting(0.05) == 4 * engine.WAITING_ROUNDS
+    assert waiting(0.05) == 4 * engine_module.WAITING_ROUNDS
