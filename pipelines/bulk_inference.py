@@ -155,15 +155,15 @@ def _run(
     spec = ControlSpec(job.output.uri, job.output.storage, run_id)
     # A budget is divided among workers as well, and a new process of a later round would have all of its part again.
     budgeted = job.config.stop.inputs is not None
-    dealing = {
-        "rounds": 1 if budgeted else rounds_of(job.config.runner, options.beam_options),
-        "remote": workers_of(job.config.runner, options.beam_options).remote,
-    }
+    rounds = 1 if budgeted else rounds_of(job.config.runner, options.beam_options)
+    remote = workers_of(job.config.runner, options.beam_options).remote
     control = JobControl.shared(spec)
     try:
         with follow(job, options.beam_options):
             counters = execute(
-                lambda pipeline: build(pipeline, job, completed, spec, **dealing), beam_options, control
+                lambda pipeline: build(pipeline, job, completed, spec, rounds=rounds, remote=remote),
+                beam_options,
+                control,
             )
     except JobError as error:
         error.inputs_sent = True

@@ -272,10 +272,11 @@ class Engine:
         loop = asyncio.get_running_loop()
 
         def ranked(rank: int) -> None:
-            shares = (
-                share_of(limit, workers, rank) for limit in (calls.calls_per_second, calls.inputs_per_second)
+            whole = (
+                share_of(calls.calls_per_second, workers, rank),
+                share_of(calls.inputs_per_second, workers, rank),
             )
-            loop.call_soon_threadsafe(limiter.allow, *shares)
+            loop.call_soon_threadsafe(lambda: limiter.allow(*whole))
 
         Rank.shared(run, workers).tell(ranked)
 
