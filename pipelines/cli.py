@@ -167,6 +167,9 @@ def run(
         if retry_failed and force:
             raise click.UsageError("--retry-failed and --force contradict each other; keep one of them")
         _configure_logging(verbose)
+        from bulkinfer.pipelines.runner_checks import check_runner
+
+        check_runner(job_file.config, beam_options)  # before Beam's import, which takes 2 s
         from bulkinfer.pipelines.bulk_inference import RunOptions
         from bulkinfer.pipelines.jobs import run_any
 

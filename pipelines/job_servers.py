@@ -1,7 +1,8 @@
 """Beam's Flink, Spark and Prism runners with a job server that Ctrl-C and threads do not trouble.
 
 Beam's own ones hand their job server a SIGINT handler: it kills the job server before the job has heard of
-the interrupt, so that the cluster goes on sending, and it can be set in the main thread only.
+the interrupt, so that the cluster goes on sending, and it can be set in the main thread only. And they leave their job
+server behind when the launcher is killed.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 import atexit
 import collections
 import logging
+import shutil
 import subprocess
+import tempfile
 import threading
 
 import grpc
@@ -29,6 +32,13 @@ __all__ = ["FlinkRunner", "PrismRunner", "SparkRunner"]
 logger = logging.getLogger(__name__)
 #: Waits for the end of its input, which its launcher holds, then kills the process that it was given.
 _GUARD = """trap '' INT TERM HUP; read -r _; kill -9 "$0" """
+_STOP_SECONDS = 5
+#: A pipeline of many arguments is a large message; a busy machine may answer pings late.
+_CHANNEL = [
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.keepalive_timeout_ms", 600_000),
+]
 
 
 class FlinkRunner(flink_runner.FlinkRunner):
@@ -36,7 +46,7 @@ class FlinkRunner(flink_runner.FlinkRunner):
 
     def default_job_server(self, options: PipelineOptions) -> job_server.JobServer:
         """A job server of this process, which ends with it."""
-        return _quiet(super().default_job_server(options))
+        return _owned("flink", super().default_job_server(options))
 
 
 class SparkRunner(spark_runner.SparkRunner):
@@ -44,7 +54,7 @@ class SparkRunner(spark_runner.SparkRunner):
 
     def default_job_server(self, options: PipelineOptions) -> job_server.JobServer:
         """A job server of this process, which ends with it."""
-        return _quiet(super().default_job_server(options))
+        return _owned("spark", super().default_job_server(options))
 
 
 class PrismRunner(prism_runner.PrismRunner):
@@ -52,7 +62,8 @@ class PrismRunner(prism_runner.PrismRunner):
 
     def default_job_server(self, options: PipelineOptions) -> job_server.JobServer:
         """A Prism of this process, which ends with it."""
-        return _Prism(options)
+        fix = "name a Prism for this machine and Beam's version in runner.options.prism_location"
+        return _Owned("prism", prism_runner.PrismJobServer(options), fix)
 
     def create_job_service_handle(
         self, job_service: object, options: PipelineOptions
@@ -69,14 +80,22 @@ class _Handle(portable_runner.JobServiceHandle):
         return super().run(preparation_id)
 
 
-class _Prism(prism_runner.PrismJobServer):
-    """Prism as a process that no Ctrl-C reaches and that does not outlive its launcher, however that one ends.
+class _Owned(job_server.JobServer):
+    """A job server as a process that no Ctrl-C reaches and that does not outlive its launcher, however that one ends.
 
-    Left alone, it notices a killed launcher when it next logs; without a job it logs nothing.
+    Args:
+        runner: its name in job files.
+        inner: knows the command.
+        fix: what to do when the command does not start.
     """
 
+    def __init__(self, runner: str, inner: job_server.SubprocessJobServer, fix: str) -> None:
+        self._runner, self._inner, self._fix = runner, inner, fix
+
     def start(self) -> object:
-        command, endpoint = self.subprocess_cmd_and_endpoint()
+        # Beam's own names of its parts: where artifacts are staged, what ends with the job server.
+        self._inner._local_temp_root = tempfile.mkdtemp(prefix="beam-temp")
+        command, endpoint = self._inner.subprocess_cmd_and_endpoint()
         try:
             # In a session of its own, away from a terminal's Ctrl-C: Go programs lift a block that they inherit.
             self._process = subprocess.Popen(
@@ -89,16 +108,18 @@ class _Prism(prism_runner.PrismJobServer):
                 start_new_session=True,
             )
         except OSError as error:
-            raise _unstarted(command[0], str(error.strerror)) from error
+            self._remove_files()
+            raise self._unstarted(command[0], str(error.strerror)) from error
+        # Left alone, Prism notices a killed launcher when it next logs, and a Java job server never does.
         guard = ["sh", "-c", _GUARD, str(self._process.pid)]
         self._guard = subprocess.Popen(
             guard, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
         )
         atexit.register(self.stop)
         self._said: collections.deque[str] = collections.deque(maxlen=1)
-        log = threading.Thread(target=self._log, name="prism-log", daemon=True)
+        log = threading.Thread(target=self._log, name=f"{self._runner}-log", daemon=True)
         log.start()
-        channel = grpc.insecure_channel(endpoint)
+        channel = grpc.insecure_channel(endpoint, options=_CHANNEL)
         ready = grpc.channel_ready_future(channel)
         while True:
             try:
@@ -109,46 +130,40 @@ class _Prism(prism_runner.PrismJobServer):
                 channel.close()
                 self.stop()
                 log.join()
-                raise _unstarted(command[0], "".join(self._said)) from None
+                raise self._unstarted(command[0], "".join(self._said)) from None
             return beam_job_api_pb2_grpc.JobServiceStub(channel)
 
     def stop(self) -> None:
         atexit.unregister(self.stop)
-        self._guard.kill()  # first: Prism's number may be another's when it has ended
+        self._guard.kill()  # first: the job server's number may be another's when it has ended
         self._guard.communicate()
-        self._process.kill()  # it holds nothing that is not in the output
-        self._process.wait()
+        self._process.terminate()  # Spark removes its temporary files; else it holds nothing that is not in the output
+        try:
+            self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._remove_files()
+
+    def _remove_files(self) -> None:
+        shutil.rmtree(self._inner._local_temp_root, ignore_errors=True)
 
     def _log(self) -> None:
         assert self._process.stdout is not None
         with self._process.stdout as lines:
             for line in lines:
                 self._said.append(line.strip())
-                logger.info("prism: %s", line.rstrip())
+                logger.info("%s: %s", self._runner, line.rstrip())
+
+    def _unstarted(self, binary: object, why: str) -> RunnerError:
+        return RunnerError(f"runner {self._runner}: {binary} does not start ({why}); {self._fix}")
 
 
-def _unstarted(binary: object, why: str) -> RunnerError:
-    return RunnerError(
-        f"runner prism: {binary} does not start ({why}); name a Prism for this machine and Beam's version in "
-        "runner.options.prism_location"
-    )
-
-
-class _EndsWithUs(job_server.JobServer):
-    def __init__(self, inner: job_server.JobServer) -> None:
-        self._inner = inner
-
-    def start(self) -> object:
-        service = self._inner.start()
-        atexit.register(self._inner.stop)
-        return service
-
-    def stop(self) -> None:
-        atexit.unregister(self._inner.stop)
-        self._inner.stop()
-
-
-def _quiet(server: job_server.JobServer) -> job_server.JobServer:
-    if isinstance(server, job_server.StopOnExitJobServer):
-        return _EndsWithUs(server._job_server)
+def _owned(runner: str, server: job_server.JobServer) -> job_server.JobServer:
+    """The job server as a process of ours, where it is to be one at all."""
+    inner = getattr(server, "_job_server", None)  # of a StopOnExitJobServer
+    if isinstance(inner, job_server.SubprocessJobServer):
+        return _Owned(
+            runner, inner, "-v shows what it says; it needs Java 11 or 17, and its job server's jar"
+        )
     return server

@@ -5,7 +5,9 @@ Nothing here imports Beam: a missing job server must be named in well under a se
 
 from __future__ import annotations
 
+import functools
 import json
+import logging
 import re
 import shutil
 import urllib.error
@@ -22,6 +24,8 @@ from bulkinfer.transforms.fleet_limit import check_limiter
 from .runners import Workers, merged_options, workers_of
 
 __all__ = ["check_runner", "explained", "flink_overview"]
+
+logger = logging.getLogger(__name__)
 
 _FLINK_ARTIFACT = "beam-runners-flink-{}-job-server"
 _SPARK_ARTIFACT = "beam-runners-spark-3-job-server"
@@ -131,6 +135,19 @@ def _check_portable(runner: RunnerConfig, options: Mapping[str, Any], workers: W
                 f"has {slots} "
                 f"slots; lower runner.workers, or add task managers"
             )
+        free = int(overview.get("slots-available", slots))
+        if free < runner.workers:
+            _warn(
+                f"runner.workers is {runner.workers}, and {free} of the Flink cluster's {slots} slots are free; the "
+                "job waits for the others until the jobs that hold them end, or fails after Flink's "
+                "slot.request.timeout"
+            )
+
+
+@functools.cache
+def _warn(message: str) -> None:
+    """Once, though the command checks before Beam is imported and the job before it starts."""
+    logger.warning(message)
 
 
 def _check_job_server(name: str, options: Mapping[str, Any]) -> None:

@@ -8,13 +8,16 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import itertools
+import json
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 
 from .commit_plan import CommitPlan, Step, make_plan, read_plan
+from .control import POLL_S, ControlSpec, StopReason
 from .errors import StoreError
 from .parts import commit_path, run_directory
 from .run_record import RunRecord, list_runs, read_run, write_run
@@ -23,6 +26,12 @@ from .store import Store
 __all__ = ["CommitResult", "commit_run", "recover", "result_of"]
 
 logger = logging.getLogger(__name__)
+
+#: Runners whose workers go on when their launcher is killed.
+_CLUSTERS = ("dataflow", "flink", "spark")
+#: Seconds without a further part after which such workers have ended, or have only calls left that take long.
+_QUIET_S = POLL_S + 3.0
+_PATIENCE_S = 120.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,12 +121,39 @@ def commit_run(store: Store, run_id: str, *, complete: bool = False) -> CommitRe
 
 
 def recover(store: Store) -> list[CommitResult]:
-    """Commit what runs that died left behind. Only the holder of the output's lock may call it.
+    """Commit what runs that died left behind, and stop the workers that they left. Only the holder of the output's
+    lock may call it.
 
     Returns:
         One result for each run that was not committed yet, the oldest first.
     """
-    return [commit_run(store, run.run_id) for run in list_runs(store) if not run.committed]
+    left = [run for run in list_runs(store) if not run.committed]
+    _stop_workers(store, [run for run in left if not store.exists(commit_path(run.run_id))])
+    return [commit_run(store, run.run_id) for run in left]
+
+
+def _stop_workers(store: Store, runs: Sequence[RunRecord]) -> None:
+    """Tell workers that outlived their launcher to send nothing further, and wait for what they have in hand."""
+    why = StopReason("interrupt", "a later start of the job took over")
+    for run in runs:
+        marker = ControlSpec(store.uri, {}, run.run_id).marker
+        if not store.exists(marker):
+            store.write(marker, json.dumps(dataclasses.asdict(why)).encode())
+    afar = [run.run_id for run in runs if run.job.get("runner", {}).get("name") in _CLUSTERS]
+    if not afar:
+        return
+    logger.warning(
+        "workers of an interrupted run may be at work still: they are told to stop, and what they finished comes "
+        "in; run=%s",
+        ", ".join(afar),
+    )
+    parts, started = -1, time.monotonic()
+    changed = started
+    while (now := time.monotonic()) < min(changed + _QUIET_S, started + _PATIENCE_S):
+        found = sum(len(store.files(f"{run_directory(run_id)}/parts")) for run_id in afar)
+        if found != parts:
+            parts, changed = found, now
+        time.sleep(min(0.5, _QUIET_S))
 
 
 def _planned(store: Store, run_id: str) -> CommitPlan | None:

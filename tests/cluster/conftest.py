@@ -21,6 +21,7 @@ from support.cluster_downloads import CACHE
 from support.fault_server import FaultServer, running
 from support.jobs import Ran, run_cli
 from support.s3_server import s3_storage
+from support.services import orderly_end
 
 MODEL = "https://clarifai.com/bulkinfer/tests/models/any"
 #: Lives in the environment of the workers and of the launcher, and must appear nowhere else.
@@ -81,6 +82,31 @@ class Field:
         ]
         read = read.sort_by([(key, "ascending") for key in keys])
         return read.drop_columns([column for column in without if column in read.column_names]).to_pylist()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show the figures of all cluster tests, and keep them in `.cluster/report.jsonl`, one line a test."""
+    lines = []
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.stats.get(outcome, []):
+            said = [line for line in report.capstdout.splitlines() if line.strip()]
+            if report.when == "call" and "cluster" in report.keywords and (report.user_properties or said):
+                test = report.nodeid.rpartition("::")[2]
+                figures = {"test": test, "outcome": outcome, "seconds": round(report.duration, 1)}
+                lines.append({**figures, **dict(report.user_properties), **({"said": said} if said else {})})
+    if lines:
+        written = [json.dumps(line) for line in lines]
+        CACHE.mkdir(parents=True, exist_ok=True)
+        (CACHE / "report.jsonl").write_text("".join(f"{line}\n" for line in written))
+        terminalreporter.section("figures of the cluster")
+        for line in written:
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _orderly() -> Iterator[None]:
+    with orderly_end():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,26 +1,33 @@
-"""A host, a pool or the JobManager dies in the middle: the same command finishes the job with exact tables."""
+"""A host, a pool, the JobManager, a job server or a launcher dies: the same command finishes the job, tables exact."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from support.cluster import Cluster
 from support.fault_server import FaultServer
 from support.jobs import COMMAND
+from support.services import dying_with_us
 
 from .conftest import MODEL, Field
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
-INPUTS = 2400
-#: Where in the job the fault strikes, as a share of the inputs; more of them with BULKINFER_KILLS=10.
-PLACES = [(n + 1) / 11 for n in range(int(os.environ.get("BULKINFER_KILLS", "0")))] or [0.3]
+INPUTS = 1200
+#: Where in the job a host is lost, as a share of the inputs; other numbers of places with BULKINFER_KILLS=N.
+KILLS = int(os.environ.get("BULKINFER_KILLS", "10"))
+PLACES = [(n + 1) / (KILLS + 1) for n in range(KILLS)]
+#: Four workers answer at most 160 inputs a second; a part is open for two seconds, and closed in a third.
+OPEN_PARTS = 4 * 16 + 3 * 160
 
 
 @pytest.fixture(autouse=True)
@@ -39,17 +46,33 @@ def _heal(cluster: Cluster) -> None:
     cluster.wait_for_workers()
 
 
-def _host(cluster: Cluster) -> None:
+def _host(cluster: Cluster, _: int) -> None:
     cluster.workers[-1].kill()
 
 
-def _pool(cluster: Cluster) -> None:
+def _pool(cluster: Cluster, _: int) -> None:
     cluster.workers[0].pool.kill()
 
 
-def _job_manager(cluster: Cluster) -> None:
+def _job_manager(cluster: Cluster, _: int) -> None:
     assert cluster.job_manager is not None
     cluster.job_manager.kill()
+
+
+def _job_server(_: Cluster, launcher: int) -> None:
+    (java,) = _job_servers(launcher)
+    os.kill(java, signal.SIGKILL)
+
+
+def _job_servers(launcher: int) -> list[int]:
+    """The Java processes that a launcher started."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            name, _, fields = stat.read_text(errors="replace").rpartition(")")
+            if name.endswith("(java") and int(fields.split()[1]) == launcher:
+                found.append(int(stat.parent.name))
+    return found
 
 
 def _job(field: Field, server: FaultServer) -> dict[str, Any]:
@@ -71,42 +94,141 @@ def _job(field: Field, server: FaultServer) -> dict[str, Any]:
     }
 
 
-def _answered(server: FaultServer) -> int:
-    return sum(server.stats()["answered"].values())
+class Struck:
+    """A job that runs until its place; what happened is kept for the report."""
+
+    def __init__(
+        self,
+        field: Field,
+        faults: FaultServer,
+        name: str,
+        record: Callable[[str, Any], None],
+        base_ms: int = 400,
+    ) -> None:
+        faults.set(base_ms=base_ms, places=64)
+        self._field, self._faults, self._name, self.record = field, faults, name, record
+        self.command = [*COMMAND, "run", str(field.write(name, _job(field, faults))), "--json"]
+        self._said = field.folder / f"{name}.err"
+
+    @contextlib.contextmanager
+    def started(self, place: float) -> Iterator[subprocess.Popen[bytes]]:
+        """The launcher, when so much of the job is answered."""
+        begun = time.monotonic()
+        with (
+            self._said.open("wb") as said,
+            subprocess.Popen(dying_with_us(self.command), stdout=subprocess.DEVNULL, stderr=said) as launcher,
+        ):
+            try:
+                _until(lambda: self.answered() >= place * INPUTS or launcher.poll() is not None, 150)
+                assert launcher.poll() is None, self.said()
+                self.record("struck_after", self.answered())
+                self.record("struck_at_s", round(time.monotonic() - begun, 1))
+                yield launcher
+            finally:
+                launcher.kill()
+
+    def said(self) -> str:
+        """What the launcher wrote to stderr."""
+        return self._said.read_text(errors="replace")
+
+    def again(self, timeout: float = 240) -> Any:
+        """The same command, to its end."""
+        begun = time.monotonic()
+        done = subprocess.run(
+            dying_with_us(self.command), capture_output=True, text=True, timeout=timeout, check=False
+        )
+        self.record("again_s", round(time.monotonic() - begun, 1))
+        assert done.returncode == 0, done.stderr
+        self._said.write_text(done.stderr)
+        return json.loads(done.stdout)
+
+    def answered(self) -> int:
+        """Answers of the server so far."""
+        return sum(self._faults.stats()["answered"].values())
+
+    def check(self) -> int:
+        """Every input is in `predictions` once; how many the server answered twice."""
+        rows = self._field.rows(self._name, "predictions")
+        assert [row["input_id"] for row in rows] == [f"i{n:05d}" for n in range(INPUTS)]
+        assert self._field.rows(self._name, "errors") == []
+        twice = sum(times > 1 for times in self._faults.stats()["answered"].values())
+        self.record("inputs", INPUTS)
+        self.record("answered_twice", twice)
+        return twice
 
 
 @pytest.mark.parametrize(
     ("strike", "place"),
-    [*((_host, place) for place in PLACES), (_pool, 0.5), (_job_manager, 0.4)],
+    [*((_host, place) for place in PLACES), (_pool, 0.5), (_job_manager, 0.4), (_job_server, 0.4)],
     ids=lambda value: value.__name__.strip("_") if callable(value) else f"{value:.2f}",
 )
 def test_the_same_command_finishes_a_struck_job(
-    field: Field, faults: FaultServer, strike: Callable[[Cluster], None], place: float
+    field: Field,
+    faults: FaultServer,
+    record_property: Callable[[str, Any], None],
+    strike: Callable[[Cluster, int], None],
+    place: float,
 ) -> None:
-    """Every input is in `predictions` once; the server answered twice only what open parts held."""
-    faults.set(base_ms=400, places=64)
-    name = f"struck-{strike.__name__.strip('_')}-{place:.2f}"
-    command = [*COMMAND, "run", str(field.write(name, _job(field, faults))), "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as first:
-        deadline = time.monotonic() + 150
-        while _answered(faults) < place * INPUTS and first.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.2)
-        assert first.poll() is None, first.communicate()
-        strike(field.cluster)
-        struck = _answered(faults)
-        _, said = first.communicate(timeout=200)
-    assert first.returncode == 1, said
-    assert "run the same command again" in said or "worker pool" in said, said
+    """The server answered twice only what open parts held."""
+    job = Struck(field, faults, f"struck-{strike.__name__.strip('_')}-{place:.2f}", record_property)
+    with job.started(place) as launcher:
+        strike(field.cluster, launcher.pid)
+        struck = time.monotonic()
+        if strike is _host:
+            _heal(field.cluster)  # the job fails, whatever comes in the host's place
+        launcher.wait(200)
+        record_property("ended_after_s", round(time.monotonic() - struck, 1))
+    assert launcher.returncode == 1, job.said()
+    assert "run the same command again" in job.said() or "worker pool" in job.said(), job.said()
     _heal(field.cluster)
 
-    second = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    job.again()
 
-    assert second.returncode == 0, second.stderr
-    assert [row["input_id"] for row in field.rows(name, "predictions")] == [
-        f"i{n:05d}" for n in range(INPUTS)
-    ]
-    assert field.rows(name, "errors") == []
-    twice = [key for key, times in faults.stats()["answered"].items() if times > 1]
-    print(f"{name}: struck after {struck} of {INPUTS} answers, {len(twice)} answered twice")  # noqa: T201
-    # Four workers answer at most 160 inputs a second; a part is open for two seconds, and closed in a third.
-    assert len(twice) <= 4 * 16 + 3 * 160
+    assert job.check() <= OPEN_PARTS
+
+
+def test_a_launcher_that_is_killed_leaves_nobody_who_calls_on(
+    field: Field, faults: FaultServer, record_property: Callable[[str, Any], None]
+) -> None:
+    """Flink goes on without it; the next start stops its workers, takes what they have, and goes on with the rest."""
+    job = Struck(field, faults, "launcher", record_property, base_ms=2000)  # so that it still runs by then
+    with job.started(0.1) as launcher:
+        (java,) = _job_servers(launcher.pid)
+        launcher.kill()
+    _until(lambda: not Path(f"/proc/{java}").exists(), 10)
+    time.sleep(1)
+    assert _running_jobs(field) == 1
+
+    kept = job.again()["skipped"]
+
+    record_property("kept", kept)
+    assert job.check() <= OPEN_PARTS
+    assert kept < INPUTS
+    assert "they are told to stop" in job.said()
+    _until(lambda: not _running_jobs(field), 30)
+
+
+def test_what_flink_finishes_without_its_launcher_is_not_done_again(
+    field: Field, faults: FaultServer, record_property: Callable[[str, Any], None]
+) -> None:
+    """It makes the tables visible itself."""
+    job = Struck(field, faults, "orphan", record_property)
+    with job.started(0.3) as launcher:
+        launcher.kill()
+    _until(lambda: not _running_jobs(field), 120)
+
+    assert job.again()["skipped"] == INPUTS
+
+    assert job.check() == 0
+
+
+def _running_jobs(field: Field) -> int:
+    ended = ("FINISHED", "FAILED", "CANCELED")
+    return sum(job["state"] not in ended for job in field.cluster.rest("/jobs/overview")["jobs"])
+
+
+def _until(condition: Callable[[], Any], timeout: float) -> None:
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

@@ -201,3 +201,24 @@ def test_neither_help_nor_a_faulty_job_file_imports_beam(folder):
             [sys.executable, "-c", probe, *arguments], cwd=folder, capture_output=True, text=True, check=True
         )
         assert done.stdout.splitlines()[-1] == "False False"
+
+
+def test_a_faulty_runner_is_answered_before_beam_is_imported(folder):
+    import subprocess
+    import sys
+
+    (folder / "job.yaml").write_text(
+        "source: {files: 's3://in/*.txt'}\nmodel: {url: 'https://clarifai.com/u/a/models/m'}\n"
+        "output: {uri: 's3://out'}\n"
+        "runner: {name: spark, options: {spark_job_server_jar: none.jar}}\n"
+    )
+    probe = (
+        "import sys; from bulkinfer.pipelines.cli import main\n"
+        "try: main(['run', 'job.yaml'])\n"
+        "except SystemExit as end: print(end.code, 'apache_beam' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", probe], cwd=folder, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["2", "False"]
+    assert "spark_job_server_jar: there is no file none.jar" in done.stderr

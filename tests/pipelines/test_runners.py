@@ -236,6 +236,21 @@ def test_a_cluster_that_is_away_or_too_small_is_named(tmp_path: Path) -> None:
             check_runner(_job(_runner("flink", 4, flink_master=master, **options)))
 
 
+def test_slots_that_others_hold_are_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Flink lets the job wait for them, without a word."""
+    jar = tmp_path / "server.jar"
+    jar.touch()
+    options = {"flink_job_server_jar": str(jar), "environment_config": "localhost:50000"}
+    with http_server() as server:
+        server.files["overview"] = b'{"slots-total": 4, "slots-available": 1, "taskmanagers": 2}'
+        job = _job(
+            _runner("flink", 4, flink_master=server.url.removeprefix("http://").rstrip("/"), **options)
+        )
+        check_runner(job)
+        check_runner(job)
+    assert caplog.text.count("1 of the Flink cluster's 4 slots are free; the job waits") == 1
+
+
 @pytest.mark.parametrize(
     ("said", "meaning"),
     [

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import shutil
 import sys
@@ -21,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from .cluster_downloads import CACHE, flink_classpath, job_server_jar, our_wheel_site
-from .services import Host, Service, hosts, start
+from .services import Host, Service, hosts, orderly_end, start
 
-__all__ = ["Cluster", "Worker", "aws_environment", "cluster", "s3_service", "spark_pool"]
+__all__ = ["Cluster", "Worker", "aws_environment", "cluster", "s3_service", "spark_pool", "workers_site"]
 
 POOL_PORT = 50000
 S3_PORT = 9000
@@ -66,6 +67,10 @@ _TASK_MANAGER = {
     "taskmanager.memory.jvm-overhead.min": "128mb",
     "taskmanager.memory.jvm-overhead.max": "128mb",
 }
+
+
+#: The folder that pools import bulkinfer from, built once: workers of running pools import from it later, too.
+workers_site = functools.cache(our_wheel_site)
 
 
 @dataclasses.dataclass
@@ -176,8 +181,9 @@ class Cluster:
         expected = {worker.resource_id for worker in self.workers if worker.task_manager.alive}
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
-            if {known["id"] for known in self.rest("/taskmanagers")["taskmanagers"]} == expected:
-                return
+            with contextlib.suppress(OSError):  # it listens before it serves
+                if {known["id"] for known in self.rest("/taskmanagers")["taskmanagers"]} == expected:
+                    return
             time.sleep(0.2)
         tails = "\n".join(worker.task_manager.tail() for worker in self.workers)
         raise RuntimeError(f"{sorted(expected)} did not register:\n{tails}")
@@ -214,7 +220,7 @@ def cluster(
         restarts: how often Flink itself restarts a failed job; by default never, as an unconfigured Flink.
         pool_env: environment of the pools, such as the workers' keys.
     """
-    environment = {"PYTHONPATH": str(our_wheel_site()), **(pool_env or {})}
+    environment = {"PYTHONPATH": str(workers_site()), **(pool_env or {})}
     job_server_jar("flink")
     with hosts(1 + workers) as (here, (head, *machines)):
         environment |= aws_environment(f"http://{here.ip}:{S3_PORT}")
@@ -250,7 +256,7 @@ def s3_service(ip: str, logs: Path, port: int = S3_PORT) -> Service:
 @contextlib.contextmanager
 def spark_pool(logs: Path, pool_env: Mapping[str, str] | None = None) -> Iterator[dict[str, Any]]:
     """A worker pool beside a local Spark master; yields what `runner.options` needs to use both."""
-    environment = {"PYTHONPATH": str(our_wheel_site()), **(pool_env or {})}
+    environment = {"PYTHONPATH": str(workers_site()), **(pool_env or {})}
     empty = logs.absolute() / "empty"
     empty.mkdir(parents=True, exist_ok=True)
     log = logs.absolute() / f"pool-spark-{time.monotonic_ns()}.log"
@@ -298,7 +304,6 @@ def _log4j_config(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    with cluster(CACHE / "logs") as up:
+    with contextlib.suppress(KeyboardInterrupt), orderly_end(), cluster(CACHE / "logs") as up:
         sys.stderr.write(f"{up.flink_options()}\n{up.s3}\nCtrl-C stops it\n")
-        with contextlib.suppress(KeyboardInterrupt):
-            time.sleep(1e9)
+        time.sleep(1e9)

@@ -1,20 +1,38 @@
-"""Processes that a test starts, and hosts for them: network namespaces joined by a bridge."""
+"""Processes that a test starts, and hosts for them: network namespaces joined by a bridge.
+
+Nothing of it outlives the test: `orderly_end` turns SIGTERM and SIGHUP into an end that stops what was started, and
+after a SIGKILL the kernel ends the processes, and the next `hosts` removes the namespaces.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import fcntl
 import ipaddress
 import os
 import secrets
 import signal
 import socket
 import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
-__all__ = ["Host", "Service", "can_make_hosts", "hosts", "start"]
+__all__ = ["Host", "Service", "can_make_hosts", "dying_with_us", "hosts", "orderly_end", "start"]
+
+#: A file for each network of hosts, locked for as long as its owner lives.
+_OWNERS = Path(tempfile.gettempdir()) / "bulkinfer-hosts"
+#: Asks Linux for SIGKILL when the parent ends, and becomes the command; the wish survives `exec`.
+_DIE_WITH = """
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL
+if os.getppid() == int(sys.argv[1]):  # else the parent ended before it was asked for
+    os.execvp(sys.argv[2], sys.argv[2:])
+"""
 
 
 @dataclasses.dataclass
@@ -105,11 +123,11 @@ def start(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
 ) -> Service:
-    """Start a process in its own group on this machine."""
+    """Start a process in its own group on this machine; it ends with this process, however that one ends."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         process = subprocess.Popen(
-            list(command),
+            dying_with_us(command),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -118,6 +136,37 @@ def start(
             start_new_session=True,
         )
     return Service(name, process, log)
+
+
+def dying_with_us(command: Sequence[str]) -> list[str]:
+    """The command, ended by the kernel when the thread that starts it ends; on Linux, elsewhere as it is.
+
+    A process of its own asks for it: between fork and exec of a process with gRPC's threads no Python is safe.
+    """
+    if sys.platform != "linux":
+        return list(command)
+    return [sys.executable, "-I", "-S", "-c", _DIE_WITH, str(os.getpid()), *command]
+
+
+@contextlib.contextmanager
+def orderly_end() -> Iterator[None]:
+    """Until the block ends, the first SIGTERM or SIGHUP raises KeyboardInterrupt, so that fixtures end in order.
+
+    Further ones are ignored: they would interrupt what stops the processes.
+    """
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+
+    def interrupted(number: int, _: object) -> None:
+        for each in numbers:
+            signal.signal(each, signal.SIG_IGN)
+        raise KeyboardInterrupt(signal.Signals(number).name)
+
+    before = {number: signal.signal(number, interrupted) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def can_make_hosts() -> bool:
@@ -136,9 +185,12 @@ def can_make_hosts() -> bool:
 def hosts(count: int) -> Iterator[tuple[Host, list[Host]]]:
     """Make so many hosts on a network of their own; yields this machine and the hosts.
 
-    Each host has its own loopback, as a pod has: what listens on localhost there is not seen here.
+    Each host has its own loopback, as a pod has: what listens on localhost there is not seen here. What dead owners
+    left behind is removed first.
     """
+    _remove_orphans()
     tag = secrets.token_hex(2)
+    owner = _own(tag)
     bridge = f"bibr{tag}"
     network = ipaddress.ip_network(f"10.{200 + secrets.randbelow(50)}.{secrets.randbelow(250)}.0/24")
     address = [str(host) for host in network.hosts()]
@@ -160,9 +212,40 @@ def hosts(count: int) -> Iterator[tuple[Host, list[Host]]]:
             _ip("-n", namespace, "link", "set", there, "up")
         yield Host("here", address[0]), made
     finally:
-        for host in made:
-            subprocess.run(["ip", "netns", "delete", str(host.namespace)], capture_output=True, check=False)
-        subprocess.run(["ip", "link", "delete", bridge], capture_output=True, check=False)
+        _remove(tag)
+        owner.close()
+
+
+def _own(tag: str) -> IO[bytes]:
+    """Say that this process owns a network, until the file is closed or the process ends."""
+    _OWNERS.mkdir(exist_ok=True)
+    owner = (_OWNERS / tag).open("wb")
+    fcntl.flock(owner, fcntl.LOCK_EX)
+    return owner
+
+
+def _remove_orphans() -> None:
+    """Remove the networks whose owners have ended without doing it."""
+    for path in _OWNERS.glob("*"):
+        with path.open("rb") as owner, contextlib.suppress(BlockingIOError):
+            fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _remove(path.name)
+
+
+def _remove(tag: str) -> None:
+    """Remove a network, its hosts with whatever still runs there, and the word of its owner."""
+    listed = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=False).stdout
+    for namespace in (line.split()[0] for line in listed.splitlines() if line.startswith(f"bi{tag}n")):
+        inside = subprocess.run(
+            ["ip", "netns", "pids", namespace], capture_output=True, text=True, check=False
+        )
+        for pid in inside.stdout.split():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+        subprocess.run(["ip", "netns", "delete", namespace], capture_output=True, check=False)
+    # The hosts' ends of the cables go with their namespaces, and these ends with those.
+    subprocess.run(["ip", "link", "delete", f"bibr{tag}"], capture_output=True, check=False)
+    (_OWNERS / tag).unlink(missing_ok=True)
 
 
 def _ip(*words: str) -> None:
