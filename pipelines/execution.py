@@ -20,8 +20,11 @@ import apache_beam as beam
 from apache_beam.metrics.metric import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineState
+from bulkinfer.transforms.commit import stop_workers
 from bulkinfer.transforms.control import JobControl
 from bulkinfer.transforms.errors import BulkinferError, JobError
+from bulkinfer.transforms.run_record import read_run
+from bulkinfer.transforms.store import Store
 
 from .runner_checks import explained
 
@@ -52,11 +55,24 @@ def execute(
     control.poll()  # a worker elsewhere may have stopped the job and ended since this process last looked
     if control.stopped is not None and control.stopped.reason == "fatal":
         raise control.stopped.exception() from outcome.error
+    if outcome.error is not None or outcome.state not in (None, PipelineState.DONE):
+        _stop_workers(control)
     if outcome.error is not None:
         raise _explained(outcome.error) from outcome.error
     if outcome.state not in (None, PipelineState.DONE):
         raise JobError(f"the runner ended the job as {outcome.state}; see its own log for the cause")
     return outcome.counters
+
+
+def _stop_workers(control: JobControl) -> None:
+    """A pipeline whose job server was lost has failed here, and goes on in its cluster."""
+    if control.spec is None:
+        return
+    store = Store(control.spec.output_uri, control.spec.storage)
+    with contextlib.suppress(BulkinferError):  # the pipeline's own failure is what to tell
+        record = read_run(store, control.spec.run_id)
+        if record is not None and not record.committed:
+            stop_workers(store, [record])
 
 
 class _Outcome:

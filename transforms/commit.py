@@ -23,7 +23,7 @@ from .parts import commit_path, run_directory
 from .run_record import RunRecord, list_runs, read_run, write_run
 from .store import Store
 
-__all__ = ["CommitResult", "commit_run", "recover", "result_of"]
+__all__ = ["CommitResult", "commit_run", "recover", "result_of", "stop_workers"]
 
 logger = logging.getLogger(__name__)
 
@@ -128,13 +128,18 @@ def recover(store: Store) -> list[CommitResult]:
         One result for each run that was not committed yet, the oldest first.
     """
     left = [run for run in list_runs(store) if not run.committed]
-    _stop_workers(store, [run for run in left if not store.exists(commit_path(run.run_id))])
+    stop_workers(store, [run for run in left if not store.exists(commit_path(run.run_id))])
     return [commit_run(store, run.run_id) for run in left]
 
 
-def _stop_workers(store: Store, runs: Sequence[RunRecord]) -> None:
-    """Tell workers that outlived their launcher to send nothing further, and wait for what they have in hand."""
-    why = StopReason("interrupt", "a later start of the job took over")
+def stop_workers(store: Store, runs: Sequence[RunRecord]) -> None:
+    """Tell workers that their launcher has lost to send nothing further, and wait for what they have in hand.
+
+    Args:
+        store: of the output.
+        runs: whose commit is not planned yet.
+    """
+    why = StopReason("interrupt", "the launcher has lost its workers")
     for run in runs:
         marker = ControlSpec(store.uri, {}, run.run_id).marker
         if not store.exists(marker):
@@ -143,7 +148,7 @@ def _stop_workers(store: Store, runs: Sequence[RunRecord]) -> None:
     if not afar:
         return
     logger.warning(
-        "workers of an interrupted run may be at work still: they are told to stop, and what they finished comes "
+        "workers of a run that broke off may be at work still: they are told to stop, and what they finished comes "
         "in; run=%s",
         ", ".join(afar),
     )

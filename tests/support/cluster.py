@@ -182,7 +182,9 @@ class Cluster:
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             with contextlib.suppress(OSError):  # it listens before it serves
-                if {known["id"] for known in self.rest("/taskmanagers")["taskmanagers"]} == expected:
+                known = {worker["id"] for worker in self.rest("/taskmanagers")["taskmanagers"]}
+                # It knows a worker before it knows the worker's slots.
+                if known == expected and self.rest("/overview")["slots-total"] == len(known) * self.slots:
                     return
             time.sleep(0.2)
         tails = "\n".join(worker.task_manager.tail() for worker in self.workers)
