@@ -50,7 +50,6 @@ class RunOptions:
         limit: only the first so many inputs of the source.
         retry_failed: only inputs that are in `errors`, of these types if any are given.
         force: everything, also what is done.
-        beam_options: flags in Beam's own notation.
         configure_logging: called once Beam is imported, because Beam takes the root logger.
     """
 
@@ -58,7 +57,6 @@ class RunOptions:
     retry_failed: bool = False
     error_types: tuple[str, ...] = ()
     force: bool = False
-    beam_options: tuple[str, ...] = ()
     configure_logging: Callable[[], None] = lambda: None
 
 
@@ -107,11 +105,11 @@ def run_job(file: JobFile, options: RunOptions) -> Summary:
     """
     started = time.monotonic()
     config = file.config
-    check_runner(config, options.beam_options)
+    check_runner(config)
     with open_endpoint(config.model.endpoint) as endpoint:
         job = prepare(file, endpoint, run_id=new_run_id(), limit=options.limit, partial=options.retry_failed)
         check_output_of(job, write=True)
-        beam_options = pipeline_options(config.runner, options.beam_options)
+        beam_options = pipeline_options(config.runner)
         options.configure_logging()
         store = job.output.store()
         with RunLock(store, job.output.run_id):
@@ -155,11 +153,11 @@ def _run(
     spec = ControlSpec(job.output.uri, job.output.storage, run_id)
     # A budget is divided among workers as well, and a new process of a later round would have all of its part again.
     budgeted = job.config.stop.inputs is not None
-    rounds = 1 if budgeted else rounds_of(job.config.runner, options.beam_options)
-    remote = workers_of(job.config.runner, options.beam_options).remote
+    rounds = 1 if budgeted else rounds_of(job.config.runner)
+    remote = workers_of(job.config.runner).remote
     control = JobControl.shared(spec)
     try:
-        with follow(job, options.beam_options):
+        with follow(job):
             counters = execute(
                 lambda pipeline: build(pipeline, job, completed, spec, rounds=rounds, remote=remote),
                 beam_options,

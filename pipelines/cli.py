@@ -9,6 +9,7 @@ import contextlib
 import json
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -159,9 +160,10 @@ def run(
 ) -> None:
     """Run a job: predictions, masks and errors land in Parquet. Run again, it does only what is missing."""
     with _faults():
+        from bulkinfer.pipelines.runners import with_flags
         from bulkinfer.transforms.job_file import load_job
 
-        job_file = load_job(job, overrides)
+        job_file = with_flags(load_job(job, overrides), beam_options)
         if error_types and not retry_failed:
             raise click.UsageError("--error-type picks among failed inputs; add --retry-failed")
         if retry_failed and force:
@@ -169,7 +171,7 @@ def run(
         _configure_logging(verbose)
         from bulkinfer.pipelines.runner_checks import check_runner
 
-        check_runner(job_file.config, beam_options)  # before Beam's import, which takes 2 s
+        check_runner(job_file.config)  # before Beam's import, which takes 2 s
         from bulkinfer.pipelines.bulk_inference import RunOptions
         from bulkinfer.pipelines.jobs import run_any
 
@@ -178,12 +180,16 @@ def run(
             retry_failed=retry_failed,
             error_types=error_types,
             force=force,
-            beam_options=beam_options,
             configure_logging=lambda: _configure_logging(verbose),
         )
         summary = run_any(job_file, options)
-        command = "bulkinfer run " + " ".join([str(job), *(f"--set {item}" for item in overrides)])
-        click.echo(json.dumps(summary.to_json()) if as_json else summary.to_text(command, _own_python()))
+        command = shlex.join(
+            ["bulkinfer", "run", str(job), *(w for item in overrides for w in ("--set", item))]
+        )
+        flags = shlex.join(["--", *beam_options]) if beam_options else ""
+        click.echo(
+            json.dumps(summary.to_json()) if as_json else summary.to_text(command, flags, _own_python())
+        )
         sys.exit(summary.exit_code)
 
 
@@ -204,13 +210,14 @@ def plan(
 ) -> None:
     """Check everything, count inputs and bytes, estimate calls and time. Sends no input, writes nothing."""
     with _faults():
+        from bulkinfer.pipelines.runners import with_flags
         from bulkinfer.transforms.job_file import load_job
 
-        job_file = load_job(job, overrides)
+        job_file = with_flags(load_job(job, overrides), beam_options)
         _configure_logging(verbose)
         from bulkinfer.pipelines.plan import plan_job
 
-        result = plan_job(job_file, limit=limit, beam_options=beam_options)
+        result = plan_job(job_file, limit=limit)
         click.echo(json.dumps(result.to_json()) if as_json else result.to_text())
 
 

@@ -6,7 +6,7 @@ import contextlib
 import json
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from bulkinfer.transforms.errors import BulkinferError
 from bulkinfer.transforms.metrics import process_metrics
@@ -23,9 +23,9 @@ logger = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def follow(job: PreparedJob, beam_options: Sequence[str] = ()) -> Iterator[None]:
+def follow(job: PreparedJob) -> Iterator[None]:
     """Show how far the job is until the block ends."""
-    here = workers_of(job.config.runner, beam_options).shared_memory
+    here = workers_of(job.config.runner).shared_memory
     snapshot = _OwnCounters() if here else _PartsSoFar(job)
     with show_progress(snapshot, _Total(job.source)):
         yield

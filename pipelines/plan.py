@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
 from typing import Any
 
 from bulkinfer.transforms.config import CallsConfig
@@ -69,7 +68,7 @@ class Plan:
         )
 
 
-def plan_job(file: JobFile, *, limit: int | None = None, beam_options: Sequence[str] = ()) -> Plan:
+def plan_job(file: JobFile, *, limit: int | None = None) -> Plan:
     """Check a job and estimate what it costs.
 
     Raises:
@@ -78,11 +77,11 @@ def plan_job(file: JobFile, *, limit: int | None = None, beam_options: Sequence[
     if file.config.job == "lake-enrichment":
         file = with_all_columns(file)
     config = file.config
-    check_runner(config, beam_options)
+    check_runner(config)
     with open_endpoint(config.model.endpoint) as endpoint:
         job = prepare(file, endpoint, run_id=new_run_id(), limit=limit)
         check_output_of(job, write=False)
-        pipeline_options(config.runner, beam_options)
+        pipeline_options(config.runner)
         count = count_source(job.source)
         # A streaming method takes one input a call, whatever the batch size says.
         batch = config.calls.batch_size if job.call.binding.method.type == "UNARY_UNARY" else 1
@@ -100,7 +99,7 @@ def plan_job(file: JobFile, *, limit: int | None = None, beam_options: Sequence[
             seconds=estimate_seconds(job.call.calls, job.call.share, calls, count.inputs),
             assumed_call_seconds=_ASSUMED_CALL_S,
             output=config.output.uri,
-            runner=describe(config.runner, beam_options),
+            runner=describe(config.runner),
         )
 
 

@@ -49,17 +49,19 @@ def prepare(
         partial: the run goes through a part of the source only, for another reason than `limit`.
 
     Raises:
-        ConfigError: a call would be larger than the public API takes.
+        ConfigError: a call would be larger than the public API takes, or a rate limit cannot be divided.
         SourceError: the source matches nothing or lacks a column.
         CredentialsError, EndpointError, ModelNotFoundError, MethodError: as `prepare_call` says.
     """
+    workers = workers_of(file.config.runner)
     return preparation.prepare(
         file.config,
         endpoint,
         run_id=run_id,
         limit=limit,
         partial=partial,
-        workers=workers_of(file.config.runner).processes,
+        workers=workers.processes,
+        fixed=workers.fixed,
     )
 
 

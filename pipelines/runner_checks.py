@@ -12,7 +12,7 @@ import re
 import shutil
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib import metadata, util
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,7 @@ _FAILURES = (
 )
 
 
-def check_runner(config: JobConfig, extra: Sequence[str] = ()) -> None:
+def check_runner(config: JobConfig) -> None:
     """Check that a job's runner can run it.
 
     Raises:
@@ -73,8 +73,8 @@ def check_runner(config: JobConfig, extra: Sequence[str] = ()) -> None:
             that the workers cannot see.
     """
     runner = config.runner
-    options = merged_options(runner, extra)
-    workers = workers_of(runner, extra)
+    options = merged_options(runner)
+    workers = workers_of(runner)
     if runner.name == "dataflow":
         _check_dataflow(options)
     elif runner.name == "prism":
@@ -118,14 +118,7 @@ def explained(text: str) -> RunnerError | None:
 def _check_portable(runner: RunnerConfig, options: Mapping[str, Any], workers: Workers) -> None:
     if "job_endpoint" not in options:
         _check_job_server(runner.name, options)
-    if workers.remote and not options.get("environment_type"):
-        raise RunnerError(
-            f"runner {runner.name}: the workers' environment is missing, and Beam's default image has no "
-            "bulkinfer; add "
-            "runner.options.environment_config: HOST:PORT of the worker pools, or environment_type: DOCKER "
-            "with "
-            "environment_config: IMAGE"
-        )
+    _check_environment(runner, options, workers)
     if runner.name == "flink" and "job_endpoint" not in options and workers.remote:
         overview = flink_overview(str(options["flink_master"]))
         slots = int(overview.get("slots-total", 0))
@@ -142,6 +135,21 @@ def _check_portable(runner: RunnerConfig, options: Mapping[str, Any], workers: W
                 "job waits for the others until the jobs that hold them end, or fails after Flink's "
                 "slot.request.timeout"
             )
+
+
+def _check_environment(runner: RunnerConfig, options: Mapping[str, Any], workers: Workers) -> None:
+    kind, config = options.get("environment_type"), str(options.get("environment_config") or "")
+    if workers.remote and (not kind or (kind == "DOCKER" and not config)):
+        raise RunnerError(
+            f"runner {runner.name}: the workers' environment is missing, and Beam's default image has no bulkinfer; "
+            "add runner.options.environment_config: HOST:PORT of the worker pools, or environment_type: DOCKER with "
+            "environment_config: IMAGE, built from configs/docker/Dockerfile"
+        )
+    if kind == "EXTERNAL" and not re.fullmatch(r"[^\s:/]+:\d+|\[[0-9a-fA-F:]+\]:\d+", config):
+        raise RunnerError(
+            f"runner.options.environment_config: {config!r} is no address of a worker pool; write HOST:PORT as a task "
+            "sees it, localhost:50000 for a pool beside each"
+        )
 
 
 @functools.cache

@@ -14,12 +14,22 @@ from typing import TYPE_CHECKING, Any
 
 from bulkinfer.transforms.config import RunnerConfig
 from bulkinfer.transforms.errors import RunnerError
+from bulkinfer.transforms.job_file import JobFile
 from bulkinfer.transforms.rounds import ROUNDS
 
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
 
-__all__ = ["Workers", "describe", "merged_options", "pipeline_options", "rounds_of", "workers_of"]
+__all__ = [
+    "Workers",
+    "describe",
+    "merged_options",
+    "parse_flags",
+    "pipeline_options",
+    "rounds_of",
+    "with_flags",
+    "workers_of",
+]
 
 #: `direct` is the in-process engine; Beam's own DirectRunner first downloads another one, without a timeout.
 _BEAM_RUNNERS = {
@@ -29,7 +39,16 @@ _BEAM_RUNNERS = {
     "spark": "bulkinfer.pipelines.job_servers.SparkRunner",
     "dataflow": "DataflowRunner",
 }
-_OWNED = {"runner": "runner.name", "streaming": "nothing: a bulk job is a batch"}
+#: Shares of a rate limit rest on the number of workers, so it is named in one place.
+_OWNED = {
+    "runner": "runner.name",
+    "streaming": "nothing: a bulk job is a batch",
+    "parallelism": "runner.workers",
+    "direct_num_workers": "runner.workers",
+    "direct_running_mode": "runner.workers",
+    "num_workers": "runner.workers",
+}
+_SPARK_OWNED = ("spark.cores.max", "spark.default.parallelism")
 _SECRETS = ("CLARIFAI_PAT", "CLARIFAI_SESSION_TOKEN", "CLARIFAI_KEY")
 _FLINK_EMBEDDED = ("[local]", "[auto]", "[collection]")
 
@@ -42,56 +61,72 @@ class Workers:
         processes: worker processes that send calls at the same time; a fixed rate limit is divided by it.
         remote: they run on other hosts, which see neither our disk nor our loopback.
         shared_memory: they all live in this very process.
+        fixed: there are never more of them.
     """
 
     processes: int
     remote: bool
     shared_memory: bool = False
+    fixed: bool = True
 
 
-def workers_of(runner: RunnerConfig, extra: Sequence[str] = ()) -> Workers:
+def with_flags(file: JobFile, flags: Sequence[str]) -> JobFile:
+    """The job with Beam's flags of the command line among its runner's options; they win.
+
+    Args:
+        flags: in Beam's own notation, as they follow `--`.
+
+    Raises:
+        RunnerError: a word is no flag.
+    """
+    if not flags:
+        return file
+    runner = file.config.runner
+    runner = runner.model_copy(update={"options": {**runner.options, **parse_flags(flags)}})
+    return dataclasses.replace(file, config=file.config.model_copy(update={"runner": runner}))
+
+
+def workers_of(runner: RunnerConfig) -> Workers:
     """How many processes a job runs in, and whether they are elsewhere."""
-    options = merged_options(runner, extra)
+    options = merged_options(runner)
     if runner.name == "direct":
         return Workers(runner.workers, remote=False, shared_memory=runner.workers == 1)
     if runner.name == "dataflow":
-        return Workers(runner.workers * _cores(str(options.get("machine_type", ""))), remote=True)
+        processes = runner.workers * _cores(str(options.get("machine_type", "")))
+        fixed = int(options["max_num_workers"]) <= runner.workers
+        return Workers(processes, remote=True, fixed=fixed)
     if runner.name == "flink":
         master = str(options.get("flink_master", "[auto]"))
         return Workers(runner.workers, remote="job_endpoint" in options or master not in _FLINK_EMBEDDED)
     if runner.name == "spark":
-        master = str(options.get("spark_master_url", "local[4]"))
-        return Workers(runner.workers, remote="job_endpoint" in options or not master.startswith("local"))
+        # A job server that is not ours has its own number of tasks, and each may get a process of its own.
+        return Workers(runner.workers, remote=not _is_local_spark(options), fixed=not _is_foreign(options))
     # Prism starts one worker whatever it is told; by default as threads of this process.
     here = options.get("environment_type", "LOOPBACK") == "LOOPBACK"
     return Workers(1, remote="job_endpoint" in options and not here, shared_memory=here)
 
 
-def rounds_of(runner: RunnerConfig, extra: Sequence[str] = ()) -> int:
+def rounds_of(runner: RunnerConfig) -> int:
     """How often a job's work is dealt out, see `rounds`.
 
     Once where nobody could take work over; on Dataflow, which moves work by itself; and on a Spark cluster, which
     computes a lost part of a shuffle again, while what a worker hands back differs each time.
     """
-    workers = workers_of(runner, extra)
+    workers = workers_of(runner)
     moves_or_recomputes = runner.name == "dataflow" or (runner.name == "spark" and workers.remote)
     return 1 if workers.processes == 1 or moves_or_recomputes else ROUNDS
 
 
-def pipeline_options(runner: RunnerConfig, extra: Sequence[str] = ()) -> PipelineOptions:
-    """Beam's options for a job: our defaults, then `runner.options`, then `extra`; the later one wins.
-
-    Args:
-        runner: the job file's section.
-        extra: flags in Beam's own notation, as they follow `--` on the command line.
+def pipeline_options(runner: RunnerConfig) -> PipelineOptions:
+    """Beam's options for a job: our defaults, then `runner.options`; the later one wins.
 
     Raises:
         RunnerError: an option belongs elsewhere, is unknown to the local runner, or holds a key.
     """
     from apache_beam.options.pipeline_options import PipelineOptions  # noqa: PLC0415  (1.8 s)
 
-    merged = merged_options(runner, extra)
-    if runner.name == "flink" and "sdk_worker_parallelism" not in {**runner.options, **parse_flags(extra)}:
+    merged = merged_options(runner)
+    if runner.name == "flink" and "sdk_worker_parallelism" not in runner.options:
         merged["sdk_worker_parallelism"] = _processes_per_host(runner, merged)
     flags = [flag for name, value in merged.items() for flag in _flags(name, value)]
     if runner.name == "direct":
@@ -99,23 +134,26 @@ def pipeline_options(runner: RunnerConfig, extra: Sequence[str] = ()) -> Pipelin
     return PipelineOptions([f"--runner={_BEAM_RUNNERS[runner.name]}", *flags])
 
 
-def merged_options(runner: RunnerConfig, extra: Sequence[str] = ()) -> dict[str, Any]:
+def merged_options(runner: RunnerConfig) -> dict[str, Any]:
     """The options by name, before Beam sees them.
 
     Raises:
         RunnerError: an option belongs elsewhere in the job file, or holds a key.
     """
-    given = {**runner.options, **parse_flags(extra)}
+    given = runner.options
     for name in given:
         if name in _OWNED:
             raise RunnerError(f"the Beam option {name} is decided by {_OWNED[name]}; remove it here")
     _refuse_secrets(given)
-    return {**_defaults(runner, given), **given}
+    merged = {**_defaults(runner, given), **given}
+    if runner.name == "spark" and not (_is_local_spark(merged) or _is_foreign(merged)):
+        merged["job_server_jvm_properties"] = _spark_properties(runner, given)
+    return merged
 
 
-def describe(runner: RunnerConfig, extra: Sequence[str] = ()) -> str:
+def describe(runner: RunnerConfig) -> str:
     """One line for `plan`: what will run where."""
-    options, workers = merged_options(runner, extra), runner.workers
+    options, workers = merged_options(runner), runner.workers
     processes = f"{workers} worker process{'es' if workers > 1 else ''}"
     if runner.name == "direct":
         return f"direct: {'in this process' if workers == 1 else processes + ' on this machine'}"
@@ -124,7 +162,7 @@ def describe(runner: RunnerConfig, extra: Sequence[str] = ()) -> str:
         machines = f"{workers} {options['machine_type']} machines"
         return f"dataflow: {machines} in {place}, image {options.get('sdk_container_image')}"
     if runner.name == "prism":
-        place = "in this process" if workers_of(runner, extra).shared_memory else "1 worker process"
+        place = "in this process" if workers_of(runner).shared_memory else "1 worker process"
         return f"prism: {place}, dealt out by {options.get('job_endpoint') or options.get('prism_location')}"
     master_option = "flink_master" if runner.name == "flink" else "spark_master_url"
     master = options.get("job_endpoint") or options.get(master_option)
@@ -181,6 +219,29 @@ def _defaults(runner: RunnerConfig, given: Mapping[str, Any]) -> dict[str, Any]:
     elif "spark_master_url" not in given and "job_endpoint" not in given:
         defaults["spark_master_url"] = f"local[{workers}]"
     return defaults
+
+
+def _is_local_spark(options: Mapping[str, Any]) -> bool:
+    """Its master is a thread of its job server, which is on this machine."""
+    return "job_endpoint" not in options and str(options["spark_master_url"]).startswith("local")
+
+
+def _is_foreign(options: Mapping[str, Any]) -> bool:
+    """The job server is started by others."""
+    return "job_endpoint" in options or "spark_submit_uber_jar" in options
+
+
+def _spark_properties(runner: RunnerConfig, given: Mapping[str, Any]) -> list[str]:
+    """Properties of the job server's JVM: a Spark cluster otherwise runs a task on each of its cores."""
+    own = given.get("job_server_jvm_properties", [])
+    own = list(own) if isinstance(own, (list, tuple)) else [own]
+    for name in _SPARK_OWNED:
+        if any(f"-D{name}=" in str(each) for each in own):
+            raise RunnerError(
+                f"the property {name} in runner.options.job_server_jvm_properties is decided by runner.workers; "
+                "remove it here"
+            )
+    return [*(f"-D{name}={runner.workers}" for name in _SPARK_OWNED), *own]
 
 
 def _processes_per_host(runner: RunnerConfig, options: Mapping[str, Any]) -> int:

@@ -50,11 +50,12 @@ class Summary:
             return 4
         return 3 if self.errors or self.skipped_errors else 0
 
-    def to_text(self, command: str, python: str = "python") -> str:
+    def to_text(self, command: str, flags: str = "", python: str = "python") -> str:
         """A few lines for a terminal: what was written, one query to paste, where to look next.
 
         Args:
             command: the one that ran, for the lines that say how to go on.
+            flags: Beam's, which come last in it.
             python: an interpreter that has this package, as the user would type it.
         """
         rate = self.predictions / self.seconds if self.seconds else 0.0
@@ -72,12 +73,16 @@ class Summary:
             ]
             lines.append(f'  {python} -c "import duckdb; print(duckdb.sql(\\"{self._query()}\\"))"')
         if self.stopped:
-            lines += ["", f"stopped early: {self.stopped}", f"go on with the same command: {command}"]
+            lines += [
+                "",
+                f"stopped early: {self.stopped}",
+                f"go on with the same command: {command} {flags}".rstrip(),
+            ]
         elif self.errors or self.skipped_errors:
             lines += [
                 "",
                 f"why inputs failed: {self.output}/errors/",
-                f"try them again: {command} --retry-failed",
+                f"try them again: {command} --retry-failed {flags}".rstrip(),
             ]
         return "\n".join(
             [*lines, "", "next: docs/tables.md names every column, README.md the other commands"]

@@ -100,6 +100,7 @@ def prepare(
     limit: int | None = None,
     partial: bool = False,
     workers: int = 1,
+    fixed: bool = True,
 ) -> Preparation:
     """Check the source, the credentials and the model's method, and bind the arguments.
 
@@ -110,9 +111,10 @@ def prepare(
         limit: only the first so many inputs.
         partial: the run goes through a part of the source only, for another reason than `limit`.
         workers: processes that divide the rate limits among them.
+        fixed: there are never more of them.
 
     Raises:
-        ConfigError: a call would be larger than the public API takes, or a rate limit is smaller than the fleet.
+        ConfigError: a call would be larger than the public API takes, or a rate limit cannot be divided.
         SourceError: the source matches nothing or lacks a column.
         CredentialsError, EndpointError, ModelNotFoundError, MethodError: as `prepare_call` says.
     """
@@ -121,7 +123,7 @@ def prepare(
             f"{endpoint.url} wants credentials and none are set; export CLARIFAI_PAT, or name another model.endpoint"
         )
     calls = within_public_limits(config.model, config.calls, endpoint)
-    check_shares(calls, workers)
+    check_shares(calls, workers, fixed=fixed)
     source = inspect_source(config.source, named_columns(config.model.arguments), limit)
     call = prepare_call(
         config.model,

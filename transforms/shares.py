@@ -51,15 +51,25 @@ def share_of(limit: float | None, workers: int, rank: int | None = None) -> floa
     return float(least + (rank is not None and rank < rest))
 
 
-def check_shares(calls: CallsConfig, workers: int) -> None:
+def check_shares(calls: CallsConfig, workers: int, *, fixed: bool = True) -> None:
     """Check that every worker gets a share.
 
+    Args:
+        fixed: there are never more workers.
+
     Raises:
-        ConfigError: a limit is smaller than the fleet.
+        ConfigError: a limit is smaller than the fleet, or the fleet may grow.
     """
     for name in ("calls_per_second", "inputs_per_second"):
         limit = getattr(calls, name)
-        if limit is not None and workers > 1 and limit < workers and not calls.limiter:
+        if limit is None or calls.limiter:
+            continue
+        if not fixed:
+            raise ConfigError(
+                f"calls.{name}: {limit:g} a second cannot be divided among workers whose number the runner decides; "
+                "name a Redis in calls.limiter, or leave the number to runner.workers"
+            )
+        if workers > 1 and limit < workers:
             raise ConfigError(
                 f"calls.{name}: {limit:g} a second cannot be divided among {workers} worker processes, which "
                 "take whole shares; lower runner.workers, or let them share one limit through a Redis in "

@@ -8,9 +8,17 @@ from typing import Any
 
 import pytest
 from bulkinfer.pipelines.runner_checks import check_runner, explained
-from bulkinfer.pipelines.runners import describe, merged_options, parse_flags, pipeline_options, workers_of
+from bulkinfer.pipelines.runners import (
+    describe,
+    merged_options,
+    parse_flags,
+    pipeline_options,
+    with_flags,
+    workers_of,
+)
 from bulkinfer.transforms.config import JobConfig, RunnerConfig
 from bulkinfer.transforms.errors import RunnerError
+from bulkinfer.transforms.job_file import load_job
 from support.http_server import http_server
 from support.jobs import run_cli, write_job
 
@@ -88,11 +96,60 @@ def test_a_prism_that_does_not_start_is_named_with_what_it_said(
         server.start()
 
 
-def test_options_of_the_file_beat_defaults_and_flags_beat_both() -> None:
+def test_options_of_the_file_beat_defaults_and_flags_beat_both(tmp_path: Path) -> None:
     """The later one wins."""
-    runner = _runner("flink", 4, **REMOTE, parallelism=16)
-    assert merged_options(runner)["parallelism"] == 16
-    assert merged_options(runner, ["--parallelism=32"])["parallelism"] == "32"
+    sections = _job(_runner("flink", 4, **REMOTE, environment_cache_millis=16)).model_dump(
+        include={"source": {"files"}, "model": {"url"}, "runner": True}
+    )
+    job = load_job(write_job(tmp_path, **sections))
+    assert merged_options(job.config.runner)["environment_cache_millis"] == 16
+    assert with_flags(job, []) is job
+    flagged = with_flags(job, ["--environment_cache_millis=32"]).config.runner
+    assert merged_options(flagged)["environment_cache_millis"] == "32"
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("flink", "parallelism"),
+        ("direct", "direct_num_workers"),
+        ("direct", "direct_running_mode"),
+        ("dataflow", "num_workers"),
+    ],
+)
+def test_the_number_of_workers_is_named_in_one_place(name: str, option: str) -> None:
+    """A larger fleet than `workers` says would go beyond its rate limit."""
+    with pytest.raises(RunnerError, match=rf"{option} is decided by runner\.workers; remove it here"):
+        merged_options(_runner(name, 2, **{option: 8}))
+
+
+def test_a_spark_cluster_runs_as_many_tasks_as_there_are_workers() -> None:
+    """By itself it runs one on each of its cores, and each would send its share of a limit."""
+    master = {"spark_master_url": "spark://10.1.2.3:7077", "environment_config": "localhost:50000"}
+    properties = ["-Dspark.cores.max=3", "-Dspark.default.parallelism=3"]
+    assert merged_options(_runner("spark", 3, **master))["job_server_jvm_properties"] == properties
+    for own in ("-Xmx4g", ["-Xmx4g"]):
+        given = _runner("spark", 3, **master, job_server_jvm_properties=own)
+        assert merged_options(given)["job_server_jvm_properties"] == [*properties, "-Xmx4g"]
+    with pytest.raises(RunnerError, match=r"property spark\.cores\.max in .* is decided by runner\.workers"):
+        merged_options(_runner("spark", 3, **master, job_server_jvm_properties="-Dspark.cores.max=9"))
+    assert "job_server_jvm_properties" not in merged_options(_runner("spark", 3))
+
+
+@pytest.mark.parametrize(
+    ("runner", "fixed"),
+    [
+        (_runner("spark", 4, spark_master_url="spark://h:7077"), True),
+        (_runner("spark", 4, job_endpoint="h:8099"), False),
+        (_runner("spark", 4, spark_submit_uber_jar=True, spark_master_url="spark://h:7077"), False),
+        (_runner("flink", 4, **REMOTE), True),
+        (_runner("dataflow", 4), True),
+        (_runner("dataflow", 4, max_num_workers=50), False),
+    ],
+)
+def test_who_may_get_more_workers_than_the_job_says_is_known(runner: RunnerConfig, fixed: bool) -> None:
+    """A limit is not divided among them."""
+    assert workers_of(runner).fixed is fixed
 
 
 def test_flags_are_read_as_beam_reads_them() -> None:
@@ -123,9 +180,9 @@ def test_the_runner_is_named_in_one_place() -> None:
 def test_a_key_never_becomes_a_pipeline_option(monkeypatch: pytest.MonkeyPatch, flags: list[str]) -> None:
     """Beam shows its options in logs and consoles."""
     monkeypatch.setenv("CLARIFAI_PAT", "key-abc123")
-    options = {} if flags else {"environment_options": "pat=key-abc123"}
+    options = parse_flags(flags) if flags else {"environment_options": "pat=key-abc123"}
     with pytest.raises(RunnerError, match=r"holds your key.*in their own environment") as caught:
-        merged_options(_runner("flink", 2, **options), flags)
+        merged_options(_runner("flink", 2, **options))
     assert "abc123" not in str(caught.value)
 
 
@@ -146,6 +203,21 @@ def test_a_key_never_becomes_a_pipeline_option(monkeypatch: pytest.MonkeyPatch, 
             _runner("flink", job_endpoint="h:1"),
             {},
             r"runner flink: the workers' environment is missing.*add runner\.options\.environment_config",
+        ),
+        (
+            _runner("flink", job_endpoint="h:1", environment_type="DOCKER"),
+            {},
+            r"the workers' environment is missing.*environment_config: IMAGE, built from configs/docker/Dockerfile",
+        ),
+        (
+            _runner("flink", job_endpoint="h:1", environment_config="http://pool"),
+            {},
+            r"runner\.options\.environment_config: 'http://pool' is no address of a worker pool; write HOST:PORT",
+        ),
+        (
+            _runner("spark", job_endpoint="h:1", environment_type="EXTERNAL"),
+            {},
+            r"runner\.options\.environment_config: '' is no address of a worker pool; write HOST:PORT",
         ),
         (
             _runner("flink", **REMOTE),
@@ -290,6 +362,20 @@ def test_plan_names_what_runs_where() -> None:
         describe(_runner("prism", prism_location="/opt/prism"))
         == "prism: in this process, dealt out by /opt/prism"
     )
+
+
+def test_flags_reach_the_job_and_the_command_to_go_on_with(tmp_path: Path) -> None:
+    """They come last in it, behind what is added."""
+    (tmp_path / "a.txt").write_text("This is an English sentence.")
+    (tmp_path / "b.txt").write_bytes(b"\xff\xfe\x00")
+    model = {"endpoint": "embedded", "method": "classify"}
+    write_job(tmp_path, source={"files": "*.txt"}, model=model)
+    refused = run_cli("run", "job.yaml", "--", "--direct_num_workers=2", cwd=tmp_path)
+    assert refused.code == 2
+    assert "direct_num_workers is decided by runner.workers" in refused.err
+    ran = run_cli("run", "job.yaml", "--set", "output.uri=my tables", "--", "--job_name=x", cwd=tmp_path)
+    assert ran.code == 3, ran.err
+    assert "bulkinfer run job.yaml --set 'output.uri=my tables' --retry-failed -- --job_name=x" in ran.out
 
 
 def test_a_runner_that_cannot_run_ends_with_2(tmp_path: Path) -> None:

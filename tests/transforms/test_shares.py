@@ -70,6 +70,14 @@ def test_a_limit_that_does_not_go_round_is_refused() -> None:
         check_shares(calls, 4)
 
 
+def test_a_limit_is_not_divided_among_workers_that_may_become_more() -> None:
+    calls = CallsConfig(calls_per_second=15)
+    with pytest.raises(ConfigError, match=r"calls\.calls_per_second: 15 .* whose number the runner decides"):
+        check_shares(calls, 4, fixed=False)
+    check_shares(CallsConfig(), 4, fixed=False)
+    check_shares(calls.model_copy(update={"limiter": "redis://r:1/0"}), 4, fixed=False)
+
+
 def test_a_whole_fleet_gets_one_rank_each(run: ControlSpec) -> None:
     fleet = [Rank(run, 4, poll_s=FAST) for _ in range(4)]
 
