@@ -15,10 +15,9 @@ from typing import Any
 import pytest
 from support.cluster import Cluster
 from support.fault_server import FaultServer
+from support.field import MODEL, Field
 from support.jobs import COMMAND
 from support.services import dying_with_us
-
-from .conftest import MODEL, Field
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
@@ -72,17 +71,8 @@ def _job_servers(launcher: int) -> list[int]:
 
 
 def _job(field: Field, server: FaultServer) -> dict[str, Any]:
-    lines = [{"id": f"i{n:05d}", "body": f"text {n:05d}"} for n in range(INPUTS)]
-    field.filesystem().pipe("inputs/many.jsonl", "".join(json.dumps(line) + "\n" for line in lines).encode())
-    columns = {"content": "body", "id": "id"}
-    source = {
-        "manifest": "s3://inputs/many.jsonl",
-        "media": "text",
-        "columns": columns,
-        "storage": field.storage,
-    }
     return {
-        "source": source,
+        "source": field.texts(INPUTS),
         "model": {"url": MODEL, "endpoint": server.endpoint, "allow_plaintext": True},
         "calls": {"batch_size": 4, "in_flight": 4},
         "output": {"part_seconds": 2},
@@ -156,7 +146,7 @@ class Struck:
 
     def check(self) -> int:
         """Every input is in `predictions` once; how many the server answered twice."""
-        assert self.visible() == [f"i{n:05d}" for n in range(INPUTS)]
+        assert self.visible() == [f"i{n:06d}" for n in range(INPUTS)]
         twice = sum(times > 1 for times in self.answers().values())
         self.record("inputs", INPUTS)
         self.record("answered_twice", twice)

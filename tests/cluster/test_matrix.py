@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 from bulkinfer.pipelines.embedded_server import EmbeddedServer
 from support.cluster import aws_environment
-
-from .conftest import KEY, MODEL, Field
+from support.field import KEY, MODEL, Field
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 

@@ -21,9 +21,9 @@ from bulkinfer.pipelines.embedded_server import EmbeddedServer, serve
 from support.bad_days import Job, Started, until
 from support.cluster_downloads import prism_binary
 from support.fault_server import FaultServer, running
+from support.field import KEY, MODEL
 from support.jobs import rows, run_cli, write_job
 
-from .conftest import KEY, MODEL
 from .test_matrix import CONFIGS, VOLATILE
 
 # The first of them may have to build Prism.

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.cluster import spark_pool, workers_site
+from support.cluster import workers_site
 from support.fault_server import running
+from support.field import MODEL
 from support.jobs import run_cli
-
-from .conftest import MODEL
+from support.spark_cluster import spark_pool
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 

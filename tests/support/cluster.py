@@ -24,13 +24,23 @@ from typing import Any
 from .cluster_downloads import CACHE, flink_classpath, job_server_jar, our_wheel_site
 from .services import Host, Service, hosts, orderly_end, start
 
-__all__ = ["Cluster", "Worker", "aws_environment", "cluster", "s3_service", "spark_pool", "workers_site"]
+__all__ = [
+    "JAVA",
+    "POOL_PORT",
+    "Cluster",
+    "Worker",
+    "aws_environment",
+    "cluster",
+    "s3_service",
+    "start_pool",
+    "workers_site",
+]
 
 POOL_PORT = 50000
 S3_PORT = 9000
 _REST_PORT = 8081
 # Flink 1.19 on Java 17 reads fields of the JDK; the same list stands in its own config.yaml.
-_JAVA = ["java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"]
+JAVA = ["java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"]
 _OPENS = [
     f"--add-opens=java.base/{package}=ALL-UNNAMED"
     for package in (
@@ -97,6 +107,7 @@ class Cluster:
         head: the JobManager's host.
         workers: the TaskManagers with their pools.
         s3: endpoint URL of the shared store.
+        spare: further hosts on the same network, where nothing runs.
     """
 
     here: Host
@@ -106,6 +117,7 @@ class Cluster:
     restarts: int
     pool_env: Mapping[str, str]
     s3: str = ""
+    spare: list[Host] = dataclasses.field(default_factory=list)
     job_manager: Service | None = None
     workers: list[Worker] = dataclasses.field(default_factory=list)
     services: list[Service] = dataclasses.field(default_factory=list)
@@ -142,18 +154,8 @@ class Cluster:
 
     def start_worker(self, host: Host) -> Worker:
         """Start a TaskManager and its pool on a host."""
-        # Not our working directory: what lies there must not be what the workers import.
-        cwd = self.logs / "empty"
-        cwd.mkdir(parents=True, exist_ok=True)
-        pool = host.start(
-            f"pool-{host.name}",
-            [sys.executable, "-m", "bulkinfer.pipelines.worker_pool", "--port", str(POOL_PORT)],
-            self.logs / f"pool-{host.name}.log",
-            self.pool_env,
-            cwd,
-        )
+        pool = start_pool(host, self.logs, self.pool_env)
         self.services.append(pool)
-        pool.wait_for_log("listens on")
         values = {
             **_TASK_MANAGER,
             "taskmanager.host": host.ip,
@@ -195,7 +197,7 @@ class Cluster:
         return self.start_worker(worker.host)
 
     def _java(self, name: str, host: Host, heap: int, main: str, arguments: list[str]) -> Service:
-        command = [*_JAVA, *_OPENS, f"-Xmx{heap}m", "-XX:MaxMetaspaceSize=384m", "-cp"]
+        command = [*JAVA, *_OPENS, f"-Xmx{heap}m", "-XX:MaxMetaspaceSize=384m", "-cp"]
         log = self.logs / f"{name}.log"
         log4j = {"JAVA_TOOL_OPTIONS": f"-Dlog4j.configurationFile={self.logs / 'conf' / 'log4j.properties'}"}
         _log4j_config(self.logs / "conf" / "log4j.properties")
@@ -211,6 +213,7 @@ def cluster(
     workers: int = 2,
     slots: int = 2,
     restarts: int = 0,
+    spare: int = 0,
     pool_env: Mapping[str, str] | None = None,
 ) -> Iterator[Cluster]:
     """Start a Flink cluster with its S3 server, and stop all of it at the end; the logs stay.
@@ -220,18 +223,19 @@ def cluster(
         workers: TaskManagers, each on a host of its own with a pool.
         slots: of each TaskManager.
         restarts: how often Flink itself restarts a failed job; by default never, as an unconfigured Flink.
+        spare: hosts on the same network for others.
         pool_env: environment of the pools, such as the workers' keys.
     """
-    environment = {"PYTHONPATH": str(workers_site()), **(pool_env or {})}
     job_server_jar("flink")
-    with hosts(1 + workers) as (here, (head, *machines)):
-        environment |= aws_environment(f"http://{here.ip}:{S3_PORT}")
+    with hosts(1 + workers + spare) as (here, (head, *machines)):
+        environment = {**(pool_env or {}), **aws_environment(f"http://{here.ip}:{S3_PORT}")}
         running = Cluster(here, head, logs.absolute(), slots, restarts, environment)
         try:
             store = s3_service(here.ip, running.logs)
             running.services.append(store)
             running.start_job_manager()
-            for machine in machines:
+            running.spare = machines[workers:]
+            for machine in machines[:workers]:
                 running.start_worker(machine)
             running.wait_for_workers()
             store.wait_for((here.ip, S3_PORT))
@@ -255,25 +259,21 @@ def s3_service(ip: str, logs: Path, port: int = S3_PORT) -> Service:
     return start("s3", command, logs / "s3.log", {"MOTO_ALLOW_NONEXISTENT_REGION": "true"})
 
 
-@contextlib.contextmanager
-def spark_pool(logs: Path, pool_env: Mapping[str, str] | None = None) -> Iterator[dict[str, Any]]:
-    """A worker pool beside a local Spark master; yields what `runner.options` needs to use both."""
-    environment = {"PYTHONPATH": str(workers_site()), **(pool_env or {})}
-    empty = logs.absolute() / "empty"
-    empty.mkdir(parents=True, exist_ok=True)
-    log = logs.absolute() / f"pool-spark-{time.monotonic_ns()}.log"
-    command = [sys.executable, "-m", "bulkinfer.pipelines.worker_pool", "--port", "0"]
-    pool = start("pool-spark", command, log, environment, empty)
-    try:
-        pool.wait_for_log("listens on")
-        port = log.read_text().rpartition("listens on 127.0.0.1:")[2].split()[0]
-        yield {
-            "spark_job_server_jar": str(job_server_jar("spark")),
-            "environment_type": "EXTERNAL",
-            "environment_config": f"localhost:{port}",
-        }
-    finally:
-        pool.stop()
+def start_pool(host: Host, logs: Path, env: Mapping[str, str]) -> Service:
+    """A pool of Beam worker processes, on a host of its own at `POOL_PORT`, on this machine at any port."""
+    # Not our working directory: what lies there must not be what the workers import.
+    cwd = logs.absolute() / "empty"
+    cwd.mkdir(parents=True, exist_ok=True)
+    port = POOL_PORT if host.namespace else 0
+    pool = host.start(
+        f"pool-{host.name}",
+        [sys.executable, "-m", "bulkinfer.pipelines.worker_pool", "--port", str(port)],
+        logs.absolute() / f"pool-{host.name}-{time.monotonic_ns()}.log",
+        {"PYTHONPATH": str(workers_site()), **env},
+        cwd,
+    )
+    pool.wait_for_log("listens on")
+    return pool
 
 
 def _flink_config(address: str, temporary: Path, restarts: int) -> str:
