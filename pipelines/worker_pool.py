@@ -44,14 +44,14 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
 
     def __init__(self, log_level: str = "INFO") -> None:
         self._options = json.dumps({"options": {"default_sdk_harness_log_level": log_level}})
-        self._workers: dict[str, subprocess.Popen[bytes]] = {}
+        # By who asked, too: each TaskManager, each job and each executor numbers its workers from 1-1.
+        self._workers: dict[tuple[str, str], subprocess.Popen[bytes]] = {}
         self._lock = threading.Lock()
 
     def StartWorker(  # noqa: N802  (a name of Beam's protocol)
         self, request: beam_fn_api_pb2.StartWorkerRequest, context: grpc.ServicerContext
     ) -> beam_fn_api_pb2.StartWorkerResponse:
         """Start one worker; the runner waits until it reports to the control endpoint."""
-        del context
         # The keys come with the pool's own environment and with nothing that a runner sends.
         environment = {
             "ARROW_DEFAULT_MEMORY_POOL": "system",  # as the command's own processes, see `cli.main`
@@ -67,17 +67,21 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
         except OSError as error:
             return beam_fn_api_pb2.StartWorkerResponse(error=f"the pool cannot start {command[0]}: {error}")
         with self._lock:
-            self._workers[request.worker_id] = worker
+            self._workers = {key: known for key, known in self._workers.items() if known.poll() is None}
+            self._workers[context.peer(), request.worker_id] = worker
         logger.info("worker started: id=%s pid=%d", request.worker_id, worker.pid)
         return beam_fn_api_pb2.StartWorkerResponse()
 
     def StopWorker(  # noqa: N802  (a name of Beam's protocol)
         self, request: beam_fn_api_pb2.StopWorkerRequest, context: grpc.ServicerContext
     ) -> beam_fn_api_pb2.StopWorkerResponse:
-        """Stop one worker; an unknown one has stopped already."""
-        del context
+        """Stop one worker of the asker's.
+
+        One that it does not know has stopped already, or was started over a connection that idled for too long: it ends
+        by itself, as its runner closes the control stream before it asks here.
+        """
         with self._lock:
-            worker = self._workers.pop(request.worker_id, None)
+            worker = self._workers.pop((context.peer(), request.worker_id), None)
         if worker is not None:
             _stop([worker])
             logger.info("worker stopped: id=%s pid=%d", request.worker_id, worker.pid)

@@ -44,9 +44,16 @@ def _workers_of(parent: int) -> list[int]:
     return found
 
 
+def _is_gone(process: int) -> bool:
+    try:
+        return not Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return True
+
+
 def _gone(process: int) -> bool:
     for _ in range(100):
-        if not Path(f"/proc/{process}/cmdline").exists() or not Path(f"/proc/{process}/cmdline").read_bytes():
+        if _is_gone(process):
             return True
         time.sleep(0.1)
     return False
@@ -65,6 +72,26 @@ def test_a_worker_is_started_and_stopped(runner_socket: socket.socket) -> None:
         pool.StopWorker(beam_fn_api_pb2.StopWorkerRequest(worker_id="w1"), timeout=20)
         assert _gone(worker)
         pool.StopWorker(beam_fn_api_pb2.StopWorkerRequest(worker_id="unknown"), timeout=20)
+
+
+@linux
+def test_two_runners_that_count_alike_stop_their_own_workers(runner_socket: socket.socket) -> None:
+    """Each TaskManager, and each job in it, calls its first worker 1-1."""
+    apart = [("grpc.use_local_subchannel_pool", 1)]
+    with (
+        serve() as port,
+        grpc.insecure_channel(f"127.0.0.1:{port}", options=apart) as one,
+        grpc.insecure_channel(f"127.0.0.1:{port}", options=apart) as other,
+    ):
+        pools = [beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolStub(channel) for channel in (one, other)]
+        pools[0].StartWorker(_request("1-1", runner_socket), timeout=20)
+        (first,) = _workers_of(os.getpid())
+        pools[1].StartWorker(_request("1-1", runner_socket), timeout=20)
+        (second,) = set(_workers_of(os.getpid())) - {first}
+        pools[0].StopWorker(beam_fn_api_pb2.StopWorkerRequest(worker_id="1-1"), timeout=20)
+        assert _gone(first)
+        assert not _is_gone(second)
+    assert _gone(second)
 
 
 @linux
