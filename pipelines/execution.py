@@ -83,8 +83,8 @@ class _Outcome:
 
 
 def _run(build: Callable[[beam.Pipeline], Any], options: PipelineOptions, outcome: _Outcome) -> None:
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         pipeline = beam.Pipeline(options=options)
         build(pipeline)
         result = pipeline.run()

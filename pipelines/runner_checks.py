@@ -6,8 +6,10 @@ Nothing here imports Beam: a missing job server must be named in well under a se
 from __future__ import annotations
 
 import functools
+import http.client
 import json
 import logging
+import os
 import re
 import shutil
 import urllib.error
@@ -21,7 +23,7 @@ from bulkinfer.transforms.config import JobConfig, RunnerConfig
 from bulkinfer.transforms.errors import RunnerError
 from bulkinfer.transforms.fleet_limit import check_limiter
 
-from .runners import Workers, merged_options, workers_of
+from .runners import Workers, master_of, merged_options, workers_of
 
 __all__ = ["check_runner", "explained", "flink_overview"]
 
@@ -32,6 +34,8 @@ _SPARK_ARTIFACT = "beam-runners-spark-3-job-server"
 _PRISM = "github.com/apache/beam/sdks/v2/go/cmd/prism"
 _FLINK_VERSION = "2.2"  # Beam's own default
 _REST_SECONDS = 5
+_ADDRESS = re.compile(r"[^\s:/]+:\d+|\[[0-9a-fA-F:]+\]:\d+")
+_LOOPBACK = re.compile(r"^([a-z+]+://)?(localhost|127\.|\[::1\])", re.IGNORECASE)
 _AGAIN = "run the same command again, it goes on where this run ended"
 #: What runners say, and what it means for a job.
 _FAILURES = (
@@ -82,6 +86,8 @@ def check_runner(config: JobConfig) -> None:
     elif runner.name in ("flink", "spark"):
         _check_portable(runner, options, workers)
     _check_places(config, workers)
+    if workers.remote:
+        _check_storage(config)
     if config.calls.limiter:
         check_limiter(config.calls.limiter)
 
@@ -96,11 +102,10 @@ def flink_overview(master: str) -> Mapping[str, Any]:
     try:
         with urllib.request.urlopen(url, timeout=_REST_SECONDS) as answer:
             overview: Mapping[str, Any] = json.load(answer)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise RunnerError(
             f"runner.options.flink_master: no Flink answers at {url} ({error}); start the cluster, or write "
-            "the "
-            "JobManager's HOST:PORT"
+            "HOST:PORT of the JobManager's REST API"
         ) from error
     return overview
 
@@ -116,39 +121,54 @@ def explained(text: str) -> RunnerError | None:
 
 
 def _check_portable(runner: RunnerConfig, options: Mapping[str, Any], workers: Workers) -> None:
-    if "job_endpoint" not in options:
+    if "job_endpoint" not in options and not options.get(f"{runner.name}_submit_uber_jar"):
         _check_job_server(runner.name, options)
     _check_environment(runner, options, workers)
     if runner.name == "flink" and "job_endpoint" not in options and workers.remote:
-        overview = flink_overview(str(options["flink_master"]))
-        slots = int(overview.get("slots-total", 0))
-        if slots < runner.workers:
-            raise RunnerError(
-                f"runner.workers is {runner.workers}, but the Flink cluster at {options['flink_master']} "
-                f"has {slots} "
-                f"slots; lower runner.workers, or add task managers"
-            )
-        free = int(overview.get("slots-available", slots))
-        if free < runner.workers:
-            _warn(
-                f"runner.workers is {runner.workers}, and {free} of the Flink cluster's {slots} slots are free; the "
-                "job waits for the others until the jobs that hold them end, or fails after Flink's "
-                "slot.request.timeout"
-            )
+        _check_slots(runner, str(options["flink_master"]))
+
+
+def _check_slots(runner: RunnerConfig, master: str) -> None:
+    overview = flink_overview(master)
+    slots = int(overview.get("slots-total", 0))
+    free = int(overview.get("slots-available", slots))
+    if not int(overview.get("taskmanagers", slots)):
+        _warn(
+            f"the Flink cluster at {master} has no task manager yet; one that starts them for a job, on Kubernetes or "
+            "YARN, does so now, any other one lets the job wait"
+        )
+    elif slots < runner.workers:
+        raise RunnerError(
+            f"runner.workers is {runner.workers}, but the Flink cluster at {master} has {slots} slots; lower "
+            "runner.workers, or add task managers"
+        )
+    elif free < runner.workers:
+        _warn(
+            f"runner.workers is {runner.workers}, and {free} of the Flink cluster's {slots} slots are free; the "
+            "job waits for the others until the jobs that hold them end, or fails after Flink's "
+            "slot.request.timeout"
+        )
 
 
 def _check_environment(runner: RunnerConfig, options: Mapping[str, Any], workers: Workers) -> None:
-    kind, config = options.get("environment_type"), str(options.get("environment_config") or "")
+    kind = options.get("environment_type")
+    config = str(options.get("environment_config") or options.get("sdk_container_image") or "")
     if workers.remote and (not kind or (kind == "DOCKER" and not config)):
         raise RunnerError(
             f"runner {runner.name}: the workers' environment is missing, and Beam's default image has no bulkinfer; "
             "add runner.options.environment_config: HOST:PORT of the worker pools, or environment_type: DOCKER with "
             "environment_config: IMAGE, built from configs/docker/Dockerfile"
         )
-    if kind == "EXTERNAL" and not re.fullmatch(r"[^\s:/]+:\d+|\[[0-9a-fA-F:]+\]:\d+", config):
+    if kind == "EXTERNAL" and not (config.startswith("{") or _ADDRESS.fullmatch(config)):
         raise RunnerError(
             f"runner.options.environment_config: {config!r} is no address of a worker pool; write HOST:PORT as a task "
             "sees it, localhost:50000 for a pool beside each"
+        )
+    master = master_of(runner.name, options)
+    if kind == "LOOPBACK" and master and not _LOOPBACK.search(master):
+        raise RunnerError(
+            f"runner.options.environment_type: LOOPBACK makes workers of this process, which {master} does not reach; "
+            "write EXTERNAL with environment_config: HOST:PORT of the worker pools"
         )
 
 
@@ -216,6 +236,20 @@ def _check_prism(runner: RunnerConfig, options: Mapping[str, Any]) -> None:
         )
 
 
+def _check_storage(config: JobConfig) -> None:
+    from bulkinfer.transforms.run_record import without_secrets  # noqa: PLC0415  (it brings Arrow)
+
+    for key, storage in (
+        ("source.storage", config.source.storage),
+        ("output.storage", config.output.storage),
+    ):
+        if without_secrets(storage) != storage:
+            _warn(
+                f"{key} holds secrets, and they travel with the job to the cluster; give them to the workers in their "
+                "own environment (AWS_SECRET_ACCESS_KEY, a credentials file, ...) and leave them out of the job file"
+            )
+
+
 def _check_places(config: JobConfig, workers: Workers) -> None:
     source = config.source
     places = [("output.uri", config.output.uri)]
@@ -235,10 +269,8 @@ def _check_places(config: JobConfig, workers: Workers) -> None:
                 f"use an object store, or file://{Path(place).absolute()} when that folder is mounted on "
                 "every worker"
             )
-    endpoint = config.model.endpoint or ""
-    if workers.remote and (
-        endpoint == "embedded" or re.match(r"(https?://)?(localhost|127\.|\[::1\])", endpoint)
-    ):
+    endpoint = config.model.endpoint or os.environ.get("CLARIFAI_API_BASE") or ""
+    if workers.remote and (endpoint == "embedded" or _LOOPBACK.search(endpoint)):
         raise RunnerError(
             f"model.endpoint: {endpoint} is on this machine's loopback, which the workers of runner "
             f"{config.runner.name} "

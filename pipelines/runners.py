@@ -7,7 +7,6 @@ The figures behind the defaults are in docs/design.md.
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -17,14 +16,16 @@ from bulkinfer.transforms.errors import RunnerError
 from bulkinfer.transforms.job_file import JobFile
 from bulkinfer.transforms.rounds import ROUNDS
 
+from .beam_flags import parse_flags, refuse_misspelt, refuse_secrets, to_flags
+
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
 
 __all__ = [
     "Workers",
     "describe",
+    "master_of",
     "merged_options",
-    "parse_flags",
     "pipeline_options",
     "rounds_of",
     "with_flags",
@@ -48,8 +49,8 @@ _OWNED = {
     "direct_running_mode": "runner.workers",
     "num_workers": "runner.workers",
 }
+_ALIASES = {"worker_machine_type": "machine_type"}
 _SPARK_OWNED = ("spark.cores.max", "spark.default.parallelism")
-_SECRETS = ("CLARIFAI_PAT", "CLARIFAI_SESSION_TOKEN", "CLARIFAI_KEY")
 _FLINK_EMBEDDED = ("[local]", "[auto]", "[collection]")
 
 
@@ -92,18 +93,20 @@ def workers_of(runner: RunnerConfig) -> Workers:
     if runner.name == "direct":
         return Workers(runner.workers, remote=False, shared_memory=runner.workers == 1)
     if runner.name == "dataflow":
-        processes = runner.workers * _cores(str(options.get("machine_type", "")))
-        fixed = int(options["max_num_workers"]) <= runner.workers
-        return Workers(processes, remote=True, fixed=fixed)
-    if runner.name == "flink":
-        master = str(options.get("flink_master", "[auto]"))
-        return Workers(runner.workers, remote="job_endpoint" in options or master not in _FLINK_EMBEDDED)
-    if runner.name == "spark":
-        # A job server that is not ours has its own number of tasks, and each may get a process of its own.
-        return Workers(runner.workers, remote=not _is_local_spark(options), fixed=not _is_foreign(options))
-    # Prism starts one worker whatever it is told; by default as threads of this process.
-    here = options.get("environment_type", "LOOPBACK") == "LOOPBACK"
-    return Workers(1, remote="job_endpoint" in options and not here, shared_memory=here)
+        cores = _cores(str(options["machine_type"]))
+        fixed = cores is not None and int(options["max_num_workers"]) <= runner.workers
+        return Workers(runner.workers * (cores or 1), remote=True, fixed=fixed)
+    if runner.name == "prism":
+        # Prism starts one worker whatever it is told.
+        here = _is_loopback(options)
+        return Workers(1, remote="job_endpoint" in options and not here, shared_memory=here)
+    local = master_of(runner.name, options) is None
+    if _is_loopback(options, default=local):
+        return Workers(1, remote=False, shared_memory=True)
+    # A Spark job server that is not ours has its own number of tasks, and each may get a process of its own.
+    return Workers(
+        runner.workers, remote=not local, fixed=not (runner.name == "spark" and _is_foreign(options))
+    )
 
 
 def rounds_of(runner: RunnerConfig) -> int:
@@ -121,32 +124,48 @@ def pipeline_options(runner: RunnerConfig) -> PipelineOptions:
     """Beam's options for a job: our defaults, then `runner.options`; the later one wins.
 
     Raises:
-        RunnerError: an option belongs elsewhere, is unknown to the local runner, or holds a key.
+        RunnerError: an option belongs elsewhere, is unknown, or holds a secret.
     """
     from apache_beam.options.pipeline_options import PipelineOptions  # noqa: PLC0415  (1.8 s)
 
     merged = merged_options(runner)
     if runner.name == "flink" and "sdk_worker_parallelism" not in runner.options:
         merged["sdk_worker_parallelism"] = _processes_per_host(runner, merged)
-    flags = [flag for name, value in merged.items() for flag in _flags(name, value)]
-    if runner.name == "direct":
-        _refuse_unknown(flags, merged)
-    return PipelineOptions([f"--runner={_BEAM_RUNNERS[runner.name]}", *flags])
+    refuse_misspelt(merged, all_known=runner.name == "direct")
+    return PipelineOptions([f"--runner={_BEAM_RUNNERS[runner.name]}", *to_flags(merged)])
+
+
+def master_of(name: str, options: Mapping[str, Any]) -> str | None:
+    """Address of a cluster's master, or of a job server that is not ours; None where our job server is the master.
+
+    Args:
+        name: flink or spark.
+        options: from `merged_options`.
+    """
+    if options.get("job_endpoint"):
+        return str(options["job_endpoint"])
+    if name == "flink":
+        master = str(options.get("flink_master", "[auto]"))
+        return None if master in _FLINK_EMBEDDED else master
+    if options.get("spark_submit_uber_jar"):
+        return str(options.get("spark_rest_url"))
+    master = str(options["spark_master_url"])
+    return None if re.fullmatch(r"local(\[.+\])?", master) else master
 
 
 def merged_options(runner: RunnerConfig) -> dict[str, Any]:
     """The options by name, before Beam sees them.
 
     Raises:
-        RunnerError: an option belongs elsewhere in the job file, or holds a key.
+        RunnerError: an option belongs elsewhere in the job file, or holds a secret.
     """
-    given = runner.options
+    given = {_ALIASES.get(name, name): value for name, value in runner.options.items()}
     for name in given:
         if name in _OWNED:
             raise RunnerError(f"the Beam option {name} is decided by {_OWNED[name]}; remove it here")
-    _refuse_secrets(given)
+    refuse_secrets(given)
     merged = {**_defaults(runner, given), **given}
-    if runner.name == "spark" and not (_is_local_spark(merged) or _is_foreign(merged)):
+    if runner.name == "spark" and not _is_foreign(merged) and master_of("spark", merged):
         merged["job_server_jvm_properties"] = _spark_properties(runner, given)
     return merged
 
@@ -164,34 +183,13 @@ def describe(runner: RunnerConfig) -> str:
     if runner.name == "prism":
         place = "in this process" if workers_of(runner).shared_memory else "1 worker process"
         return f"prism: {place}, dealt out by {options.get('job_endpoint') or options.get('prism_location')}"
-    master_option = "flink_master" if runner.name == "flink" else "spark_master_url"
-    master = options.get("job_endpoint") or options.get(master_option)
+    master = master_of(runner.name, options) or options.get("spark_master_url", "[auto]")
+    if workers_of(runner).shared_memory:
+        return f"{runner.name}: in this process, master {master}"
     environment = options.get("environment_type") or "the runner's default environment"
-    where = f"{environment} {options.get('environment_config', '')}".strip()
-    return f"{runner.name}: {processes} in {where}, master {master}"
-
-
-def parse_flags(extra: Sequence[str]) -> dict[str, Any]:
-    """Flags in Beam's notation, by name: `--a=1`, `--a 1`, `--a` (true); a repeated flag becomes a list.
-
-    >>> parse_flags(["--parallelism=4", "--experiments", "x", "--experiments=y", "--verbose"])
-    {'parallelism': '4', 'experiments': ['x', 'y'], 'verbose': True}
-    """
-    parsed: dict[str, Any] = {}
-    words = list(extra)
-    while words:
-        word = words.pop(0)
-        if not word.startswith("--"):
-            raise RunnerError(f"{word!r} after -- is no Beam option; write --NAME=VALUE")
-        name, sep, value = word[2:].partition("=")
-        if not sep and words and not words[0].startswith("--"):
-            sep, value = "=", words.pop(0)
-        new: Any = value if sep else True
-        if name in parsed:
-            old = parsed[name]
-            new = [*(old if isinstance(old, list) else [old]), new]
-        parsed[name] = new
-    return parsed
+    # What a process is started with may hold secrets of its own.
+    config = "" if environment == "PROCESS" else options.get("environment_config", "")
+    return f"{runner.name}: {processes} in {f'{environment} {config}'.strip()}, master {master}"
 
 
 def _defaults(runner: RunnerConfig, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -216,19 +214,20 @@ def _defaults(runner: RunnerConfig, given: Mapping[str, Any]) -> dict[str, Any]:
         defaults["parallelism"] = workers
         # Pipelined, the default, makes all tasks of a job one: a lost worker undoes those of all others.
         defaults["execution_mode_for_batch"] = "BATCH_FORCED"
-    elif "spark_master_url" not in given and "job_endpoint" not in given:
+    elif "spark_master_url" not in given and not _is_foreign(given):
         defaults["spark_master_url"] = f"local[{workers}]"
     return defaults
 
 
-def _is_local_spark(options: Mapping[str, Any]) -> bool:
-    """Its master is a thread of its job server, which is on this machine."""
-    return "job_endpoint" not in options and str(options["spark_master_url"]).startswith("local")
-
-
 def _is_foreign(options: Mapping[str, Any]) -> bool:
-    """The job server is started by others."""
-    return "job_endpoint" in options or "spark_submit_uber_jar" in options
+    """Spark's job server is started by others."""
+    return bool(options.get("job_endpoint") or options.get("spark_submit_uber_jar"))
+
+
+def _is_loopback(options: Mapping[str, Any], *, default: bool = True) -> bool:
+    """The workers are threads of this process, as Beam has it where a local master has no other environment."""
+    kind = options.get("environment_type", "LOOPBACK" if default else None)
+    return kind == "LOOPBACK" and not options.get("use_loopback_process_worker")
 
 
 def _spark_properties(runner: RunnerConfig, given: Mapping[str, Any]) -> list[str]:
@@ -248,51 +247,16 @@ def _processes_per_host(runner: RunnerConfig, options: Mapping[str, Any]) -> int
     """One for each slot of a task manager: more would start for nothing, fewer would share an interpreter."""
     from .runner_checks import flink_overview  # noqa: PLC0415  (it needs this module)
 
-    master = str(options.get("flink_master", "[auto]"))
-    if "job_endpoint" in options or master in _FLINK_EMBEDDED:
+    master = master_of("flink", options)
+    if master is None or options.get("job_endpoint"):
         return runner.workers
     overview = flink_overview(master)
-    hosts = max(1, int(overview.get("taskmanagers", 1)))
-    return max(1, min(runner.workers, -(-int(overview.get("slots-total", 0)) // hosts)))
+    hosts, slots = int(overview.get("taskmanagers", 0)), int(overview.get("slots-total", 0))
+    return min(runner.workers, -(-slots // hosts)) if hosts and slots else runner.workers
 
 
-def _flags(name: str, value: Any) -> list[str]:
-    if value is None or value is False:
-        return []
-    if value is True:
-        return [f"--{name}"]
-    if isinstance(value, (list, tuple)):
-        return [flag for one in value for flag in _flags(name, one)]
-    if isinstance(value, Mapping):
-        import json  # noqa: PLC0415
-
-        return [f"--{name}={json.dumps(value)}"]
-    return [f"--{name}={value}"]
-
-
-def _refuse_unknown(flags: Sequence[str], merged: Mapping[str, Any]) -> None:
-    from apache_beam.options.pipeline_options import PipelineOptions  # noqa: PLC0415
-
-    known = PipelineOptions(list(flags)).get_all_options(retain_unknown_options=False)
-    for name in merged:
-        if name not in known and name.replace("-", "_") not in known:
-            raise RunnerError(
-                f"runner.options.{name} is no option of Beam's local runner; remove it, or look its name up "
-                "in Beam's list of pipeline options"
-            )
-
-
-def _refuse_secrets(given: Mapping[str, Any]) -> None:
-    keys = [value for value in map(os.environ.get, _SECRETS) if value]
-    for name, value in given.items():
-        if any(key in str(value) for key in keys) or re.search(r"(?i)clarifai_(pat|key|session_token)", name):
-            raise RunnerError(
-                f"the Beam option {name} holds your key, and Beam shows its options in logs and consoles; "
-                "give the key to the workers in their own environment, as CLARIFAI_PAT or CLARIFAI_PAT_FILE"
-            )
-
-
-def _cores(machine_type: str) -> int:
-    """vCPUs in the name of a machine type: Dataflow runs one Python process on each."""
-    found = re.search(r"-(\d+)(?:-\w+)?$", machine_type)
-    return int(found.group(1)) if found else 1
+def _cores(machine_type: str) -> int | None:
+    """vCPUs in the name of a Google machine type, one Python process each; None where the name does not tell."""
+    found = re.fullmatch(r"[a-z]+\d\w*-(?:standard|highmem|highcpu|megamem|ultramem)-(\d+)", machine_type)
+    found = found or re.fullmatch(r"(?:\w+-)?custom-(\d+)-\d+(?:-ext)?", machine_type)
+    return int(found.group(1)) if found else None

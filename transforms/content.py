@@ -88,7 +88,7 @@ class LoadContent(beam.PTransform):
 @dataclasses.dataclass(frozen=True)
 class _Options:
     max_bytes: int
-    storage: Mapping[str, Any]
+    storage: Mapping[str, Any] = dataclasses.field(repr=False)  # it may hold secrets
     by_url: bool
     reference_columns: tuple[str, ...]
     base: str

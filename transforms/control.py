@@ -40,7 +40,7 @@ class ControlSpec:
     """
 
     output_uri: str
-    storage: Mapping[str, Any]
+    storage: Mapping[str, Any] = dataclasses.field(repr=False)  # it may hold secrets
     run_id: str
 
     @property
@@ -155,10 +155,10 @@ class JobControl:
             allowed = min(inputs, max(0, budget - self._sent))
             self._sent += allowed
         if allowed < inputs:
+            sent = "they are sent" if share == 1 else f"one of {share} workers has sent its part of them"
             self.stop(
                 "budget",
-                f"stop.inputs allows {stop.inputs} inputs and they are sent; run the same command again for "
-                "the next ones",
+                f"stop.inputs allows {stop.inputs} inputs and {sent}; run the same command again for the next ones",
             )
         return allowed
 

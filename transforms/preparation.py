@@ -123,7 +123,7 @@ def prepare(
             f"{endpoint.url} wants credentials and none are set; export CLARIFAI_PAT, or name another model.endpoint"
         )
     calls = within_public_limits(config.model, config.calls, endpoint)
-    check_shares(calls, workers, fixed=fixed)
+    check_shares(calls, config.stop, workers, fixed=fixed)
     source = inspect_source(config.source, named_columns(config.model.arguments), limit)
     call = prepare_call(
         config.model,

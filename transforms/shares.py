@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from .config import CallsConfig
+from .config import CallsConfig, StopConfig
 from .control import ControlSpec
 from .errors import ConfigError, StoreError
 from .parts import run_directory
@@ -51,15 +51,20 @@ def share_of(limit: float | None, workers: int, rank: int | None = None) -> floa
     return float(least + (rank is not None and rank < rest))
 
 
-def check_shares(calls: CallsConfig, workers: int, *, fixed: bool = True) -> None:
-    """Check that every worker gets a share.
+def check_shares(calls: CallsConfig, stop: StopConfig, workers: int, *, fixed: bool = True) -> None:
+    """Check that every worker gets a share of each limit and of the budget.
 
     Args:
         fixed: there are never more workers.
 
     Raises:
-        ConfigError: a limit is smaller than the fleet, or the fleet may grow.
+        ConfigError: a limit or the budget is smaller than the fleet, or a limit is to be divided in one that grows.
     """
+    if stop.inputs is not None and stop.inputs < workers:
+        raise ConfigError(
+            f"stop.inputs: {stop.inputs} inputs cannot be divided among {workers} worker processes; lower "
+            "runner.workers, or raise stop.inputs"
+        )
     for name in ("calls_per_second", "inputs_per_second"):
         limit = getattr(calls, name)
         if limit is None or calls.limiter:

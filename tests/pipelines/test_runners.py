@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bulkinfer.pipelines.beam_flags import parse_flags
 from bulkinfer.pipelines.runner_checks import check_runner, explained
 from bulkinfer.pipelines.runners import (
     describe,
     merged_options,
-    parse_flags,
     pipeline_options,
     with_flags,
     workers_of,
@@ -70,6 +70,38 @@ def test_a_cluster_gets_a_process_for_each_slot() -> None:
     assert options["load_balance_bundles"] is True
     assert workers_of(_runner("flink", 4, **REMOTE)).remote
     assert not workers_of(_runner("spark", 4)).remote
+
+
+@pytest.mark.parametrize(
+    ("machine", "processes"),
+    [("n1-standard-8", 32), ("e2-highcpu-16", 64), ("custom-6-20480", 24), ("n2-custom-4-8192-ext", 16)],
+)
+def test_dataflow_has_a_process_a_core(machine: str, processes: int) -> None:
+    """However the machine is named: by Beam's option or by its other name."""
+    for option in ("machine_type", "worker_machine_type"):
+        workers = workers_of(_runner("dataflow", 4, **{option: machine}))
+        assert (workers.processes, workers.fixed) == (processes, True)
+
+
+@pytest.mark.parametrize(
+    ("runner", "remote", "processes"),
+    [
+        (_runner("spark", 4), False, 1),
+        (_runner("spark", 4, environment_config="localhost:1"), False, 4),
+        (_runner("spark", 4, use_loopback_process_worker=True), False, 4),
+        (_runner("flink", 4), False, 1),
+        (_runner("flink", 4, flink_master="localhost:8081", environment_type="LOOPBACK"), False, 1),
+        (_runner("spark", 4, spark_submit_uber_jar=True, spark_rest_url="http://m:6066"), True, 4),
+        (_runner("spark", 4, spark_master_url="local-cluster[2,1,1024]"), True, 4),
+    ],
+)
+def test_where_workers_are_is_what_beam_makes_of_the_options(
+    runner: RunnerConfig, remote: bool, processes: int
+) -> None:
+    """Workers of a local master without an environment are threads of this process, and share its limiter."""
+    workers = workers_of(runner)
+    assert (workers.remote, workers.processes) == (remote, processes)
+    assert workers.shared_memory is (processes == 1)
 
 
 def test_prism_has_one_worker_in_this_process_unless_its_environment_says_otherwise() -> None:
@@ -145,6 +177,10 @@ def test_a_spark_cluster_runs_as_many_tasks_as_there_are_workers() -> None:
         (_runner("flink", 4, **REMOTE), True),
         (_runner("dataflow", 4), True),
         (_runner("dataflow", 4, max_num_workers=50), False),
+        (
+            _runner("dataflow", 4, machine_type="a2-highgpu-1g"),
+            False,
+        ),  # 12 vCPUs, which its name does not tell
     ],
 )
 def test_who_may_get_more_workers_than_the_job_says_is_known(runner: RunnerConfig, fixed: bool) -> None:
@@ -163,9 +199,46 @@ def test_flags_are_read_as_beam_reads_them() -> None:
 def test_an_unknown_option_of_the_local_runner_is_refused() -> None:
     """Beam would discard it with a warning."""
     with pytest.raises(
-        RunnerError, match=r"runner\.options\.direct_workers is no option of Beam's local runner"
+        RunnerError, match=r"runner\.options\.direct_workers is no option of Beam's .*; remove it, or look"
     ):
         pipeline_options(_runner(direct_workers=3))
+
+
+@pytest.mark.parametrize("name", ["flink_mater", "environment-confg"])
+def test_a_misspelt_option_is_named_on_every_runner(name: str) -> None:
+    """Beam would discard it with a warning, and run the job on a cluster inside the launcher."""
+    near = {"flink_mater": "flink_master", "environment-confg": "environment_config"}[name]
+    with pytest.raises(
+        RunnerError, match=rf"runner\.options\.{name} is no option of Beam's .*; write {near}"
+    ):
+        pipeline_options(_runner("flink", 2, job_endpoint="h:1", **{name: "h:1"}))
+
+
+def test_options_of_java_runners_pass() -> None:
+    """Beam's Python does not know them."""
+    own = {"savepoint_path": "s3://b/s", "max_bundle_size": 4000}
+    options = pipeline_options(_runner("flink", 2, job_endpoint="h:1", **own))
+    assert options.get_all_options(retain_unknown_options=True)["max_bundle_size"] == "4000"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"s3_secret_access_key": "x"},
+        {"environment_type": "PROCESS", "environment_config": {"env": {"CLARIFAI_PAT": "x"}}},
+        {"labels": "key-in-a-file"},
+    ],
+)
+def test_no_option_holds_a_secret(
+    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Whatever it is called, and wherever the key comes from."""
+    (tmp_path / "pat").write_text("key-in-a-file")
+    monkeypatch.delenv("CLARIFAI_PAT", raising=False)
+    monkeypatch.setenv("CLARIFAI_PAT_FILE", str(tmp_path / "pat"))
+    with pytest.raises(RunnerError, match=r"holds (your key|a secret), and Beam shows") as caught:
+        merged_options(_runner("flink", 2, **options))
+    assert "key-in-a-file" not in str(caught.value)
 
 
 def test_the_runner_is_named_in_one_place() -> None:
@@ -218,6 +291,11 @@ def test_a_key_never_becomes_a_pipeline_option(monkeypatch: pytest.MonkeyPatch, 
             _runner("spark", job_endpoint="h:1", environment_type="EXTERNAL"),
             {},
             r"runner\.options\.environment_config: '' is no address of a worker pool; write HOST:PORT",
+        ),
+        (
+            _runner("flink", job_endpoint="10.1.2.3:1", environment_type="LOOPBACK"),
+            {},
+            r"environment_type: LOOPBACK makes workers of this process, which 10\.1\.2\.3:1 does not reach; write EXT",
         ),
         (
             _runner("flink", **REMOTE),
@@ -276,6 +354,39 @@ def test_what_is_missing_is_named_with_its_fix(
         check_runner(_job(runner, **sections))
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"environment_config": '{"url": "h:1"}', "environment_type": "EXTERNAL"},
+        {"environment_config": "[::1]:50000"},
+        {"environment_type": "DOCKER", "sdk_container_image": "image"},
+    ],
+)
+def test_every_form_of_an_environment_is_taken(options: dict[str, Any]) -> None:
+    """As Beam takes them."""
+    check_runner(_job(_runner("flink", job_endpoint="10.1.2.3:8099", **options)))
+
+
+def test_an_endpoint_of_the_environment_is_looked_at_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """$CLARIFAI_API_BASE stands for model.endpoint."""
+    monkeypatch.setenv("CLARIFAI_API_BASE", "http://localhost:9001")
+    with pytest.raises(RunnerError, match="http://localhost:9001 is on this machine's loopback"):
+        check_runner(_job(_runner("flink", **REMOTE)))
+
+
+def test_secrets_in_storage_options_that_leave_this_machine_are_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The job still runs: its author may own the cluster."""
+    secret = {"uri": "s3://b/out", "storage": {"s3": {"secret": "hidden-7"}}}
+    check_runner(_job(_runner(), output=secret))
+    check_runner(_job(_runner("flink", **REMOTE), output={**secret, "storage": {"anon": True}}))
+    assert not caplog.records
+    check_runner(_job(_runner("flink", **REMOTE), output=secret))
+    assert "output.storage holds secrets, and they travel with the job" in caplog.text
+    assert "hidden-7" not in caplog.text
+
+
 def test_a_mounted_folder_is_named_as_a_file_url() -> None:
     """That is how a job says that all workers see it."""
     check_runner(_job(_runner("flink", **REMOTE), output={"uri": "file:///mnt/lake/out"}))
@@ -306,6 +417,30 @@ def test_a_cluster_that_is_away_or_too_small_is_named(tmp_path: Path) -> None:
             RunnerError, match=r"runner\.workers is 4, but the Flink cluster at .* has 2 slots"
         ):
             check_runner(_job(_runner("flink", 4, flink_master=master, **options)))
+
+
+def test_a_master_that_starts_task_managers_for_a_job_is_taken(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As Flink does on Kubernetes and YARN."""
+    jar = tmp_path / "server.jar"
+    jar.touch()
+    options = {"flink_job_server_jar": str(jar), "environment_config": "localhost:50000"}
+    with http_server() as server:
+        server.files["overview"] = b'{"slots-total": 0, "slots-available": 0, "taskmanagers": 0}'
+        runner = _runner("flink", 4, flink_master=server.url.removeprefix("http://").rstrip("/"), **options)
+        check_runner(_job(runner))
+        assert pipeline_options(runner).get_all_options()["sdk_worker_parallelism"] == "4"
+    assert "has no task manager yet" in caplog.text
+
+
+@pytest.mark.parametrize("master", ["127.0.0.1:rest", "http://127.0.0.1:x"])
+def test_a_master_that_is_no_address_is_named(master: str, tmp_path: Path) -> None:
+    jar = tmp_path / "server.jar"
+    jar.touch()
+    options = {"flink_job_server_jar": str(jar), "environment_config": "localhost:50000"}
+    with pytest.raises(RunnerError, match=r"flink_master: no Flink answers at .*REST API"):
+        check_runner(_job(_runner("flink", flink_master=master, **options)))
 
 
 def test_slots_that_others_hold_are_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -357,7 +492,7 @@ def test_plan_names_what_runs_where() -> None:
     assert describe(_runner(workers=2)) == "direct: 2 worker processes on this machine"
     named = describe(_runner("flink", 4, flink_master="jm:8081", environment_config="localhost:50000"))
     assert named == "flink: 4 worker processes in EXTERNAL localhost:50000, master jm:8081"
-    assert describe(_runner("spark", 2)).endswith("master local[2]")
+    assert describe(_runner("spark", 2)) == "spark: in this process, master local[2]"
     assert (
         describe(_runner("prism", prism_location="/opt/prism"))
         == "prism: in this process, dealt out by /opt/prism"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bulkinfer.transforms.config import CallsConfig
+from bulkinfer.transforms.config import CallsConfig, StopConfig
 from bulkinfer.transforms.control import ControlSpec
 from bulkinfer.transforms.errors import ConfigError
 from bulkinfer.transforms.shares import Rank, check_shares, share_of
@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 FAST = 0.02
+UNTIL_DONE = StopConfig()
 
 
 @pytest.fixture
@@ -61,21 +62,29 @@ def test_a_limit_that_does_not_go_round_is_refused() -> None:
     calls = CallsConfig(calls_per_second=3)
     with pytest.raises(ConfigError, match="3 a second cannot be divided among 4 workers"):
         share_of(3, 4)
-    check_shares(calls, 3)
-    check_shares(CallsConfig(calls_per_second=0.5), 1)
-    check_shares(CallsConfig(calls_per_second=3, limiter="redis://r:1/0"), 4)
+    check_shares(calls, UNTIL_DONE, 3)
+    check_shares(CallsConfig(calls_per_second=0.5), UNTIL_DONE, 1)
+    check_shares(CallsConfig(calls_per_second=3, limiter="redis://r:1/0"), UNTIL_DONE, 4)
     with pytest.raises(
         ConfigError, match=r"calls\.calls_per_second: 3 a second cannot be divided among 4 worker"
     ):
-        check_shares(calls, 4)
+        check_shares(calls, UNTIL_DONE, 4)
+
+
+def test_a_budget_that_does_not_go_round_is_refused() -> None:
+    check_shares(CallsConfig(), StopConfig(inputs=4), 4)
+    with pytest.raises(
+        ConfigError, match=r"stop\.inputs: 3 inputs cannot be divided among 4 worker processes"
+    ):
+        check_shares(CallsConfig(), StopConfig(inputs=3), 4)
 
 
 def test_a_limit_is_not_divided_among_workers_that_may_become_more() -> None:
     calls = CallsConfig(calls_per_second=15)
     with pytest.raises(ConfigError, match=r"calls\.calls_per_second: 15 .* whose number the runner decides"):
-        check_shares(calls, 4, fixed=False)
-    check_shares(CallsConfig(), 4, fixed=False)
-    check_shares(calls.model_copy(update={"limiter": "redis://r:1/0"}), 4, fixed=False)
+        check_shares(calls, UNTIL_DONE, 4, fixed=False)
+    check_shares(CallsConfig(), UNTIL_DONE, 4, fixed=False)
+    check_shares(calls.model_copy(update={"limiter": "redis://r:1/0"}), UNTIL_DONE, 4, fixed=False)
 
 
 def test_a_whole_fleet_gets_one_rank_each(run: ControlSpec) -> None:
