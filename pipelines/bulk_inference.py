@@ -22,7 +22,7 @@ from bulkinfer.transforms.errors import BulkinferError, JobError
 from bulkinfer.transforms.job_file import JobFile
 from bulkinfer.transforms.predict import Predict
 from bulkinfer.transforms.references import ListSource, OpenUnits
-from bulkinfer.transforms.rounds import RoundSpec
+from bulkinfer.transforms.rounds import ROUNDS, RoundSpec
 from bulkinfer.transforms.run_lock import RunLock
 from bulkinfer.transforms.run_record import begin_run
 from bulkinfer.transforms.shuffle import Deal
@@ -34,7 +34,7 @@ from .execution import execute
 from .follow import follow
 from .preflight import PreparedJob, check_output_of, new_run_id, open_endpoint, prepare
 from .runner_checks import check_runner
-from .runners import pipeline_options, rounds_of, workers_of
+from .runners import moves_work, pipeline_options, workers_of
 from .summary import Summary
 
 __all__ = ["RunOptions", "build", "run_job"]
@@ -67,28 +67,33 @@ def build(
     control: ControlSpec,
     *,
     rounds: int = 1,
+    open_ended: bool = False,
     remote: bool = False,
 ) -> beam.PCollection[CommitResult]:
     """Wire the job into a pipeline.
 
     Args:
         rounds: how often the work is dealt out, see `rounds`; 1 for a single worker, or for a runner that moves work.
+        open_ended: the runner moves work by itself.
         remote: workers are elsewhere, and shuffles not in this process's memory.
 
     Returns:
         One `CommitResult`, when the tables are visible.
     """
+    workers = job.call.share
     listed = pipeline | "ListSource" >> ListSource(job.source, completed, spread_compressed=remote)
     units, rows = listed.units, list(listed.failures)
     for number in range(1, rounds + 1):
         name = str(number) if number > 1 else ""
-        over = RoundSpec(control, number) if number < rounds else None
+        last = number == rounds
+        round_ = RoundSpec(control, number, workers, last, open_ended) if workers > 1 else None
+        over = None if last else round_
         checked = units | f"SameVersions{name}" >> SameVersions()
-        opened = checked | f"OpenUnits{name}" >> OpenUnits(job.source, completed, over, job.call.share)
+        opened = checked | f"OpenUnits{name}" >> OpenUnits(job.source, completed, over, workers)
         loaded = opened.references | f"LoadContent{name}" >> LoadContent(
             **job.loading, control=control, round_=over
         )
-        outcome = loaded.contents | f"Predict{name}" >> Predict(job.call, control, over)
+        outcome = loaded.contents | f"Predict{name}" >> Predict(job.call, control, round_)
         rows += [outcome.predictions, outcome.failures, loaded.failures, opened.failures]
         if over is not None:
             left = (opened.left, loaded.left) | f"Left{name}" >> beam.Flatten()
@@ -151,15 +156,23 @@ def _run(
         force=options.force,
     )
     spec = ControlSpec(job.output.uri, job.output.storage, run_id)
+    workers, open_ended = workers_of(job.config.runner), moves_work(job.config.runner)
     # A budget is divided among workers as well, and a new process of a later round would have all of its part again.
-    budgeted = job.config.stop.inputs is not None
-    rounds = 1 if budgeted else rounds_of(job.config.runner)
-    remote = workers_of(job.config.runner).remote
+    once = workers.processes == 1 or open_ended or job.config.stop.inputs is not None
+    rounds = 1 if once else ROUNDS
     control = JobControl.shared(spec)
     try:
         with follow(job):
             counters = execute(
-                lambda pipeline: build(pipeline, job, completed, spec, rounds=rounds, remote=remote),
+                lambda pipeline: build(
+                    pipeline,
+                    job,
+                    completed,
+                    spec,
+                    rounds=rounds,
+                    open_ended=open_ended,
+                    remote=workers.remote,
+                ),
                 beam_options,
                 control,
             )

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from bulkinfer.transforms.config import RunnerConfig
 from bulkinfer.transforms.errors import RunnerError
 from bulkinfer.transforms.job_file import JobFile
-from bulkinfer.transforms.rounds import ROUNDS
 
 from .beam_flags import parse_flags, refuse_misspelt, refuse_secrets, to_flags
 
@@ -26,8 +25,8 @@ __all__ = [
     "describe",
     "master_of",
     "merged_options",
+    "moves_work",
     "pipeline_options",
-    "rounds_of",
     "with_flags",
     "workers_of",
 ]
@@ -109,15 +108,13 @@ def workers_of(runner: RunnerConfig) -> Workers:
     )
 
 
-def rounds_of(runner: RunnerConfig) -> int:
-    """How often a job's work is dealt out, see `rounds`.
+def moves_work(runner: RunnerConfig) -> bool:
+    """Whether the runner itself gives work to other workers: work is then dealt out once, see `rounds`.
 
-    Once where nobody could take work over; on Dataflow, which moves work by itself; and on a Spark cluster, which
-    computes a lost part of a shuffle again, while what a worker hands back differs each time.
+    Dataflow does; and a Spark cluster computes a lost part of a shuffle again, while what a worker hands back differs
+    each time.
     """
-    workers = workers_of(runner)
-    moves_or_recomputes = runner.name == "dataflow" or (runner.name == "spark" and workers.remote)
-    return 1 if workers.processes == 1 or moves_or_recomputes else ROUNDS
+    return runner.name == "dataflow" or (runner.name == "spark" and workers_of(runner).remote)
 
 
 def pipeline_options(runner: RunnerConfig) -> PipelineOptions:

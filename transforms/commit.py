@@ -200,5 +200,5 @@ def _clean(store: Store, run_id: str) -> None:
     directory = run_directory(run_id)
     for path in store.directories(directory):
         name = path.rpartition("/")[2]
-        if name in ("staging", "parts", "rounds", "workers") or name.startswith("ready-"):
+        if name in ("staging", "parts", "rounds") or name.startswith("ready-"):
             store.remove_tree(path)

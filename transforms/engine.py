@@ -26,7 +26,7 @@ from .model_call import ModelCall
 from .rate_limit import LocalLimiter, limiter_for
 from .records import Failure, Prediction
 from .settling import Settings, Settling
-from .shares import Rank, share_of
+from .shares import DividedLimits
 from .statuses import Fault, stopping_error
 
 __all__ = ["Engine", "Lane", "Result"]
@@ -187,6 +187,8 @@ class Engine:
         self._runs: set[_Run] = set()
         self._closed = False
         self._key: object = call.token
+        #: What this process has a part of; None where the limits are all its own, or there are none.
+        self.limits: DividedLimits | None = None
         self._on_loop(self._open())
 
     @classmethod
@@ -249,8 +251,13 @@ class Engine:
         caller = Caller(self.call, self.metrics)
         self._caller = caller
         limiter = limiter_for(self.call.calls, self.call.share)
-        if isinstance(limiter, LocalLimiter):
-            self._take_whole_share(limiter)
+        calls, workers = self.call.calls, self.call.share
+        if (
+            workers > 1
+            and isinstance(limiter, LocalLimiter)
+            and (calls.calls_per_second or calls.inputs_per_second)
+        ):
+            self.limits = DividedLimits(limiter, calls, workers, asyncio.get_running_loop())
         self._settings = Settings(
             sender=caller,
             limiter=limiter,
@@ -262,23 +269,6 @@ class Engine:
             mask=caller.credentials.mask,
         )
         self._watcher = asyncio.get_running_loop().create_task(self._watch())
-
-    def _take_whole_share(self, limiter: LocalLimiter) -> None:
-        """Use, too, what whole shares of a limit leave over, once this worker knows its rank."""
-        calls, workers, run = self.call.calls, self.call.share, self.control.spec
-        limits = [limit for limit in (calls.calls_per_second, calls.inputs_per_second) if limit]
-        if run is None or all(int(limit) % workers == 0 for limit in limits):
-            return
-        loop = asyncio.get_running_loop()
-
-        def ranked(rank: int) -> None:
-            whole = (
-                share_of(calls.calls_per_second, workers, rank),
-                share_of(calls.inputs_per_second, workers, rank),
-            )
-            loop.call_soon_threadsafe(lambda: limiter.allow(*whole))
-
-        Rank.shared(run, workers).tell(ranked)
 
     async def _shut(self) -> None:
         self._watcher.cancel()

@@ -50,7 +50,8 @@ class Predict(beam.PTransform):
         call: the model's method and how hard to press.
         control: where the run's stop marker lies; without it a fault after which nothing will work raises in
             the bundle, and no other worker hears of it.
-        round_: is told when this worker's last call is home; see `rounds`.
+        round_: is told when this worker's last call is home, and tells its part of the limits; see `rounds`. By default
+            the only one, of a runner that moves work.
     """
 
     call: ModelCall
@@ -59,6 +60,8 @@ class Predict(beam.PTransform):
 
     def __post_init__(self) -> None:
         super().__init__()
+        if self.round_ is None and self.control is not None and self.call.share > 1:
+            self.round_ = RoundSpec(self.control, 1, self.call.share, last=True, open_ended=True)
 
     def expand(self, contents: PCollection[Content]) -> Outcome:
         fn = _PredictFn(self.call, self.control, self.round_)
@@ -98,8 +101,9 @@ class _PredictFn(beam.DoFn):
         self._batcher.flush()
         self._end_round(done=False)
         if self._round_spec is not None:
+            assert self._engine is not None
             self._round = Round.shared(self._round_spec)
-            self._round.begin()
+            self._round.begin(self._engine.limits)
 
     def process(self, content: Content, source: Any = beam.DoFn.WindowedValueParam) -> Iterator[Any]:
         # The windowed value and not its window: an input in several windows is sent once, and Beam prepares the

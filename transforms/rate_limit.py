@@ -26,6 +26,8 @@ SPREAD = 0.024
 GUARD = 0.016
 #: Starts that the event loop was too busy for are made up for, when they are no later than this.
 CATCH_UP = 0.25
+#: A call that is held looks so often whether it still is.
+LOOK_AGAIN = 0.05
 
 
 @dataclasses.dataclass(slots=True)
@@ -241,6 +243,11 @@ class LocalLimiter:
         self._clock = clock
         self._sleep = sleep
         self._turn = asyncio.Lock()  # first come, first served
+        self._held_until = 0.0
+
+    def hold(self, seconds: float) -> None:
+        """Start no call for so long, from now; 0 ends an earlier wait."""
+        self._held_until = self._clock() + seconds
 
     def allow(self, calls_per_second: float | None, inputs_per_second: float | None) -> None:
         """Change limits that there are; what has started counts on."""
@@ -259,7 +266,7 @@ class LocalLimiter:
         """Wait until a call with so many inputs may start."""
         async with self._turn:
             while (wait := self._ready_at(inputs, now := self._clock()) - now) > 0:
-                await self._sleep(wait)
+                await self._sleep(min(wait, LOOK_AGAIN) if now < self._held_until else wait)
             permit = Permit(now, inputs)
             if self._calls:
                 self._calls.start(permit, 1)
@@ -277,7 +284,7 @@ class LocalLimiter:
         self._learned.throttled(permit, self._clock(), retry_after)
 
     def _ready_at(self, inputs: int, now: float) -> float:
-        at = self._learned.ready_at(now)
+        at = max(self._learned.ready_at(now), self._held_until)
         if self._calls:
             at = max(at, self._calls.ready_at(1, now))
         if self._inputs:

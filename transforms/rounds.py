@@ -1,24 +1,29 @@
 """Work in rounds: what a slow worker has not begun when another one is done is dealt out again.
 
 Flink, Spark and the local runner deal all work out before the first call, evenly, and never take any back: one slow
-worker then holds the whole job for as long as its share takes. So a job of several workers goes in rounds. A worker
-that is done says so with a marker beside the run's record; the others, who look for it, hand back what they have
-not begun, and the next round deals that out to all of them. The last round is played to its end.
+worker then holds the whole job for as long as its share takes. So a job of several workers goes in rounds. Each worker
+lays a claim beside the run's record when it begins and marks it when it is done. The others look for it: they hand back
+what they have not begun, and the next round deals that out to all of them. The last round is played to its end.
+
+The same claims tell each worker its place among those at work, by which a rate limit is divided (see `shares`).
 """
 
 from __future__ import annotations
 
 import dataclasses
 import logging
+import secrets
 import threading
 import time
+from collections.abc import Collection
+from typing import Protocol
 
 from .control import ControlSpec
 from .errors import StoreError
 from .parts import run_directory
 from .store import Store
 
-__all__ = ["ROUNDS", "Round", "RoundSpec"]
+__all__ = ["ROUNDS", "Divided", "Place", "Round", "RoundSpec", "place_in"]
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +34,13 @@ POLL_S = 1.0
 #: How long the others go on after the first is done: what is done by then is not worth a round, which costs a cluster
 #: some seconds for new worker processes.
 GRACE_S = 4.0
+#: Whoever takes what another one leaves waits until no second holds calls of both.
+SETTLE_S = 1.1
+#: A place that was not seen again for so long is one no more.
+LEASE_S = 3.0
+#: Whoever comes when others may have taken its place waits until they have heard of it.
+COMEBACK_S = LEASE_S + 2 * SETTLE_S
+_DONE = ".done"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,15 +50,56 @@ class RoundSpec:
     Attributes:
         run: where the run keeps its markers.
         number: of the round, from 1.
+        workers: how many processes take part.
+        last: nothing is handed back.
+        open_ended: the runner moves work by itself, so that no worker knows when it is done.
     """
 
     run: ControlSpec
     number: int
+    workers: int = 2
+    last: bool = False
+    open_ended: bool = False
 
     @property
-    def marker(self) -> str:
-        """The path, inside the output, of the marker that ends the round."""
-        return f"{run_directory(self.run.run_id)}/rounds/{self.number}.json"
+    def folder(self) -> str:
+        """The path, inside the output, of what all rounds' workers say."""
+        return f"{run_directory(self.run.run_id)}/rounds"
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """A worker's place among those at work: its rank, from 0, and their number."""
+
+    rank: int
+    at_work: int
+
+
+class Divided(Protocol):
+    """What is divided among the workers."""
+
+    def hold(self, seconds: float) -> None:
+        """Use nothing for so long, from now; 0 ends an earlier wait."""
+
+    def divide(self, place: Place | None, until: float = 0.0) -> None:
+        """Take a place's part until then, in monotonic seconds; without one, and afterwards, the least part of all."""
+
+
+def place_in(names: Collection[str], own: str, workers: int) -> Place | None:
+    """A worker's place, as far as the claims tell; None while somebody is missing, or when somebody came again.
+
+    Claims are never taken back and only get marks. So of two workers who see as many claims as there are workers both
+    see the same ones, and who looks later sees at least the same marks: parts by rank among those without a mark then
+    never add up to more than the whole.
+
+    Args:
+        names: of claims and marks.
+        own: claim of this worker.
+        workers: how many there are.
+    """
+    claims = sorted(name for name in names if not name.endswith(_DONE))
+    at_work = [name for name in claims if name + _DONE not in names]
+    return Place(at_work.index(own), len(at_work)) if len(claims) == workers and own in at_work else None
 
 
 class Round:
@@ -56,17 +109,25 @@ class Round:
         spec: of the round.
         poll_s: seconds between two looks at the store.
         grace_s: seconds from the first worker's end to the round's.
+        settle_s: seconds before a larger part is used.
     """
 
     _shared: dict[tuple[str, str, int], Round] = {}  # noqa: RUF012  (guarded by _shared_lock)
     _shared_lock = threading.Lock()
 
-    def __init__(self, spec: RoundSpec, *, poll_s: float = POLL_S, grace_s: float = GRACE_S) -> None:
-        self._spec, self._poll_s, self._grace_s = spec, poll_s, grace_s
-        self._store = Store(spec.run.output_uri, spec.run.storage)
+    def __init__(
+        self,
+        spec: RoundSpec,
+        *,
+        poll_s: float = POLL_S,
+        grace_s: float = GRACE_S,
+        settle_s: float = SETTLE_S,
+    ) -> None:
+        self.spec, self.poll_s, self.grace_s, self.settle_s = spec, poll_s, grace_s, settle_s
+        self.store = Store(spec.run.output_uri, spec.run.storage)
         self._lock = threading.Lock()
         self._bundles = 0
-        self._watched = False
+        self._turn: _Turn | None = None
         #: Hand back what is not begun; cheap enough to ask for every input.
         self.over = False
 
@@ -79,14 +140,17 @@ class Round:
                 cls._shared[key] = cls(spec)
             return cls._shared[key]
 
-    def begin(self) -> None:
-        """A bundle begins."""
+    def begin(self, limits: Divided | None = None) -> None:
+        """A bundle begins.
+
+        Args:
+            limits: what this worker's place is a part of.
+        """
         with self._lock:
             self._bundles += 1
-            if self._watched or self.over:
-                return
-            self._watched = True
-        threading.Thread(target=self._watch, name=f"bulkinfer-round-{self._spec.number}", daemon=True).start()
+            if self._turn is None:
+                self._turn = _Turn(self, limits)
+                self._turn.start()
 
     def end(self, *, done: bool = True) -> None:
         """A bundle ends; all others are told at once when it is done, as a runner may end this process now.
@@ -98,29 +162,92 @@ class Round:
         """
         with self._lock:
             self._bundles -= 1
-            if not done or self._bundles or self.over:
+            if self._bundles or self._turn is None or self.spec.open_ended:
                 return
-        try:
-            self._store.write(self._spec.marker, b"{}")
-        except StoreError as error:
-            # The others then finish what they have, as they would without rounds.
-            logger.warning("a round's marker cannot be written: %s", error)
+            turn, self._turn = self._turn, None
+        turn.end(done=done)
 
-    def _watch(self) -> None:
-        try:
-            while not self._is_marked():
-                time.sleep(self._poll_s)
-                if not self._bundles:
-                    return
-            time.sleep(self._grace_s)
-            self.over = True
-            logger.info("what is not begun is dealt out again: round=%d", self._spec.number)
-        finally:
-            self._watched = False  # a further bundle watches again
 
-    def _is_marked(self) -> bool:
+class _Turn:
+    """A worker's part in a round, from its first bundle to the end of its last: a claim, and a thread that looks."""
+
+    def __init__(self, round_: Round, limits: Divided | None) -> None:
+        self._round, self._limits = round_, limits
+        self._prefix = f"{round_.spec.number}-"
+        self._claim = f"{self._prefix}{secrets.token_hex(8)}"
+        self._ended = threading.Event()
+        self._over_at: float | None = None
+        self._place: Place | None = None
+
+    def start(self) -> None:
+        if self._limits is not None:
+            self._limits.hold(COMEBACK_S)  # until it is known whether anybody has taken the place
+        threading.Thread(
+            target=self._run, name=f"bulkinfer-round-{self._round.spec.number}", daemon=True
+        ).start()
+
+    def end(self, *, done: bool) -> None:
+        self._ended.set()
+        if self._limits is not None:
+            self._limits.divide(None)
+        if done:
+            self._say(self._claim + _DONE)
+
+    def _say(self, name: str) -> None:
         try:
-            return self._store.exists(self._spec.marker)
+            self._round.store.write(f"{self._round.spec.folder}/{name}", b"{}")
         except StoreError as error:
-            logger.warning("a round's marker cannot be read: %s", error)
+            # The others then finish what they have, by the parts that they have, as they would without rounds.
+            logger.warning("a worker's part in a round cannot be told: %s", error)
+
+    def _run(self) -> None:
+        self._say(self._claim)
+        first = True
+        while not self._ended.is_set():
+            looked = time.monotonic()
+            names = self._look()
+            if first and names is not None and self._limits is not None:
+                self._come(names)
+            first = False
+            if names is not None:
+                self._end_round(names)
+            if self._limits is not None:
+                place = None if names is None else place_in(names, self._claim, self._round.spec.workers)
+                placed = self._divide(place, looked)
+                if self._round.spec.open_ended and (placed or not (names and self._claim in names)):
+                    return  # nobody is ever done, so the place stays; or the run is committed and cleaned
+            self._ended.wait(self._round.poll_s)
+
+    def _look(self) -> set[str] | None:
+        try:
+            found = self._round.store.files(self._round.spec.folder)
+        except StoreError as error:
+            logger.warning("the other workers of a round cannot be seen: %s", error)
+            return None
+        return {entry.name for entry in found if entry.name.startswith(self._prefix)}
+
+    def _come(self, names: Collection[str]) -> None:
+        """Begin, unless others may use what is this worker's part: it then waits until they have seen its claim."""
+        assert self._limits is not None
+        claims = sum(not name.endswith(_DONE) for name in names)
+        if claims == len(names) and claims <= self._round.spec.workers:
+            # The calls that ended the round before are not a second old.
+            self._limits.hold(self._round.settle_s if self._round.spec.number > 1 else 0.0)
+
+    def _end_round(self, names: Collection[str]) -> None:
+        if self._over_at is None and any(name.endswith(_DONE) for name in names):
+            self._over_at = time.monotonic() + self._round.grace_s
+        over = self._over_at is not None and time.monotonic() >= self._over_at
+        if over and not (self._round.spec.last or self._round.over):
+            self._round.over = True
+            logger.info("what is not begun is dealt out again: round=%d", self._round.spec.number)
+
+    def _divide(self, place: Place | None, looked: float) -> bool:
+        """Take a place; whether it is one."""
+        assert self._limits is not None
+        if place is not None and place != self._place and self._ended.wait(self._round.settle_s):
             return False
+        self._place = place
+        endless = self._round.spec.open_ended
+        self._limits.divide(place, float("inf") if endless else looked + LEASE_S)
+        return place is not None

@@ -1,33 +1,25 @@
 """Each worker's share of a rate limit, in a fleet of a fixed size that only a store connects.
 
 Whole units: fractions would add up to one call too many in some windows. Four workers of 15 a second so take three
-each, and three of them one more, once it is known which. Every worker process lays a claim beside the run's record.
-Claims are never taken back, so whoever lists exactly as many claims as there are workers sees the same ones as
-everybody else who does, and their order gives each a rank. Who lists more has come later, for a worker that died, and
-keeps to the least share: together they stay within the limit, whoever dies and comes.
+each, and three of them one more, once it is known which; and what a worker that is done leaves, the others take. The
+places come from the claims in `rounds`; whoever has none keeps to the least share: together they stay within the limit,
+whoever ends, dies or comes.
 """
 
 from __future__ import annotations
 
-import logging
-import secrets
-import threading
+import asyncio
 import time
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from .config import CallsConfig, StopConfig
-from .control import ControlSpec
-from .errors import ConfigError, StoreError
-from .parts import run_directory
-from .store import Store
+from .errors import ConfigError
+from .rounds import Place
 
-__all__ = ["Rank", "check_shares", "share_of"]
+if TYPE_CHECKING:
+    from .rate_limit import LocalLimiter
 
-logger = logging.getLogger(__name__)
-
-POLL_S = 1.0
-#: A fleet that is not complete by then has workers without any work, or fewer than it should have.
-GIVE_UP_S = 600.0
+__all__ = ["DividedLimits", "check_shares", "share_of"]
 
 
 def share_of(limit: float | None, workers: int, rank: int | None = None) -> float | None:
@@ -82,66 +74,38 @@ def check_shares(calls: CallsConfig, stop: StopConfig, workers: int, *, fixed: b
             )
 
 
-class Rank:
-    """This process's place among a run's worker processes; thread-safe.
+class DividedLimits:
+    """A worker process's part of the rate limits, by its place in the fleet.
 
     Args:
-        run: whose output holds the claims.
-        workers: how many processes there are.
-        poll_s: seconds between two looks at the claims.
+        limiter: of this process.
+        calls: the limits of all workers together.
+        workers: how many there are.
+        loop: the limiter's; this object may be used from any thread.
     """
 
-    _shared: dict[tuple[str, str], Rank] = {}  # noqa: RUF012  (guarded by _shared_lock)
-    _shared_lock = threading.Lock()
+    def __init__(
+        self, limiter: LocalLimiter, calls: CallsConfig, workers: int, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._limiter, self._calls, self._workers, self._loop = limiter, calls, workers, loop
+        self._lapse: asyncio.TimerHandle | None = None
 
-    def __init__(self, run: ControlSpec, workers: int, *, poll_s: float = POLL_S) -> None:
-        self._store = Store(run.output_uri, run.storage)
-        self._folder = f"{run_directory(run.run_id)}/workers"
-        self._name = f"{secrets.token_hex(8)}.json"
-        self._workers, self._poll_s = workers, poll_s
-        self._lock = threading.Lock()
-        self._waiting: list[Callable[[int], None]] = []
-        self._rank: int | None = None
-        threading.Thread(target=self._find, name="bulkinfer-rank", daemon=True).start()
+    def hold(self, seconds: float) -> None:
+        """Start no call for so long, from now; 0 ends an earlier wait."""
+        self._loop.call_soon_threadsafe(self._limiter.hold, seconds)
 
-    @classmethod
-    def shared(cls, run: ControlSpec, workers: int) -> Rank:
-        """The process's rank in this run."""
-        key = (run.output_uri, run.run_id)
-        with cls._shared_lock:
-            if key not in cls._shared:
-                cls._shared[key] = cls(run, workers)
-            return cls._shared[key]
+    def divide(self, place: Place | None, until: float = 0.0) -> None:
+        """Take a place's part until then, in monotonic seconds; without one, and afterwards, the least part of all."""
+        self._loop.call_soon_threadsafe(self._divide, place, until)
 
-    def tell(self, listener: Callable[[int], None]) -> None:
-        """Call `listener` with the rank: now, or as soon as it is known, or never."""
-        with self._lock:
-            if self._rank is None:
-                self._waiting.append(listener)
-                return
-        listener(self._rank)
-
-    def _find(self) -> None:
-        deadline = time.monotonic() + GIVE_UP_S
-        try:
-            self._store.write(f"{self._folder}/{self._name}", b"{}")
-            while time.monotonic() < deadline:
-                claims = [entry.name for entry in self._store.files(self._folder)]
-                if self._name not in claims:
-                    break  # the run is committed and cleaned
-                if len(claims) == self._workers:
-                    self._found(sorted(claims).index(self._name))
-                if len(claims) >= self._workers:
-                    break
-                time.sleep(self._poll_s)
-        except StoreError as error:
-            logger.warning("this worker keeps to the least share of the rate limit: %s", error)
-        if self._rank is None:
-            logger.info("this worker keeps to the least share of the rate limit: folder=%s", self._folder)
-            self._waiting = []
-
-    def _found(self, rank: int) -> None:
-        with self._lock:
-            self._rank, waiting = rank, self._waiting
-        for listener in waiting:
-            listener(rank)
+    def _divide(self, place: Place | None, until: float) -> None:
+        if self._lapse is not None:
+            self._lapse.cancel()
+            self._lapse = None
+        if place is not None and until < float("inf"):
+            self._lapse = self._loop.call_later(max(0.0, until - time.monotonic()), self._divide, None, 0.0)
+        at_work, rank = (self._workers, None) if place is None else (place.at_work, place.rank)
+        self._limiter.allow(
+            share_of(self._calls.calls_per_second, at_work, rank),
+            share_of(self._calls.inputs_per_second, at_work, rank),
+        )

@@ -114,6 +114,26 @@ def test_no_watcher_outlives_its_bundles(spec: RoundSpec) -> None:
     until(lambda: not any(thread.name == "bulkinfer-round-77" for thread in threading.enumerate()))
 
 
+def test_a_bundle_that_follows_at_once_is_seen_by_the_others(spec: RoundSpec) -> None:
+    """Each has a claim of its own, although the first one's watcher has not ended yet."""
+    one = Round(spec, **FAST)
+    for _ in range(3):
+        one.begin()
+        one.end(done=False)
+    one.begin()
+    until(lambda: len(one.store.files(spec.folder)) == 4)
+
+
+def test_the_last_round_is_played_to_its_end(spec: RoundSpec) -> None:
+    last = RoundSpec(spec.run, 3, last=True)
+    fast, slow = Round(last, **FAST), Round(last, **FAST)
+    slow.begin()
+    fast.begin()
+    fast.end()
+
+    assert not over_within(slow, 0.5)
+
+
 @given(st.integers(1, 300), st.integers(1, 20))
 def test_what_is_handed_back_is_cut_evenly(count: int, parts: int) -> None:
     references = [Reference(str(number), None, "text") for number in range(count)]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -12,35 +13,18 @@ from typing import Any
 import pytest
 from bulkinfer.transforms.config import CallsConfig, StopConfig
 from bulkinfer.transforms.control import ControlSpec
-from bulkinfer.transforms.errors import ConfigError
-from bulkinfer.transforms.shares import Rank, check_shares, share_of
+from bulkinfer.transforms.errors import ConfigError, StoreError
+from bulkinfer.transforms.rate_limit import LocalLimiter
+from bulkinfer.transforms.rounds import COMEBACK_S, Place, Round, RoundSpec, place_in
+from bulkinfer.transforms.shares import DividedLimits, check_shares, share_of
 from hypothesis import given
 from hypothesis import strategies as st
+from support.bad_days import Job, until
+from support.fault_server import running
+from support.virtual_time import simulate
 
 FAST = 0.02
 UNTIL_DONE = StopConfig()
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> ControlSpec:
-    return ControlSpec(str(tmp_path), {}, "run-1")
-
-
-class Told:
-    """Waits for a rank."""
-
-    def __init__(self, rank: Rank) -> None:
-        self._heard = threading.Event()
-        self.rank: int | None = None
-        rank.tell(self._hear)
-
-    def _hear(self, rank: int) -> None:
-        self.rank = rank
-        self._heard.set()
-
-    def wait(self, seconds: float = 10) -> Any:
-        self._heard.wait(seconds)
-        return self.rank
 
 
 @given(st.floats(64, 1000), st.integers(1, 64))
@@ -87,48 +71,235 @@ def test_a_limit_is_not_divided_among_workers_that_may_become_more() -> None:
     check_shares(calls.model_copy(update={"limiter": "redis://r:1/0"}), UNTIL_DONE, 4, fixed=False)
 
 
-def test_a_whole_fleet_gets_one_rank_each(run: ControlSpec) -> None:
-    fleet = [Rank(run, 4, poll_s=FAST) for _ in range(4)]
+class Recorded:
+    """What a worker was told of its part."""
 
-    assert sorted(Told(rank).wait() for rank in fleet) == [0, 1, 2, 3]
+    def __init__(self) -> None:
+        self.held: list[float] = []
+        self.places: list[Place | None] = []
+
+    def hold(self, seconds: float) -> None:
+        self.held.append(seconds)
+
+    def divide(self, place: Place | None, until: float = 0.0) -> None:
+        self.places.append(place)
+
+    @property
+    def place(self) -> Place | None:
+        return self.places[-1] if self.places else None
 
 
-def test_nobody_has_a_rank_before_all_are_there(run: ControlSpec) -> None:
-    early = [Told(Rank(run, 3, poll_s=FAST)) for _ in range(2)]
+class Worker:
+    """A worker process of a round."""
+
+    def __init__(self, spec: RoundSpec, settle_s: float = 0.05) -> None:
+        self.limits = Recorded()
+        self.round = Round(spec, poll_s=FAST, grace_s=9, settle_s=settle_s)
+        self.round.begin(self.limits)
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> RoundSpec:
+    return RoundSpec(ControlSpec(str(tmp_path), {}, "run-1"), 1, workers=3)
+
+
+@pytest.fixture
+def fleet(spec: RoundSpec) -> list[Worker]:
+    """Three workers who know each other."""
+    found = [Worker(spec) for _ in range(3)]
+    until(lambda: {worker.limits.place for worker in found} == {Place(0, 3), Place(1, 3), Place(2, 3)})
+    return found
+
+
+@given(st.integers(2, 8), st.floats(8, 100), st.lists(st.integers(0, 7), max_size=8), st.data())
+def test_parts_never_add_up_to_more_however_late_anybody_looks(
+    workers: int, limit: float, ends: list[int], data: st.DataObject
+) -> None:
+    """Each worker has looked at some moment; those that are done by the last one use nothing."""
+    claims = [f"1-{number}" for number in range(workers)]
+    ended = list(dict.fromkeys(f"1-{end % workers}" for end in ends))
+    used = 0.0
+    for claim in claims:
+        if claim not in ended:
+            seen = ended[: data.draw(st.integers(0, len(ended)))]
+            place = place_in({*claims, *(f"{end}.done" for end in seen)}, claim, workers)
+            assert place is not None
+            used += share_of(limit, place.at_work, place.rank) or 0.0
+    assert used <= limit
+
+
+def test_one_more_or_one_less_than_all_is_no_place() -> None:
+    assert place_in({"1-a", "1-b"}, "1-a", 3) is None
+    assert place_in({"1-a", "1-b", "1-c"}, "1-c", 3) == Place(2, 3)
+    assert place_in({"1-a", "1-b", "1-c", "1-a.done"}, "1-c", 3) == Place(1, 2)
+    assert place_in({"1-a", "1-b", "1-c", "1-d"}, "1-c", 3) is None
+    assert place_in({"1-a", "1-b", "1-c"}, "1-d", 3) is None
+
+
+def test_nobody_has_a_place_before_all_are_there(spec: RoundSpec) -> None:
+    early = [Worker(spec) for _ in range(2)]
     time.sleep(10 * FAST)
-    assert [told.rank for told in early] == [None, None]
+    assert [worker.limits.place for worker in early] == [None, None]
 
-    late = Told(Rank(run, 3, poll_s=FAST))
+    late = Worker(spec)
 
-    assert sorted(told.wait() for told in (*early, late)) == [0, 1, 2]
-
-
-def test_whoever_comes_for_a_dead_worker_gets_none(run: ControlSpec) -> None:
-    fleet = [Told(Rank(run, 3, poll_s=FAST)) for _ in range(3)]
-    assert sorted(told.wait() for told in fleet) == [0, 1, 2]
-
-    assert Told(Rank(run, 3, poll_s=FAST)).wait(10 * FAST) is None
+    until(lambda: {worker.limits.place for worker in (*early, late)} == {Place(rank, 3) for rank in range(3)})
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_ranks_are_unique_however_many_processes_come_at_once(run: ControlSpec, seed: int) -> None:
-    """More processes than workers: some see the fleet complete and some do not, but no rank is given twice."""
-    del seed
-    fleet = [Told(Rank(run, 3, poll_s=FAST / 10)) for _ in range(5)]
-    time.sleep(0.3)
+def test_the_others_take_what_a_worker_that_is_done_leaves(fleet: list[Worker]) -> None:
+    fleet[0].round.end()
 
-    given_ranks = [told.rank for told in fleet if told.rank is not None]
-    assert len(set(given_ranks)) == len(given_ranks)
+    until(lambda: {worker.limits.place for worker in fleet[1:]} == {Place(0, 2), Place(1, 2)})
+    assert fleet[0].limits.place is None
+
+    fleet[1].round.end()
+
+    until(lambda: fleet[2].limits.place == Place(0, 1))
 
 
-def test_processes_find_each_other(run: ControlSpec) -> None:
+def test_a_larger_part_is_taken_after_a_second_without_the_other_ones_calls(spec: RoundSpec) -> None:
+    """Here after half a second, which the test waits for."""
+    fleet = [Worker(spec, settle_s=0.5) for _ in range(3)]
+    until(lambda: {worker.limits.place for worker in fleet} == {Place(rank, 3) for rank in range(3)})
+    fleet[0].round.end()
+    ended = time.monotonic()
+
+    until(lambda: fleet[1].limits.place in (Place(0, 2), Place(1, 2)))
+
+    assert time.monotonic() - ended >= 0.5
+
+
+def test_whoever_comes_for_a_dead_worker_takes_the_places_from_all(
+    spec: RoundSpec, fleet: list[Worker]
+) -> None:
+    """The least parts of three do not tell who is dead."""
+    late = Worker(spec)
+
+    until(lambda: [worker.limits.place for worker in (*fleet, late)] == [None] * 4)
+    assert late.limits.held == [COMEBACK_S]  # the others may have its part until then
+
+
+def test_whoever_comes_again_after_it_was_done_waits_for_the_others_to_hear(
+    spec: RoundSpec, fleet: list[Worker]
+) -> None:
+    fleet[0].round.end()
+    until(lambda: fleet[1].limits.place in (Place(0, 2), Place(1, 2)))
+
+    fleet[0].round.begin(fleet[0].limits)
+
+    until(lambda: [worker.limits.place for worker in fleet] == [None] * 3)
+    assert fleet[0].limits.held == [COMEBACK_S, 0.0, COMEBACK_S]
+
+
+def test_the_first_round_begins_at_once_and_others_when_the_last_calls_are_a_second_old(
+    spec: RoundSpec,
+) -> None:
+    first, second = Worker(spec), Worker(dataclasses.replace(spec, number=2))
+
+    until(lambda: first.limits.held == [COMEBACK_S, 0.0])
+    until(lambda: second.limits.held == [COMEBACK_S, 0.05])
+
+
+def test_a_worker_that_cannot_see_the_others_has_no_place(
+    fleet: list[Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(_: str) -> list[Any]:
+        raise StoreError("the store is away")
+
+    monkeypatch.setattr(fleet[0].round.store, "files", away)
+
+    until(lambda: fleet[0].limits.place is None)
+    assert fleet[1].limits.place is not None
+
+
+def test_nobody_is_done_where_the_runner_moves_work(spec: RoundSpec) -> None:
+    """A worker keeps its place through all of its bundles."""
+    fleet = [Worker(dataclasses.replace(spec, open_ended=True)) for _ in range(3)]
+    until(lambda: {worker.limits.place for worker in fleet} == {Place(rank, 3) for rank in range(3)})
+    before = [worker.limits.place for worker in fleet]
+    for worker in fleet:
+        worker.round.end()
+        worker.round.begin(worker.limits)
+    time.sleep(5 * FAST)
+
+    assert [worker.limits.place for worker in fleet] == before
+    assert not list(Path(spec.run.output_uri).rglob("*.done"))
+
+
+def test_processes_find_each_other(spec: RoundSpec) -> None:
     """Through nothing but the store."""
-    code = (
-        "import sys, threading; from bulkinfer.transforms.control import ControlSpec; "
-        "from bulkinfer.transforms.shares import Rank; told = threading.Event(); "
-        "Rank(ControlSpec(sys.argv[1], {}, 'run-1'), 2).tell(lambda rank: (print(rank), told.set())); told.wait(30)"
-    )
-    command = [sys.executable, "-c", code, run.output_uri]
+    code = """
+import sys, threading
+from bulkinfer.transforms.control import ControlSpec
+from bulkinfer.transforms.rounds import Round, RoundSpec
+told = threading.Event()
+class Limits:
+    def hold(self, seconds): pass
+    def divide(self, place, until=0.0):
+        if place and not told.is_set():
+            print(place.rank, place.at_work, flush=True)
+            told.set()
+Round(RoundSpec(ControlSpec(sys.argv[1], {}, "run-1"), 1, 2)).begin(Limits())
+told.wait(30)
+"""
+    command = [sys.executable, "-c", code, spec.run.output_uri]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
 
-    assert sorted(process.communicate(timeout=60)[0].strip() for process in processes) == ["0", "1"]
+    assert sorted(process.communicate(timeout=60)[0].strip() for process in processes) == ["0 2", "1 2"]
+
+
+class Limiter(LocalLimiter):
+    """Keeps what it is allowed."""
+
+    allowed: tuple[float | None, float | None] = (None, None)
+
+    def allow(self, calls_per_second: float | None, inputs_per_second: float | None) -> None:
+        self.allowed = (calls_per_second, inputs_per_second)
+        super().allow(calls_per_second, inputs_per_second)
+
+
+def test_a_place_that_is_not_renewed_lapses() -> None:
+    """A worker whose store is away does not know who has come."""
+
+    async def main() -> list[tuple[float | None, float | None]]:
+        limiter, calls = Limiter(3, 25), CallsConfig(calls_per_second=15, inputs_per_second=100)
+        limits = DividedLimits(limiter, calls, 4, asyncio.get_running_loop())
+        seen = []
+        for place, until_s, wait in ((Place(1, 2), 3.0, 2.0), (Place(1, 2), 3.0, 2.9), (None, 0.0, 0.2)):
+            limits.divide(place, time.monotonic() + until_s)
+            await asyncio.sleep(wait)
+            seen.append(limiter.allowed)
+        limits.divide(Place(0, 1), time.monotonic() + 3.0)
+        await asyncio.sleep(3.1)
+        return [*seen, limiter.allowed]
+
+    assert simulate(main) == [(7, 50), (7, 50), (3, 25), (3, 25)]
+
+
+def test_a_call_that_is_held_starts_when_the_wait_ends_early() -> None:
+    async def main() -> float:
+        limiter = LocalLimiter(3, None)
+        limits = DividedLimits(limiter, CallsConfig(calls_per_second=15), 4, asyncio.get_running_loop())
+        begun = time.monotonic()
+        limits.hold(5.0)
+        await asyncio.sleep(0)
+        waiting = asyncio.ensure_future(limiter.acquire(1))
+        await asyncio.sleep(1.0)
+        assert not waiting.done()
+        limits.hold(0.0)
+        await waiting
+        return time.monotonic() - begun
+
+    assert simulate(main) < 1.2
+
+
+def test_a_fleet_of_real_workers_keeps_its_limit_through_all_rounds(tmp_path: Path) -> None:
+    """One takes three calls a second and one two; who is left takes all five."""
+    with running() as server:
+        job = Job(tmp_path, server, count=90, batch=1, in_flight=4)
+        ran = job.run("--set", "runner.workers=2", "--set", "calls.calls_per_second=5")
+        assert ran.code == 3, ran.err
+        job.check()
+        stats = server.stats()
+    assert stats["fullest_second"] <= 5
+    assert len(stats["peers"]) == 2
