@@ -80,7 +80,7 @@ def plan_job(file: JobFile, *, limit: int | None = None, beam_options: Sequence[
     config = file.config
     check_runner(config, beam_options)
     with open_endpoint(config.model.endpoint) as endpoint:
-        job = prepare(file, endpoint, run_id=new_run_id(), limit=limit)
+        job = prepare(file, endpoint, run_id=new_run_id(), limit=limit, beam_options=beam_options)
         check_output_of(job, write=False)
         pipeline_options(config.runner, beam_options)
         count = count_source(job.source)

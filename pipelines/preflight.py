@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from bulkinfer.transforms import preparation
 from bulkinfer.transforms.addresses import PUBLIC_API, Endpoint, parse_endpoint
@@ -39,7 +39,13 @@ def open_endpoint(endpoint: str | None) -> Iterator[Endpoint]:
 
 
 def prepare(
-    file: JobFile, endpoint: Endpoint, *, run_id: str, limit: int | None = None, partial: bool = False
+    file: JobFile,
+    endpoint: Endpoint,
+    *,
+    run_id: str,
+    limit: int | None = None,
+    partial: bool = False,
+    beam_options: Sequence[str] = (),
 ) -> PreparedJob:
     """Check the source, the credentials and the model's method, and bind the arguments.
 
@@ -47,6 +53,7 @@ def prepare(
         run_id: of the run to be.
         limit: only the first so many inputs.
         partial: the run goes through a part of the source only, for another reason than `limit`.
+        beam_options: flags of the command line, which may change the size of the fleet.
 
     Raises:
         ConfigError: a call would be larger than the public API takes.
@@ -59,7 +66,7 @@ def prepare(
         run_id=run_id,
         limit=limit,
         partial=partial,
-        workers=workers_of(file.config.runner).processes,
+        workers=workers_of(file.config.runner, beam_options).processes,
     )
 
 

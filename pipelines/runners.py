@@ -29,7 +29,14 @@ _BEAM_RUNNERS = {
     "spark": "bulkinfer.pipelines.job_servers.SparkRunner",
     "dataflow": "DataflowRunner",
 }
-_OWNED = {"runner": "runner.name", "streaming": "nothing: a bulk job is a batch"}
+_OWNED = {
+    "runner": "runner.name",
+    "streaming": "nothing: a bulk job is a batch",
+    # Most runners do not know it and would send everything.
+    "dry_run": "the command: `bulkinfer plan` checks a job and sends nothing",
+}
+#: Beam takes false for these as "not told", and true for its own default of some runners; false is another flag.
+_SAID_BY_NO = ("save_main_session", "use_public_ips")
 _SECRETS = ("CLARIFAI_PAT", "CLARIFAI_SESSION_TOKEN", "CLARIFAI_KEY")
 _FLINK_EMBEDDED = ("[local]", "[auto]", "[collection]")
 
@@ -55,7 +62,7 @@ def workers_of(runner: RunnerConfig, extra: Sequence[str] = ()) -> Workers:
     if runner.name == "direct":
         return Workers(runner.workers, remote=False, shared_memory=runner.workers == 1)
     if runner.name == "dataflow":
-        return Workers(runner.workers * _cores(str(options.get("machine_type", ""))), remote=True)
+        return Workers(_machines(options) * _cores(str(options["machine_type"])), remote=True)
     if runner.name == "flink":
         master = str(options.get("flink_master", "[auto]"))
         return Workers(runner.workers, remote="job_endpoint" in options or master not in _FLINK_EMBEDDED)
@@ -106,6 +113,8 @@ def merged_options(runner: RunnerConfig, extra: Sequence[str] = ()) -> dict[str,
         RunnerError: an option belongs elsewhere in the job file, or holds a key.
     """
     given = {**runner.options, **parse_flags(extra)}
+    if runner.name == "dataflow" and "worker_machine_type" in given:  # Beam's other name for it
+        given["machine_type"] = given.pop("worker_machine_type")
     for name in given:
         if name in _OWNED:
             raise RunnerError(f"the Beam option {name} is decided by {_OWNED[name]}; remove it here")
@@ -121,7 +130,7 @@ def describe(runner: RunnerConfig, extra: Sequence[str] = ()) -> str:
         return f"direct: {'in this process' if workers == 1 else processes + ' on this machine'}"
     if runner.name == "dataflow":
         place = f"project {options.get('project')}, region {options.get('region')}"
-        machines = f"{workers} {options['machine_type']} machines"
+        machines = f"{_machines(options)} {options['machine_type']} machines"
         return f"dataflow: {machines} in {place}, image {options.get('sdk_container_image')}"
     if runner.name == "prism":
         place = "in this process" if workers_of(runner, extra).shared_memory else "1 worker process"
@@ -166,7 +175,8 @@ def _defaults(runner: RunnerConfig, given: Mapping[str, Any]) -> dict[str, Any]:
         return {"job_name": "bulkinfer", "prism_log_kind": "text"}
     if runner.name == "dataflow":
         # A fleet that grows by itself would outgrow its fixed shares of a rate limit.
-        fixed = {"num_workers": workers, "max_num_workers": workers, "autoscaling_algorithm": "NONE"}
+        machines = given.get("num_workers", workers)
+        fixed = {"num_workers": machines, "max_num_workers": machines, "autoscaling_algorithm": "NONE"}
         return {**fixed, "machine_type": "n1-standard-2", "save_main_session": False}
     # One process a slot uses all cores; it is kept for the next stage, because starting one takes seconds.
     defaults: dict[str, Any] = {"sdk_worker_parallelism": workers, "environment_cache_millis": 60_000}
@@ -196,6 +206,8 @@ def _processes_per_host(runner: RunnerConfig, options: Mapping[str, Any]) -> int
 
 
 def _flags(name: str, value: Any) -> list[str]:
+    if value is False and name in _SAID_BY_NO:
+        return [f"--no_{name}"]
     if value is None or value is False:
         return []
     if value is True:
@@ -231,7 +243,18 @@ def _refuse_secrets(given: Mapping[str, Any]) -> None:
             )
 
 
+def _machines(options: Mapping[str, Any]) -> int:
+    """How many machines Dataflow may have at a time."""
+    names = ("num_workers", "max_num_workers")
+    for name in names:
+        if not re.fullmatch(r"[1-9]\d*", str(options[name])):
+            raise RunnerError(
+                f"runner.options.{name} is {options[name]}; write how many machines, or remove it"
+            )
+    return max(int(options[name]) for name in names)
+
+
 def _cores(machine_type: str) -> int:
     """vCPUs in the name of a machine type: Dataflow runs one Python process on each."""
-    found = re.search(r"-(\d+)(?:-\w+)?$", machine_type)
+    found = re.search(r"-(\d+)(?:-\w+)*$", machine_type)
     return int(found.group(1)) if found else 1

@@ -119,6 +119,42 @@ def test_the_runner_is_named_in_one_place() -> None:
         pipeline_options(_runner(runner="DirectRunner"))
 
 
+def test_a_dry_run_is_refused_because_most_runners_would_send_everything() -> None:
+    """Beam passes over what a runner does not know."""
+    with pytest.raises(
+        RunnerError, match="the Beam option dry_run is decided by the command: `bulkinfer plan`"
+    ):
+        merged_options(_runner(), ["--dry_run=True"])
+
+
+def test_false_reaches_beam_where_its_own_default_is_true() -> None:
+    """A flag that is left out would give workers public addresses, and Dataflow our main module."""
+    options = pipeline_options(_runner("dataflow", use_public_ips=False)).get_all_options()
+    assert (options["use_public_ips"], options["save_main_session"]) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("options", "processes"),
+    [
+        ({}, 8),
+        ({"num_workers": 6}, 12),
+        ({"max_num_workers": 50, "autoscaling_algorithm": "THROUGHPUT_BASED"}, 100),
+        ({"machine_type": "n2-standard-16"}, 64),
+        ({"worker_machine_type": "c3-standard-4-lssd"}, 16),
+        ({"machine_type": "n2-custom-6-65536-ext"}, 24),
+    ],
+)
+def test_a_dataflow_fleet_is_its_machines_times_their_vcpus(options: dict[str, Any], processes: int) -> None:
+    """As many as there may ever be at a time: a rate limit and a budget are divided by them."""
+    assert workers_of(_runner("dataflow", 4, **options)).processes == processes
+
+
+def test_a_dataflow_fleet_of_no_number_is_refused() -> None:
+    """Before Beam's parser ends the process."""
+    with pytest.raises(RunnerError, match=r"runner\.options\.num_workers is many; write how many machines"):
+        workers_of(_runner("dataflow", 4, num_workers="many"))
+
+
 @pytest.mark.parametrize("flags", [[], ["--labels=key-abc123"]])
 def test_a_key_never_becomes_a_pipeline_option(monkeypatch: pytest.MonkeyPatch, flags: list[str]) -> None:
     """Beam shows its options in logs and consoles."""
