@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ REMOTE = {
     "environment_config": "localhost:50000",
     "job_endpoint": "10.1.2.3:8099",
 }
+
+DATAFLOW = {"project": "p", "region": "r", "temp_location": "gs://b/tmp", "sdk_container_image": "worker:1"}
 
 
 def _runner(name: str = "direct", workers: int = 1, **options: Any) -> RunnerConfig:
@@ -210,6 +213,11 @@ def test_a_key_never_becomes_a_pipeline_option(monkeypatch: pytest.MonkeyPatch, 
         ),
         (_runner("dataflow"), {}, r"runner dataflow: runner\.options\.project is missing"),
         (
+            _runner("dataflow", **{**DATAFLOW, "temp_location": "/tmp/beam"}),
+            {},
+            r"runner dataflow: runner\.options\.temp_location is /tmp/beam, for which.*write gs://BUCKET/FOLDER",
+        ),
+        (
             _runner("prism"),
             {},
             r"runner prism: Beam would download Prism now.*`go install github\.com/apache/beam/sdks/v2/go/cmd/prism@v"
@@ -243,6 +251,16 @@ def test_what_is_missing_is_named_with_its_fix(
 def test_a_mounted_folder_is_named_as_a_file_url() -> None:
     """That is how a job says that all workers see it."""
     check_runner(_job(_runner("flink", **REMOTE), output={"uri": "file:///mnt/lake/out"}))
+
+
+def test_the_clients_of_google_cloud_are_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beam's runner submits through Google's own client of Dataflow."""
+    check_runner(_job(_runner("dataflow", **DATAFLOW)))
+    monkeypatch.setitem(sys.modules, "google.cloud.dataflow", None)
+    with pytest.raises(
+        RunnerError, match=r"Beam's Google Cloud parts are missing; pip install 'apache-beam\[gcp\]'"
+    ):
+        check_runner(_job(_runner("dataflow", **DATAFLOW)))
 
 
 def test_java_is_missed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -305,6 +323,10 @@ def test_slots_that_others_hold_are_told_once(tmp_path: Path, caplog: pytest.Log
             "a worker process ended; run the same command",
         ),
         ("java.net.ConnectException: Connection refused", "the cluster's master does not answer any more"),
+        (
+            "Dataflow pipeline failed. State: CANCELLED, Error:\nNone",
+            "Dataflow ended the job as CANCELLED; its page in the Cloud console tells why",
+        ),
     ],
 )
 def test_what_runners_say_is_explained(said: str, meaning: str) -> None:
