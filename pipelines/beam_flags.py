@@ -12,6 +12,8 @@ from bulkinfer.transforms.errors import RunnerError
 
 __all__ = ["parse_flags", "refuse_misspelt", "refuse_secrets", "to_flags"]
 
+#: Beam takes false for these as "not told", and true for its own default of some runners; false is another flag.
+_SAID_BY_NO = ("save_main_session", "use_public_ips")
 _CLARIFAI = re.compile(r"clarifai_(pat|key|session_token)(?!_file)", re.IGNORECASE)
 _SECRET_NAME = re.compile(r"(^|_)(secret|password|passwd|token)(_|$)|secret_access_key", re.IGNORECASE)
 
@@ -105,6 +107,8 @@ def refuse_misspelt(options: Mapping[str, Any], *, all_known: bool) -> None:
 
 
 def _of(name: str, value: Any) -> list[str]:
+    if value is False and name in _SAID_BY_NO:
+        return [f"--no_{name}"]
     if value is None or value is False:
         return []
     if value is True:

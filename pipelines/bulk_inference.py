@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 from bulkinfer.transforms.commit import CommitResult, commit_run, recover
 from bulkinfer.transforms.completed import CompletedSpec
 from bulkinfer.transforms.content import LoadContent
@@ -185,5 +185,13 @@ def _run(
         raise
     finally:
         control.close()
+    template = beam_options.view_as(GoogleCloudOptions).template_location
+    if template and job.config.runner.name == "dataflow":
+        logger.warning(
+            "nothing ran yet: run=%s is the template %s; the job that is launched from it, once, fills the tables",
+            run_id,
+            template,
+        )
+        return CommitResult(run_id), counters, None
     # Idempotent: the pipeline has committed already, and what it did is in the run's record.
     return commit_run(store, run_id), counters, control.stopped

@@ -41,7 +41,7 @@ def execute(
         control: is told of the first interrupt; a second one ends this process at once.
 
     Returns:
-        Beam's counters in our namespace, by name.
+        Beam's counters in our namespace, by name; none when Dataflow's runner wrote a template and nothing ran.
 
     Raises:
         JobError: the pipeline failed; with the error that the first worker told, where one did.
@@ -89,6 +89,8 @@ def _run(build: Callable[[beam.Pipeline], Any], options: PipelineOptions, outcom
         build(pipeline)
         result = pipeline.run()
         outcome.state = result.wait_until_finish()
+        if not getattr(result, "has_job", True):
+            return
         for counter in result.metrics().query(MetricsFilter().with_namespace("bulkinfer"))["counters"]:
             name = counter.key.metric.name
             outcome.counters[name] = outcome.counters.get(name, 0) + (

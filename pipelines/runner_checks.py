@@ -55,6 +55,10 @@ _FAILURES = (
         f"the cluster lost the task manager {{0}}; {_AGAIN}",
     ),
     (
+        r"Dataflow pipeline failed\. State: (\w+), Error:\s+None",
+        "Dataflow ended the job as {0}; its page in the Cloud console tells why",
+    ),
+    (
         r"NoResourceAvailableException|Could not acquire the minimum required resources",
         "the cluster has too few free slots; lower runner.workers, or add task managers",
     ),
@@ -213,7 +217,12 @@ def _check_dataflow(options: Mapping[str, Any]) -> None:
     ):
         if not options.get(name):
             raise RunnerError(f"runner dataflow: runner.options.{name} is missing; add {fix}")
-    if util.find_spec("apitools") is None:
+    if not re.match(r"gs://[^/]+/", str(options["temp_location"])):
+        raise RunnerError(
+            f"runner dataflow: runner.options.temp_location is {options['temp_location']}, for which Beam would make "
+            "a bucket of its own; write gs://BUCKET/FOLDER"
+        )
+    if util.find_spec("google.cloud") is None or util.find_spec("google.cloud.dataflow") is None:
         raise RunnerError(
             "runner dataflow: Beam's Google Cloud parts are missing; pip install 'apache-beam[gcp]'"
         )

@@ -47,6 +47,8 @@ _OWNED = {
     "direct_num_workers": "runner.workers",
     "direct_running_mode": "runner.workers",
     "num_workers": "runner.workers",
+    # Most runners do not know it and would send everything.
+    "dry_run": "the command: `bulkinfer plan` checks a job and sends nothing",
 }
 _ALIASES = {"worker_machine_type": "machine_type"}
 _SPARK_OWNED = ("spark.cores.max", "spark.default.parallelism")
@@ -93,7 +95,7 @@ def workers_of(runner: RunnerConfig) -> Workers:
         return Workers(runner.workers, remote=False, shared_memory=runner.workers == 1)
     if runner.name == "dataflow":
         cores = _cores(str(options["machine_type"]))
-        fixed = cores is not None and int(options["max_num_workers"]) <= runner.workers
+        fixed = cores is not None and _machines(options) <= runner.workers
         return Workers(runner.workers * (cores or 1), remote=True, fixed=fixed)
     if runner.name == "prism":
         # Prism starts one worker whatever it is told.
@@ -252,8 +254,18 @@ def _processes_per_host(runner: RunnerConfig, options: Mapping[str, Any]) -> int
     return min(runner.workers, -(-slots // hosts)) if hosts and slots else runner.workers
 
 
+def _machines(options: Mapping[str, Any]) -> int:
+    """How many machines Dataflow may have at a time."""
+    most = str(options["max_num_workers"])
+    if not re.fullmatch(r"[1-9]\d*", most):
+        raise RunnerError(f"runner.options.max_num_workers is {most}; write how many machines, or remove it")
+    return int(most)
+
+
 def _cores(machine_type: str) -> int | None:
     """vCPUs in the name of a Google machine type, one Python process each; None where the name does not tell."""
-    found = re.fullmatch(r"[a-z]+\d\w*-(?:standard|highmem|highcpu|megamem|ultramem)-(\d+)", machine_type)
+    found = re.fullmatch(
+        r"[a-z]+\d\w*-(?:standard|highmem|highcpu|megamem|ultramem)-(\d+)(?:-lssd|-metal)?", machine_type
+    )
     found = found or re.fullmatch(r"(?:\w+-)?custom-(\d+)-\d+(?:-ext)?", machine_type)
     return int(found.group(1)) if found else None

@@ -52,25 +52,20 @@ def check_shares(calls: CallsConfig, stop: StopConfig, workers: int, *, fixed: b
     Raises:
         ConfigError: a limit or the budget is smaller than the fleet, or a limit is to be divided in one that grows.
     """
-    if stop.inputs is not None and stop.inputs < workers:
-        raise ConfigError(
-            f"stop.inputs: {stop.inputs} inputs cannot be divided among {workers} worker processes; lower "
-            "runner.workers, or raise stop.inputs"
-        )
-    for name in ("calls_per_second", "inputs_per_second"):
-        limit = getattr(calls, name)
-        if limit is None or calls.limiter:
+    names = ("calls.calls_per_second", "calls.inputs_per_second") if not calls.limiter else ()
+    divided = {name: getattr(calls, name.partition(".")[2]) for name in names}
+    for name, whole in {**divided, "stop.inputs": stop.inputs}.items():
+        if whole is None:
             continue
         if not fixed:
             raise ConfigError(
-                f"calls.{name}: {limit:g} a second cannot be divided among workers whose number the runner decides; "
-                "name a Redis in calls.limiter, or leave the number to runner.workers"
+                f"{name}: {whole:g} cannot be divided among workers whose number the runner decides; leave the number "
+                "to runner.workers, or name a Redis in calls.limiter for limits"
             )
-        if workers > 1 and limit < workers:
+        if workers > 1 and whole < workers:
             raise ConfigError(
-                f"calls.{name}: {limit:g} a second cannot be divided among {workers} worker processes, which "
-                "take whole shares; lower runner.workers, or let them share one limit through a Redis in "
-                "calls.limiter"
+                f"{name}: {whole:g} cannot be divided among {workers} worker processes, which take whole shares; lower "
+                "runner.workers, or let them share limits through a Redis in calls.limiter"
             )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 from apache_beam.version import __version__ as beam_version
+from google.cloud.dataflow_v1beta3 import ParameterType, TemplateMetadata
 from support.jobs import run_cli, write_job
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -70,6 +71,17 @@ def test_the_flex_template_takes_what_its_entry_point_takes(launch: ModuleType, 
     own, beam = command[: command.index("--")], command[command.index("--") + 1 :]
     assert own[:1] + own[2:] == ["run", "--json", "--set", "stop.inputs=3"]
     assert beam == ["--sdk_container_image=image", *launcher_adds[1:]]
+
+
+def test_the_flex_templates_metadata_is_what_google_defines() -> None:
+    """Field names and types of parameters as Dataflow's own API has them."""
+    text = (CONFIGS / "dataflow" / "metadata.json").read_text()
+    template = TemplateMetadata.from_json(text, ignore_unknown_fields=False)
+    for parameter in template.parameters:
+        assert parameter.name
+        assert parameter.label
+        assert parameter.help_text
+        assert parameter.param_type != ParameterType.DEFAULT
 
 
 def test_launch_runs_a_job(tmp_path: Path) -> None:

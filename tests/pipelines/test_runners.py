@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ REMOTE = {
     "environment_config": "localhost:50000",
     "job_endpoint": "10.1.2.3:8099",
 }
+
+DATAFLOW = {"project": "p", "region": "r", "temp_location": "gs://b/tmp", "sdk_container_image": "worker:1"}
 
 
 def _runner(name: str = "direct", workers: int = 1, **options: Any) -> RunnerConfig:
@@ -74,7 +77,13 @@ def test_a_cluster_gets_a_process_for_each_slot() -> None:
 
 @pytest.mark.parametrize(
     ("machine", "processes"),
-    [("n1-standard-8", 32), ("e2-highcpu-16", 64), ("custom-6-20480", 24), ("n2-custom-4-8192-ext", 16)],
+    [
+        ("n1-standard-8", 32),
+        ("e2-highcpu-16", 64),
+        ("custom-6-20480", 24),
+        ("n2-custom-4-8192-ext", 16),
+        ("c3-standard-4-lssd", 16),
+    ],
 )
 def test_dataflow_has_a_process_a_core(machine: str, processes: int) -> None:
     """However the machine is named: by Beam's option or by its other name."""
@@ -249,6 +258,28 @@ def test_the_runner_is_named_in_one_place() -> None:
         pipeline_options(_runner(runner="DirectRunner"))
 
 
+def test_a_dry_run_is_refused_because_most_runners_would_send_everything() -> None:
+    """Beam passes over what a runner does not know."""
+    with pytest.raises(
+        RunnerError, match="the Beam option dry_run is decided by the command: `bulkinfer plan`"
+    ):
+        merged_options(_runner(dry_run="True"))
+
+
+def test_false_reaches_beam_where_its_own_default_is_true() -> None:
+    """A flag that is left out would give workers public addresses, and Dataflow our main module."""
+    options = pipeline_options(_runner("dataflow", use_public_ips=False)).get_all_options()
+    assert (options["use_public_ips"], options["save_main_session"]) == (False, False)
+
+
+def test_a_dataflow_fleet_of_no_number_is_refused() -> None:
+    """Before Beam's parser ends the process."""
+    with pytest.raises(
+        RunnerError, match=r"runner\.options\.max_num_workers is many; write how many machines"
+    ):
+        workers_of(_runner("dataflow", 4, max_num_workers="many"))
+
+
 @pytest.mark.parametrize("flags", [[], ["--labels=key-abc123"]])
 def test_a_key_never_becomes_a_pipeline_option(monkeypatch: pytest.MonkeyPatch, flags: list[str]) -> None:
     """Beam shows its options in logs and consoles."""
@@ -324,6 +355,11 @@ def test_a_key_never_becomes_a_pipeline_option(monkeypatch: pytest.MonkeyPatch, 
         ),
         (_runner("dataflow"), {}, r"runner dataflow: runner\.options\.project is missing"),
         (
+            _runner("dataflow", **{**DATAFLOW, "temp_location": "/tmp/beam"}),
+            {},
+            r"runner dataflow: runner\.options\.temp_location is /tmp/beam, for which.*write gs://BUCKET/FOLDER",
+        ),
+        (
             _runner("prism"),
             {},
             r"runner prism: Beam would download Prism now.*`go install github\.com/apache/beam/sdks/v2/go/cmd/prism@v"
@@ -390,6 +426,16 @@ def test_secrets_in_storage_options_that_leave_this_machine_are_told(
 def test_a_mounted_folder_is_named_as_a_file_url() -> None:
     """That is how a job says that all workers see it."""
     check_runner(_job(_runner("flink", **REMOTE), output={"uri": "file:///mnt/lake/out"}))
+
+
+def test_the_clients_of_google_cloud_are_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beam's runner submits through Google's own client of Dataflow."""
+    check_runner(_job(_runner("dataflow", **DATAFLOW)))
+    monkeypatch.setitem(sys.modules, "google.cloud.dataflow", None)
+    with pytest.raises(
+        RunnerError, match=r"Beam's Google Cloud parts are missing; pip install 'apache-beam\[gcp\]'"
+    ):
+        check_runner(_job(_runner("dataflow", **DATAFLOW)))
 
 
 def test_java_is_missed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -476,6 +522,10 @@ def test_slots_that_others_hold_are_told_once(tmp_path: Path, caplog: pytest.Log
             "a worker process ended; run the same command",
         ),
         ("java.net.ConnectException: Connection refused", "the cluster's master does not answer any more"),
+        (
+            "Dataflow pipeline failed. State: CANCELLED, Error:\nNone",
+            "Dataflow ended the job as CANCELLED; its page in the Cloud console tells why",
+        ),
     ],
 )
 def test_what_runners_say_is_explained(said: str, meaning: str) -> None:

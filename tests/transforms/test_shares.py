@@ -49,24 +49,24 @@ def test_a_limit_that_does_not_go_round_is_refused() -> None:
     check_shares(calls, UNTIL_DONE, 3)
     check_shares(CallsConfig(calls_per_second=0.5), UNTIL_DONE, 1)
     check_shares(CallsConfig(calls_per_second=3, limiter="redis://r:1/0"), UNTIL_DONE, 4)
-    with pytest.raises(
-        ConfigError, match=r"calls\.calls_per_second: 3 a second cannot be divided among 4 worker"
-    ):
+    with pytest.raises(ConfigError, match=r"calls\.calls_per_second: 3 cannot be divided among 4 worker"):
         check_shares(calls, UNTIL_DONE, 4)
 
 
 def test_a_budget_that_does_not_go_round_is_refused() -> None:
     check_shares(CallsConfig(), StopConfig(inputs=4), 4)
-    with pytest.raises(
-        ConfigError, match=r"stop\.inputs: 3 inputs cannot be divided among 4 worker processes"
-    ):
+    with pytest.raises(ConfigError, match=r"stop\.inputs: 3 cannot be divided among 4 worker processes"):
         check_shares(CallsConfig(), StopConfig(inputs=3), 4)
 
 
 def test_a_limit_is_not_divided_among_workers_that_may_become_more() -> None:
     calls = CallsConfig(calls_per_second=15)
-    with pytest.raises(ConfigError, match=r"calls\.calls_per_second: 15 .* whose number the runner decides"):
+    with pytest.raises(
+        ConfigError, match=r"calls\.calls_per_second: 15 cannot .* whose number the runner decides"
+    ):
         check_shares(calls, UNTIL_DONE, 4, fixed=False)
+    with pytest.raises(ConfigError, match=r"stop\.inputs: 100 cannot .* whose number the runner decides"):
+        check_shares(CallsConfig(), StopConfig(inputs=100), 4, fixed=False)
     check_shares(CallsConfig(), UNTIL_DONE, 4, fixed=False)
     check_shares(calls.model_copy(update={"limiter": "redis://r:1/0"}), UNTIL_DONE, 4, fixed=False)
 
