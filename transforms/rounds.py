@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import secrets
 import threading
 import time
@@ -176,39 +177,47 @@ class _Turn:
         self._prefix = f"{round_.spec.number}-"
         self._claim = f"{self._prefix}{secrets.token_hex(8)}"
         self._ended = threading.Event()
+        self._telling = threading.Lock()  # the limits are the next turn's when this one has ended
         self._over_at: float | None = None
         self._place: Place | None = None
 
     def start(self) -> None:
         if self._limits is not None:
-            self._limits.hold(COMEBACK_S)  # until it is known whether anybody has taken the place
+            self._limits.hold(math.inf)  # until it is known whether anybody has taken the place
         threading.Thread(
             target=self._run, name=f"bulkinfer-round-{self._round.spec.number}", daemon=True
         ).start()
 
     def end(self, *, done: bool) -> None:
-        self._ended.set()
-        if self._limits is not None:
-            self._limits.divide(None)
+        with self._telling:
+            self._ended.set()
+            if self._limits is not None:
+                self._limits.divide(None)
         if done:
             self._say(self._claim + _DONE)
 
-    def _say(self, name: str) -> None:
+    def _say(self, name: str) -> bool:
         try:
             self._round.store.write(f"{self._round.spec.folder}/{name}", b"{}")
         except StoreError as error:
-            # The others then finish what they have, by the parts that they have, as they would without rounds.
+            # Without the mark the others finish what they have, by the parts that they have.
             logger.warning("a worker's part in a round cannot be told: %s", error)
+            return False
+        return True
 
     def _run(self) -> None:
-        self._say(self._claim)
-        first = True
+        # Nothing is called before the claim stands: without it the others may use its part, too. A store that cannot be
+        # written takes no predictions either.
+        while not self._say(self._claim):
+            if self._ended.wait(self._round.poll_s):
+                return
+        came = self._limits is None
         while not self._ended.is_set():
             looked = time.monotonic()
             names = self._look()
-            if first and names is not None and self._limits is not None:
+            if names is not None and not came:
                 self._come(names)
-            first = False
+                came = True
             if names is not None:
                 self._end_round(names)
             if self._limits is not None:
@@ -230,9 +239,14 @@ class _Turn:
         """Begin, unless others may use what is this worker's part: it then waits until they have seen its claim."""
         assert self._limits is not None
         claims = sum(not name.endswith(_DONE) for name in names)
-        if claims == len(names) and claims <= self._round.spec.workers:
+        if claims < len(names) or claims > self._round.spec.workers:
+            seconds = COMEBACK_S
+        else:
             # The calls that ended the round before are not a second old.
-            self._limits.hold(self._round.settle_s if self._round.spec.number > 1 else 0.0)
+            seconds = self._round.settle_s if self._round.spec.number > 1 else 0.0
+        with self._telling:
+            if not self._ended.is_set():
+                self._limits.hold(seconds)
 
     def _end_round(self, names: Collection[str]) -> None:
         if self._over_at is None and any(name.endswith(_DONE) for name in names):
@@ -248,6 +262,7 @@ class _Turn:
         if place is not None and place != self._place and self._ended.wait(self._round.settle_s):
             return False
         self._place = place
-        endless = self._round.spec.open_ended
-        self._limits.divide(place, float("inf") if endless else looked + LEASE_S)
+        with self._telling:
+            if not self._ended.is_set():
+                self._limits.divide(place, math.inf if self._round.spec.open_ended else looked + LEASE_S)
         return place is not None

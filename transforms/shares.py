@@ -9,6 +9,7 @@ whoever ends, dies or comes.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -97,7 +98,7 @@ class DividedLimits:
         if self._lapse is not None:
             self._lapse.cancel()
             self._lapse = None
-        if place is not None and until < float("inf"):
+        if place is not None and until < math.inf:
             self._lapse = self._loop.call_later(max(0.0, until - time.monotonic()), self._divide, None, 0.0)
         at_work, rank = (self._workers, None) if place is None else (place.at_work, place.rank)
         self._limiter.allow(

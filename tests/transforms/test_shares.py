@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import math
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from bulkinfer.transforms.errors import ConfigError, StoreError
 from bulkinfer.transforms.rate_limit import LocalLimiter
 from bulkinfer.transforms.rounds import COMEBACK_S, Place, Round, RoundSpec, place_in
 from bulkinfer.transforms.shares import DividedLimits, check_shares, share_of
+from bulkinfer.transforms.store import Store
 from hypothesis import given
 from hypothesis import strategies as st
 from support.bad_days import Job, until
@@ -176,7 +179,7 @@ def test_whoever_comes_for_a_dead_worker_takes_the_places_from_all(
     late = Worker(spec)
 
     until(lambda: [worker.limits.place for worker in (*fleet, late)] == [None] * 4)
-    assert late.limits.held == [COMEBACK_S]  # the others may have its part until then
+    assert late.limits.held == [math.inf, COMEBACK_S]  # the others may have its part until then
 
 
 def test_whoever_comes_again_after_it_was_done_waits_for_the_others_to_hear(
@@ -188,7 +191,7 @@ def test_whoever_comes_again_after_it_was_done_waits_for_the_others_to_hear(
     fleet[0].round.begin(fleet[0].limits)
 
     until(lambda: [worker.limits.place for worker in fleet] == [None] * 3)
-    assert fleet[0].limits.held == [COMEBACK_S, 0.0, COMEBACK_S]
+    assert fleet[0].limits.held == [math.inf, 0.0, math.inf, COMEBACK_S]
 
 
 def test_the_first_round_begins_at_once_and_others_when_the_last_calls_are_a_second_old(
@@ -196,8 +199,8 @@ def test_the_first_round_begins_at_once_and_others_when_the_last_calls_are_a_sec
 ) -> None:
     first, second = Worker(spec), Worker(dataclasses.replace(spec, number=2))
 
-    until(lambda: first.limits.held == [COMEBACK_S, 0.0])
-    until(lambda: second.limits.held == [COMEBACK_S, 0.05])
+    until(lambda: first.limits.held == [math.inf, 0.0])
+    until(lambda: second.limits.held == [math.inf, 0.05])
 
 
 def test_a_worker_that_cannot_see_the_others_has_no_place(
@@ -210,6 +213,25 @@ def test_a_worker_that_cannot_see_the_others_has_no_place(
 
     until(lambda: fleet[0].limits.place is None)
     assert fleet[1].limits.place is not None
+
+
+def test_nothing_is_called_before_the_claim_stands(spec: RoundSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it the others might use its part, too."""
+    write, away = Store.write, threading.Event()
+
+    def now_and_then(store: Store, path: str, data: bytes) -> None:
+        if not away.is_set():
+            raise StoreError("the store is away")
+        write(store, path, data)
+
+    monkeypatch.setattr(Store, "write", now_and_then)
+    worker = Worker(spec)
+    time.sleep(5 * FAST)
+    assert worker.limits.held == [math.inf]
+
+    away.set()
+
+    until(lambda: worker.limits.held == [math.inf, 0.0])
 
 
 def test_nobody_is_done_where_the_runner_moves_work(spec: RoundSpec) -> None:
