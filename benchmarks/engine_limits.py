@@ -1,6 +1,7 @@
 """Rate limits: how much of an allowance a whole job uses, and how many of its calls are refused.
 
 - 15 calls a second configured and enforced: at least 97 % used, no one-second window above it, under 1 % throttled.
+- the same, divided among four worker processes of this machine: at least 90 % used, no window above it.
 - 15 enforced and not configured: after ten seconds at least 90 % used with under 5 % throttled.
 - a limit that halves in the middle: settled within ten seconds.
 """
@@ -32,9 +33,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.folder) as name, running() as server:
         folder = Path(name)
 
-        def run(limited: float, **calls: Any) -> JobRun:
+        def run(limited: float, workers: int = 1, **calls: Any) -> JobRun:
             count = int(limited * seconds) * 8
-            job = {"source": text_source(text_manifest(folder, count)), "calls": {"batch_size": 8, **calls}}
+            job = {
+                "source": text_source(text_manifest(folder, count)),
+                "calls": {"batch_size": 8, **calls},
+                "runner": {"workers": workers},
+            }
             done = run_job(server, job, folder)
             assert done.summary["predictions"] == count, done.summary
             return done
@@ -43,6 +48,11 @@ def main() -> None:
         job = run(15, calls_per_second=15)
         last = job.stats["arrivals"][-1] - job.stats["arrivals"][0]
         report("limit configured", fullest_second=job.stats["fullest_second"], **used(job, 15, 0, last))
+
+        server.set(places=16, base_ms=50, calls_per_second=15)
+        job = run(15, workers=4, calls_per_second=15)
+        last = job.stats["arrivals"][-1] - job.stats["arrivals"][0]
+        report("limit of 4 workers", fullest_second=job.stats["fullest_second"], **used(job, 15, 0, last))
 
         server.set(places=16, base_ms=50, calls_per_second=15)
         job = run(15)
