@@ -36,7 +36,8 @@ _WARN_S = 30.0
 # All times are Redis's own, in microseconds, so that the workers' clocks need not agree. A limit is kept twice, as
 # in LocalLimiter: starts are evenly spread, and no window holds more units than the limit even when some came late.
 # KEYS: one a limit. ARGV: a unique member, then for each limit units wanted and allowed, step, window, catch-up.
-# Returns 0 when the call may start now, else how long to wait before asking again.
+# Returns 0 when the call may start now, else how long to wait before asking again; -1 when it may never, because no
+# window holds that much.
 _SCRIPT = """
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
@@ -45,6 +46,7 @@ for i, key in ipairs(KEYS) do
   local base = 2 + (i - 1) * 5
   local wanted, allowed = tonumber(ARGV[base]), tonumber(ARGV[base + 1])
   local window = tonumber(ARGV[base + 3])
+  if wanted > allowed then return -1 end
   redis.call('ZREMRANGEBYSCORE', key, '-inf', now - window)
   local next_start = tonumber(redis.call('GET', key .. ':next') or '0')
   wait = math.max(wait, next_start - now)
@@ -92,10 +94,20 @@ class FleetLimiter:
         self._name = f"{os.getpid()}.{os.urandom(4).hex()}"
 
     async def acquire(self, inputs: int) -> Permit:
-        """Wait until a call with so many inputs may start."""
+        """Wait until a call with so many inputs may start.
+
+        Raises:
+            ConfigError: it may never, because it is larger than the limit of inputs.
+        """
         permit = await self._learned.acquire(inputs)
         async with self._turn:
-            while (wait := await self._ask(inputs)) > 0:
+            while wait := await self._ask(inputs):
+                if wait < 0:
+                    limit = self._limits["inputs"]
+                    raise ConfigError(
+                        f"a call of {inputs} inputs is larger than calls.inputs_per_second, {limit:g}, ever allows; "
+                        f"send at most {max(1, int(limit))} a call"
+                    )
                 await asyncio.sleep(wait)
         permit.time = time.monotonic()
         return permit

@@ -64,6 +64,31 @@ def test_inputs_count_by_their_number(address: str) -> None:
     assert len(starts) >= 15
 
 
+def test_a_call_larger_than_the_limit_is_refused_and_not_granted(address: str) -> None:
+    """It would exceed the limit whenever it came."""
+    limiter = FleetLimiter(f"{address}?key=large", None, 10)
+
+    async def ask(inputs: int) -> None:
+        try:
+            await limiter.acquire(inputs)
+        finally:
+            await limiter.close()
+
+    with pytest.raises(
+        ConfigError,
+        match=r"a call of 11 inputs is larger than calls\.inputs_per_second, 10, ever allows; send at most 10 a call",
+    ):
+        asyncio.run(ask(11))
+    asyncio.run(asyncio.wait_for(ask(10), 3.0))
+
+
+def test_one_input_may_start_under_a_limit_below_one_a_second(address: str) -> None:
+    """An input is the least there is, so it starts, once in so many seconds."""
+    starts = asyncio.run(_take(FleetLimiter(f"{address}?key=slow-inputs", None, 0.5), 2.5))
+
+    assert starts[1] - starts[0] >= 2.0
+
+
 def test_a_rate_below_one_a_second_is_kept(address: str) -> None:
     """Half a call a second: one in two seconds."""
     starts = asyncio.run(_take(FleetLimiter(f"{address}?key=slow", 0.5, None), 2.5))

@@ -20,6 +20,7 @@ from bulkinfer.transforms.records import Content, Failure, Prediction, Reference
 from support.calls import call_to, texts
 from support.collect import collect
 from support.fault_server import FaultServer, running
+from support.redis_server import redis_server
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +64,17 @@ def test_every_input_gets_its_own_answer_in_full_batches(server: FaultServer) ->
     stats = server.stats()
     assert sorted(stats["sizes"]) == [4] + [8] * 7
     assert set(stats["inputs"].values()) == {1}
+
+
+def test_batches_are_no_larger_than_a_limiters_limit(server: FaultServer) -> None:
+    """A worker may be given all of it, whatever its share would be."""
+    server.set(base_ms=5)
+    with redis_server() as limiter:
+        call = call_to(server.endpoint, workers=3, inputs_per_second=6, limiter=limiter)
+        good, bad = predict(call, texts(names(12)))
+
+    assert (len(good), bad) == (12, [])
+    assert server.stats()["sizes"] == [6, 6]
 
 
 def test_no_more_calls_are_under_way_than_allowed_over_all_bundles(server: FaultServer) -> None:
