@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import multiprocessing
+import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import redis
 from bulkinfer.transforms.config import CallsConfig
 from bulkinfer.transforms.errors import ConfigError, StoreError
 from bulkinfer.transforms.fleet_limit import PASSWORD, FleetLimiter, check_limiter
@@ -36,6 +39,36 @@ async def _take(limiter: FleetLimiter, seconds: float, inputs: int = 1) -> list[
     return starts
 
 
+async def _while_taking(
+    limiter: FleetLimiter, seconds: float, after: float, happens: Callable[[], object]
+) -> list[float]:
+    """What is taken in so many seconds, while something happens to Redis."""
+
+    async def happen() -> None:
+        await asyncio.sleep(after)
+        happens()
+
+    starts, _ = await asyncio.gather(_take(limiter, seconds), happen())
+    return starts
+
+
+def _longest_pause(starts: list[float]) -> float:
+    return max(later - earlier for earlier, later in itertools.pairwise(starts))
+
+
+def _set_clock(client: Any, key: str, seconds: float) -> None:
+    """Redis's clock cannot be set from here, so all that it has noted is moved the other way."""
+    moved = {}
+    for member, score in client.zrange(key, 0, -1, withscores=True):
+        if score >= 0:
+            moved[member] = score - seconds * 1e6
+        else:
+            last, after, held = map(int, member.split())
+            moved[f"{last - seconds * 1e6:.0f} {after - seconds * 1e6:.0f} {held}"] = -1
+    client.delete(key)
+    client.zadd(key, moved)
+
+
 def _work(address: str, seconds: float, found: Any) -> None:
     found.put(asyncio.run(_take(FleetLimiter(address, 15, None), seconds)))
 
@@ -58,7 +91,7 @@ def test_four_processes_share_15_calls_a_second_and_use_them(address: str) -> No
 
 def test_inputs_count_by_their_number(address: str) -> None:
     """Ten inputs a call and 100 a second: ten calls a second."""
-    starts = asyncio.run(_take(FleetLimiter(f"{address}?key=inputs", None, 100), 2.0, inputs=10))
+    starts = asyncio.run(_take(FleetLimiter(f"{address}?key=inputs", None, 100), 3.0, inputs=10))
 
     assert _fullest(starts) <= 11
     assert len(starts) >= 15
@@ -103,6 +136,85 @@ def test_a_job_that_names_a_limiter_gets_it(address: str) -> None:
     assert isinstance(limiter_for(named, share=4), FleetLimiter)
     assert isinstance(limiter_for(CallsConfig(calls_per_second=15), share=4), LocalLimiter)
     assert isinstance(limiter_for(CallsConfig(limiter=address), share=4), LocalLimiter)
+
+
+def test_a_limit_that_redis_does_not_know_starts_with_a_full_window(address: str) -> None:
+    """New or lost: nobody can tell what has started within the last second."""
+    limiter = FleetLimiter(f"{address}?key=new", 15, None)
+    before = time.monotonic()
+    first = asyncio.run(_take(limiter, 0.1))[0]
+    assert 1.0 <= first - before <= 3.0
+
+    before = time.monotonic()
+    again = asyncio.run(_take(limiter, 0.1))[0]
+    assert again - before <= 0.5
+
+
+@pytest.mark.parametrize("lost", ["all", "one"])
+def test_a_redis_that_loses_its_keys_lets_no_window_exceed_the_limit(address: str, lost: str) -> None:
+    """It was flushed, or it evicted what it holds for one of two limits."""
+    limiter = FleetLimiter(f"{address}?key=lost-{lost}", 15, 100)
+    with redis.Redis.from_url(address) as client:
+
+        def lose() -> None:
+            if lost == "all":
+                client.flushall()
+            else:
+                assert client.delete(f"{{lost-{lost}}}:calls")
+
+        starts = asyncio.run(_while_taking(limiter, 4.0, 2.5, lose))
+
+    assert _fullest(starts) <= 16
+    assert 1.0 <= _longest_pause(starts) <= 3.0
+
+
+def test_a_replica_that_missed_the_last_starts_lets_no_window_exceed_the_limit(address: str) -> None:
+    """What it does not know is over after a window, and every worker lost its connection when the replica took over."""
+    limiter = FleetLimiter(f"{address}?key=stale", 15, None)
+    with redis.Redis.from_url(address) as client:
+        key = "{stale}:calls"
+        asyncio.run(_take(limiter, 0.1))
+        time.sleep(1.2)
+        old = client.dump(key)
+
+        def take_over() -> None:
+            client.restore(key, 0, old, replace=True)
+            client.client_kill_filter(_type="normal", skipme=True)
+
+        starts = asyncio.run(_while_taking(limiter, 4.0, 1.5, take_over))
+
+    assert _fullest(starts) <= 16
+    assert 1.0 <= _longest_pause(starts) <= 3.0
+
+
+@pytest.mark.parametrize("seconds", [-3600.0, -0.5])
+def test_a_clock_that_goes_back_costs_at_most_a_window(address: str, seconds: float) -> None:
+    """Not as long as the step: an hour without a call would look like a job that hangs."""
+    limiter = FleetLimiter(f"{address}?key=clock{seconds}", 15, None)
+    with redis.Redis.from_url(address, decode_responses=True) as client:
+        starts = asyncio.run(
+            _while_taking(limiter, 4.0, 2.5, lambda: _set_clock(client, f"{{clock{seconds}}}:calls", seconds))
+        )
+
+    assert _fullest(starts) <= 16
+    assert min(1.0, -seconds) - 0.1 <= _longest_pause(starts) <= 3.0
+
+
+def test_two_limits_live_in_one_slot_of_a_cluster() -> None:
+    """Else its one script could not touch both."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        bus = str(
+            probe.getsockname()[1]
+        )  # the default is 10,000 above the server's, where there may be no port
+    with redis_server("127.0.0.1", "", "--cluster-enabled", "yes", "--cluster-port", bus) as address:
+        with redis.Redis.from_url(address) as client:
+            client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+            while client.cluster("INFO")["cluster_state"] != "ok":
+                time.sleep(0.1)
+        limiter = FleetLimiter(address, 15, 100)
+
+        assert asyncio.run(asyncio.wait_for(_take(limiter, 0.1), 20.0))
 
 
 def test_calls_wait_while_redis_is_away() -> None:
