@@ -32,6 +32,8 @@ _KEY = "bulkinfer"
 SPREAD, GUARD = 0.075, 0.07
 _TIMEOUT_S = 5.0
 _WARN_S = 30.0
+#: A Redis that answers and refuses the script for so long will not take it any more; a failover is over by then.
+_REFUSED_S = 60.0
 
 #: Without a call for so long, the state of a limit is forgotten, and the next call waits for one window.
 _KEEP_S = 86_400.0
@@ -119,6 +121,7 @@ class FleetLimiter:
 
         Raises:
             ConfigError: it may never, because it is larger than the limit of inputs.
+            StoreError: Redis refuses to keep the limit, and has for a minute.
         """
         permit = await self._learned.acquire(inputs)
         async with self._turn:
@@ -158,12 +161,16 @@ class FleetLimiter:
         keys = [f"{{{self._key}}}:{name}" for name in self._limits]  # one slot of a cluster
         window_s = max(_spacing(limit)[2] for limit in self._limits.values()) / 1e6
         failing_since, warned = time.monotonic(), 0.0
+        refused_since: float | None = None
         while True:
             try:
                 client = self._client = self._client or _connect(self._url)
                 wait = await client.eval(_SCRIPT, len(keys), *keys, *arguments)
             except redis.exceptions.RedisError as error:
                 now = time.monotonic()
+                refused_since = (refused_since or now) if _refuses(error) else None
+                if refused_since is not None and now - refused_since >= _REFUSED_S:
+                    raise StoreError(_refusal(self._url, error)) from error
                 if now - warned > _WARN_S:
                     logger.warning(
                         "limiter: no answer, calls wait: seconds=%.0f cause=%s",
@@ -184,25 +191,45 @@ def check_limiter(url: str) -> None:
 
     Raises:
         ConfigError: the address is none, holds a password, or the `[redis]` extra is missing.
-        StoreError: no Redis answers there.
+        StoreError: no Redis answers there, or it refuses what a limiter asks of it.
     """
-    _address(url)
+    _, key = _address(url)
     try:
         import redis  # noqa: PLC0415  (an extra)
+        from redis.backoff import NoBackoff  # noqa: PLC0415
+        from redis.retry import Retry  # noqa: PLC0415
     except ImportError as error:
         raise ConfigError(
             "calls.limiter needs a library that is not installed; pip install 'bulkinfer[redis]'"
         ) from error
     password = os.environ.get(PASSWORD) or None
+    probe = f"{{{key}}}:check:{os.urandom(4).hex()}"  # where the limits will be, and gone after a second
     try:
-        with redis.Redis.from_url(_plain(url), password=password, socket_timeout=_TIMEOUT_S) as client:
-            client.ping()
+        with redis.Redis.from_url(
+            _plain(url), password=password, socket_timeout=_TIMEOUT_S, retry=Retry(NoBackoff(), 0)
+        ) as client:
+            client.eval(_SCRIPT, 1, probe, "check", 1, *_spacing(1.0)[:-1], 1000)
     except redis.exceptions.RedisError as error:
+        if _refuses(error):
+            raise StoreError(_refusal(url, error)) from error
         raise StoreError(
-            f"calls.limiter: no Redis answers at {url} ({type(error).__name__}); start it, correct the "
-            "address, or give "
-            f"its password in {PASSWORD}"
+            f"calls.limiter: no Redis answers at {url} ({type(error).__name__}); start it, or correct the address"
         ) from error
+
+
+def _refuses(error: Exception) -> bool:
+    """Redis was reached, and does not let us."""
+    from redis import exceptions  # noqa: PLC0415  (an extra)
+
+    return isinstance(error, (exceptions.ResponseError, exceptions.AuthenticationError))
+
+
+def _refusal(url: str, error: Exception) -> str:
+    return (
+        f"calls.limiter: the Redis at {url} refuses to keep the limit ({type(error).__name__}: {error}); name one that "
+        f"takes writes and scripts, give its password in {PASSWORD}, allow its user what docs/flink.md lists; then run "
+        "the same command again"
+    )
 
 
 def _connect(url: str) -> redis.asyncio.Redis:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import multiprocessing
 import socket
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
+from bulkinfer.transforms import fleet_limit
 from bulkinfer.transforms.config import CallsConfig
 from bulkinfer.transforms.errors import ConfigError, StoreError
 from bulkinfer.transforms.fleet_limit import PASSWORD, FleetLimiter, check_limiter
@@ -32,10 +35,12 @@ def _fullest(starts: list[float], seconds: float = 1.0) -> int:
 
 async def _take(limiter: FleetLimiter, seconds: float, inputs: int = 1) -> list[float]:
     starts, end = [], time.monotonic() + seconds
-    while time.monotonic() < end:
-        permit = await limiter.acquire(inputs)
-        starts.append(permit.time)
-    await limiter.close()
+    try:
+        while time.monotonic() < end:
+            permit = await limiter.acquire(inputs)
+            starts.append(permit.time)
+    finally:
+        await limiter.close()
     return starts
 
 
@@ -67,6 +72,22 @@ def _set_clock(client: Any, key: str, seconds: float) -> None:
             moved[f"{last - seconds * 1e6:.0f} {after - seconds * 1e6:.0f} {held}"] = -1
     client.delete(key)
     client.zadd(key, moved)
+
+
+@contextlib.contextmanager
+def _cluster(first: int, last: int) -> Iterator[str]:
+    """A cluster of one node, which holds these slots."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        bus = str(
+            probe.getsockname()[1]
+        )  # the default is 10,000 above the server's, where there may be no port
+    options = ("--cluster-enabled", "yes", "--cluster-port", bus, "--cluster-require-full-coverage", "no")
+    with redis_server("127.0.0.1", "", *options) as address, redis.Redis.from_url(address) as client:
+        client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, last)
+        while client.cluster("INFO")["cluster_state"] != "ok":
+            time.sleep(0.1)
+        yield address
 
 
 def _work(address: str, seconds: float, found: Any) -> None:
@@ -202,16 +223,7 @@ def test_a_clock_that_goes_back_costs_at_most_a_window(address: str, seconds: fl
 
 def test_two_limits_live_in_one_slot_of_a_cluster() -> None:
     """Else its one script could not touch both."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        bus = str(
-            probe.getsockname()[1]
-        )  # the default is 10,000 above the server's, where there may be no port
-    with redis_server("127.0.0.1", "", "--cluster-enabled", "yes", "--cluster-port", bus) as address:
-        with redis.Redis.from_url(address) as client:
-            client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-            while client.cluster("INFO")["cluster_state"] != "ok":
-                time.sleep(0.1)
+    with _cluster(0, 16383) as address:
         limiter = FleetLimiter(address, 15, 100)
 
         assert asyncio.run(asyncio.wait_for(_take(limiter, 0.1), 20.0))
@@ -235,13 +247,115 @@ def test_calls_wait_while_redis_is_away() -> None:
 def test_a_password_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """And one in the address is refused, unread."""
     with redis_server(password="geheim") as address:
-        with pytest.raises(StoreError, match=r"no Redis answers at .*give its password in REDIS_PASSWORD"):
+        with pytest.raises(
+            StoreError, match=r"the Redis at .* refuses .*give its password in REDIS_PASSWORD"
+        ):
             check_limiter(address)
         monkeypatch.setenv(PASSWORD, "geheim")
         check_limiter(address)
     with pytest.raises(ConfigError, match="holds a password; remove it and set REDIS_PASSWORD") as caught:
         check_limiter("redis://:geheim@localhost:6379/0")
     assert "geheim" not in str(caught.value)
+
+
+def test_a_place_where_no_redis_answers_is_refused() -> None:
+    """Before anything is sent."""
+    with redis_server() as lost:
+        pass
+    with pytest.raises(
+        StoreError,
+        match=r"no Redis answers at redis://\S+ \(ConnectionError\); start it, or correct the address",
+    ):
+        check_limiter(lost)
+
+
+RIGHTS = (
+    "~{mine}:*",
+    "+eval",
+    "+time",
+    "+zrange",
+    "+zrangebyscore",
+    "+zremrangebyscore",
+    "+zadd",
+    "+pexpire",
+)
+
+
+def _user(address: str, *rules: str) -> str:
+    """A user with these rights only; the address for it."""
+    with redis.Redis.from_url(address) as client:
+        client.execute_command("ACL", "SETUSER", "limited", "reset", "on", "nopass", *rules)
+    return address.replace("redis://", "redis://limited@") + "?key=mine"
+
+
+def test_the_rights_that_the_documentation_lists_are_enough(address: str) -> None:
+    """For the check and for the limits."""
+    guide = (Path(__file__).parents[2] / "docs" / "flink.md").read_text()
+    assert " ".join(RIGHTS).replace("{mine}", "{NAME}") in guide
+    limited = _user(address, *RIGHTS)
+
+    check_limiter(limited)
+    assert asyncio.run(asyncio.wait_for(_take(FleetLimiter(limited, 15, 100), 0.1), 10.0))
+
+
+@pytest.mark.parametrize("right", RIGHTS[1:])
+def test_a_user_who_lacks_a_right_is_refused_at_the_check(address: str, right: str) -> None:
+    """Its calls would wait for ever."""
+    limited = _user(address, *RIGHTS, right.replace("+", "-"))
+
+    with pytest.raises(
+        StoreError, match=r"refuses to keep the limit \(.*run th.* command.*\); name one that takes writes"
+    ):
+        check_limiter(limited)
+
+
+def _read_only(address: str, *, replica: bool = True) -> None:
+    """As a primary becomes whose place another one took."""
+    with redis.Redis.from_url(address) as client:
+        client.replicaof("127.0.0.1", "1") if replica else client.replicaof("NO", "ONE")
+
+
+def test_a_replica_is_refused_at_the_check() -> None:
+    """It answers, and takes no writes."""
+    with redis_server() as address:
+        _read_only(address)
+
+        with pytest.raises(StoreError, match=r"refuses to keep the limit \(.*read only replica"):
+            check_limiter(address)
+
+
+def test_a_node_of_a_cluster_that_holds_other_keys_is_refused_at_the_check() -> None:
+    """It answers, and would send every call elsewhere."""
+    with (
+        _cluster(0, 100) as address,
+        pytest.raises(StoreError, match=r"refuses to keep the limit \(.*[Ss]lot"),
+    ):
+        check_limiter(address)
+
+
+def test_a_refusal_that_passes_is_waited_for() -> None:
+    """As while another server takes over."""
+    with redis_server() as address:
+        limiter = FleetLimiter(address, 15, None)
+        asyncio.run(_take(limiter, 0.1))
+        _read_only(address)
+        starts = asyncio.run(_while_taking(limiter, 0.1, 1.0, lambda: _read_only(address, replica=False)))
+
+    assert starts
+
+
+def test_a_refusal_that_lasts_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing will change it but a person."""
+    monkeypatch.setattr(fleet_limit, "_REFUSED_S", 1.0)
+    with redis_server() as address:
+        limiter = FleetLimiter(address, 15, None)
+        asyncio.run(_take(limiter, 0.1))
+        _read_only(address)
+
+        with pytest.raises(
+            StoreError, match=r"refuses to keep the limit \(ReadOnlyError: .*then run the same command again"
+        ):
+            asyncio.run(asyncio.wait_for(_take(limiter, 0.1), 20.0))
 
 
 @pytest.mark.parametrize("address", ["http://localhost:6379", "localhost:6379", "redis://"])

@@ -10,11 +10,13 @@ from typing import Any
 
 import apache_beam as beam
 import pytest
+import redis
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing import test_stream
 from apache_beam.transforms.window import FixedWindows, IntervalWindow, SlidingWindows, TimestampedValue
+from bulkinfer.transforms import fleet_limit
 from bulkinfer.transforms.control import ControlSpec, JobControl
-from bulkinfer.transforms.errors import CredentialsError, MethodError, ModelNotFoundError
+from bulkinfer.transforms.errors import CredentialsError, MethodError, ModelNotFoundError, StoreError
 from bulkinfer.transforms.predict import Predict
 from bulkinfer.transforms.records import Content, Failure, Prediction, Reference
 from support.calls import call_to, texts
@@ -339,6 +341,27 @@ def test_a_fault_after_which_nothing_works_stops_the_job_in_the_middle(
     with pytest.raises(error, match=text):
         control.raise_if_fatal()
     assert (tmp_path / "_runs/run-1/stop.json").exists()
+    control.close()
+
+
+def test_a_limiter_that_refuses_for_long_stops_the_job(
+    server: FaultServer, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was not sent is left to a later run; an endless wait would tell nobody."""
+    monkeypatch.setattr(fleet_limit, "_REFUSED_S", 1.0)
+    server.set(base_ms=5)
+    spec = ControlSpec(str(tmp_path), {}, "run-limiter")
+    with redis_server() as limiter:
+        with redis.Redis.from_url(limiter) as client:
+            client.replicaof("127.0.0.1", "1")  # read-only from now on
+        good, bad = predict(
+            call_to(server.endpoint, calls_per_second=50, limiter=limiter), texts(names(40)), spec
+        )
+
+    control = JobControl.shared(spec)
+    assert (good, bad) == ([], [])
+    with pytest.raises(StoreError, match=r"the Redis at \S+ refuses to keep the limit \(ReadOnlyError"):
+        control.raise_if_fatal()
     control.close()
 
 
