@@ -82,8 +82,9 @@ def check_runner(config: JobConfig) -> None:
     elif runner.name in ("flink", "spark"):
         _check_portable(runner, options, workers)
     _check_places(config, workers)
-    if config.calls.limiter:
-        check_limiter(config.calls.limiter)
+    limiter = config.calls.limiter
+    if limiter and (doubt := check_limiter(limiter, remote=workers.remote)):
+        _warn(doubt)
 
 
 def flink_overview(master: str) -> Mapping[str, Any]:

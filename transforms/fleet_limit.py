@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import logging
 import os
 import time
@@ -186,14 +187,25 @@ class FleetLimiter:
                 return float(wait) / 1e6
 
 
-def check_limiter(url: str) -> None:
-    """Check that a limiter answers.
+def check_limiter(url: str, *, remote: bool = False) -> str | None:
+    """Check that a limiter answers and keeps limits.
+
+    Args:
+        remote: the workers run on other hosts, which may reach what we do not.
+
+    Returns:
+        None, or for remote workers what could not be found out from here, and what it would mean.
 
     Raises:
-        ConfigError: the address is none, holds a password, or the `[redis]` extra is missing.
+        ConfigError: the address is none, holds a password, is each worker's own, or the `[redis]` extra is missing.
         StoreError: no Redis answers there, or it refuses what a limiter asks of it.
     """
     _, key = _address(url)
+    if remote and _is_loopback(urlsplit(url).hostname or ""):
+        raise ConfigError(
+            f"calls.limiter: {url} is a loopback address, and each worker's host would have its own limit; name a "
+            "Redis that all workers reach"
+        )
     try:
         import redis  # noqa: PLC0415  (an extra)
         from redis.backoff import NoBackoff  # noqa: PLC0415
@@ -212,9 +224,18 @@ def check_limiter(url: str) -> None:
     except redis.exceptions.RedisError as error:
         if _refuses(error):
             raise StoreError(_refusal(url, error)) from error
-        raise StoreError(
-            f"calls.limiter: no Redis answers at {url} ({type(error).__name__}); start it, or correct the address"
-        ) from error
+        silence = f"calls.limiter: no Redis answers at {url} ({type(error).__name__})"
+        if remote:
+            return f"{silence} from here; calls wait until one answers the workers"
+        raise StoreError(f"{silence}; start it, or correct the address") from error
+    return None
+
+
+def _is_loopback(host: str) -> bool:
+    with contextlib.suppress(ValueError):
+        address = ipaddress.ip_address(host)
+        return address.is_loopback or address.is_unspecified
+    return host == "localhost" or host.endswith(".localhost")
 
 
 def _refuses(error: Exception) -> bool:

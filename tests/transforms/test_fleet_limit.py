@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import multiprocessing
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -267,6 +268,36 @@ def test_a_place_where_no_redis_answers_is_refused() -> None:
         match=r"no Redis answers at redis://\S+ \(ConnectionError\); start it, or correct the address",
     ):
         check_limiter(lost)
+
+
+def test_remote_workers_may_reach_a_redis_that_the_launcher_does_not() -> None:
+    """It is told and not refused."""
+    doubt = check_limiter("redis://limits.invalid:6379/0", remote=True)
+
+    assert doubt is not None
+    assert re.search(
+        r"no Redis answers at \S+ \(ConnectionError\) from here; calls wait until one answers", doubt
+    )
+
+
+def test_a_redis_that_refuses_is_refused_for_remote_workers_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would refuse them."""
+    monkeypatch.setattr(fleet_limit, "_is_loopback", lambda host: False)  # where else would a test's Redis be
+    with redis_server() as address:
+        assert check_limiter(address, remote=True) is None
+        _read_only(address)
+        with pytest.raises(StoreError, match="refuses to keep the limit"):
+            check_limiter(address, remote=True)
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "127.0.0.1", "127.1.2.3", "[::1]", "0.0.0.0"])
+def test_a_loopback_address_is_refused_for_remote_workers(host: str) -> None:
+    """Whether a Redis answers here or not."""
+    with pytest.raises(
+        ConfigError,
+        match=r"loopback address, and each worker's host would have its own limit; name a Redis that all",
+    ):
+        check_limiter(f"redis://{host}:6379/0", remote=True)
 
 
 RIGHTS = (
