@@ -332,7 +332,7 @@ def test_the_rights_that_the_documentation_lists_are_enough(address: str) -> Non
 @pytest.mark.parametrize("right", RIGHTS[1:])
 def test_a_user_who_lacks_a_right_is_refused_at_the_check(address: str, right: str) -> None:
     """Its calls would wait for ever."""
-    limited = _user(address, *RIGHTS, right.replace("+", "-"))
+    limited = _user(address, "+ping", *RIGHTS, right.replace("+", "-"))
 
     with pytest.raises(
         StoreError, match=r"refuses to keep the limit \(.*run th.* command.*\); name one that takes writes"
