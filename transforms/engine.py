@@ -286,6 +286,7 @@ class Engine:
         tasks = [run.task for run in self._runs if run.task is not None]
         self._cancel(list(self._runs))
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._settings.limiter.close()
         await self._caller.close()
 
     def _start(self, run: _Run) -> None:

@@ -147,9 +147,12 @@ class FleetLimiter:
 
     async def close(self) -> None:
         """Close the connection."""
-        if self._client is not None:
-            await self._client.aclose()
-            self._client = None
+        client, self._client = self._client, None
+        if client is not None:
+            import redis.exceptions  # noqa: PLC0415  (an extra)
+
+            with contextlib.suppress(redis.exceptions.RedisError):  # it may be lost already
+                await client.aclose()
 
     async def _ask(self, inputs: int) -> float:
         """Seconds to wait before asking again; 0 when the call may start."""
@@ -179,8 +182,7 @@ class FleetLimiter:
                         type(error).__name__,
                     )
                     warned = now
-                with contextlib.suppress(redis.exceptions.RedisError):
-                    await self.close()
+                await self.close()
                 # A replica that took over may not know of the last starts: they are over after one window.
                 await asyncio.sleep(window_s)
             else:
