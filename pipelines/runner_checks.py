@@ -92,8 +92,9 @@ def check_runner(config: JobConfig) -> None:
     _check_places(config, workers)
     if workers.remote:
         _check_storage(config)
-    if config.calls.limiter:
-        check_limiter(config.calls.limiter)
+    limiter = config.calls.limiter
+    if limiter and (doubt := check_limiter(limiter, remote=workers.remote)):
+        _warn(doubt)
 
 
 def flink_overview(master: str) -> Mapping[str, Any]:

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 from .caller import Caller, Item
 from .control import ControlSpec, JobControl
+from .errors import JobError
 from .loop_thread import engine_loop
 from .metrics import Metrics, process_metrics
 from .model_call import ModelCall
@@ -275,6 +276,7 @@ class Engine:
         tasks = [run.task for run in self._runs if run.task is not None]
         self._cancel(list(self._runs))
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._settings.limiter.close()
         await self._caller.close()
 
     def _start(self, run: _Run) -> None:
@@ -301,7 +303,11 @@ class Engine:
     def _end(self, run: _Run, task: asyncio.Task[None]) -> None:
         self._runs.discard(run)
         unsettled = sum(not item.settled for item in run.items)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, JobError):
+            self.control.stop("fatal", self._caller.credentials.mask(str(error)), error)
+            self._cancel_waiting()
+        elif error is not None:
             logger.error("a batch broke the engine: inputs=%d", unsettled, exc_info=error)
             self.control.stop("fatal", f"a fault of bulkinfer itself: {type(error).__name__}: {error}")
         self.metrics.add(inputs_dropped=unsettled)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import logging
 import os
 import time
@@ -32,42 +33,67 @@ _KEY = "bulkinfer"
 SPREAD, GUARD = 0.075, 0.07
 _TIMEOUT_S = 5.0
 _WARN_S = 30.0
+#: A Redis that answers and refuses the script for so long will not take it any more; a failover is over by then.
+_REFUSED_S = 60.0
+
+#: Without a call for so long, the state of a limit is forgotten, and the next call waits for one window.
+_KEEP_S = 86_400.0
 
 # All times are Redis's own, in microseconds, so that the workers' clocks need not agree. A limit is kept twice, as
 # in LocalLimiter: starts are evenly spread, and no window holds more units than the limit even when some came late.
-# KEYS: one a limit. ARGV: a unique member, then for each limit units wanted and allowed, step, window, catch-up.
-# Returns 0 when the call may start now, else how long to wait before asking again.
+# KEYS: one a limit. ARGV: a unique member, then for each limit units wanted and allowed, step, window, catch-up, and
+# the milliseconds for which to keep its key.
+# Returns 0 when the call may start now, else how long to wait before asking again; -1 when it may never, because no
+# window holds that much.
+#
+# A limit is one sorted set, so that it is lost as a whole or not at all: the starts of the last window by their times,
+# and before them, at score -1, the state: the last time that was seen, the next start, the units in the window. Where
+# there is no state, because the limit is new or Redis was flushed, restarted or short of memory, nobody knows what
+# has just started, so nobody starts for one window. The same holds after Redis's clock went back by more than a window
+# (set, or that of another host after a failover); when it went back by less, what had started counts so much longer.
+# A clock that jumps forward looks like a pause in which nobody called, so the second of such a jump may hold twice the
+# limit: Redis offers scripts no clock that only runs.
 _SCRIPT = """
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
-local wait, starts = 0, {}
+local wait, states = 0, {}
 for i, key in ipairs(KEYS) do
-  local base = 2 + (i - 1) * 5
+  local base = 2 + (i - 1) * 6
   local wanted, allowed = tonumber(ARGV[base]), tonumber(ARGV[base + 1])
   local window = tonumber(ARGV[base + 3])
-  redis.call('ZREMRANGEBYSCORE', key, '-inf', now - window)
-  local next_start = tonumber(redis.call('GET', key .. ':next') or '0')
-  wait = math.max(wait, next_start - now)
-  local held, entries = 0, redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
-  for j = 1, #entries, 2 do held = held + tonumber(string.match(entries[j], '%d+$')) end
-  local over = held + wanted - allowed
-  for j = 1, #entries, 2 do
-    if over <= 0 then break end
-    over = over - tonumber(string.match(entries[j], '%d+$'))
-    wait = math.max(wait, tonumber(entries[j + 1]) + window - now)
+  if wanted > allowed then return -1 end
+  local state = redis.call('ZRANGE', key, 0, 0)[1] or ''
+  local last, next_start, held = string.match(state, '^(%d+) (%d+) (%d+)$')
+  local known = last and now >= last - window
+  if not known then next_start, held = now + window, 0 end
+  local gone = known and now - window or '+inf'
+  for _, start in ipairs(redis.call('ZRANGEBYSCORE', key, 0, gone)) do
+    held = known and held - string.match(start, '%d+$') or 0
   end
-  starts[i] = next_start
+  redis.call('ZREMRANGEBYSCORE', key, '-inf', gone)
+  wait = math.max(wait, next_start - now)
+  local over = held + wanted - allowed
+  local starts = over > 0 and redis.call('ZRANGE', key, 0, over - 1, 'WITHSCORES') or {}
+  for j = 1, #starts, 2 do
+    if over <= 0 then break end
+    over = over - string.match(starts[j], '%d+$')
+    wait = math.max(wait, starts[j + 1] + window - now)
+  end
+  states[i] = {tonumber(next_start), tonumber(held)}
 end
-if wait > 0 then return math.ceil(wait) end
 for i, key in ipairs(KEYS) do
-  local base = 2 + (i - 1) * 5
-  local step, window, late = tonumber(ARGV[base + 2]), tonumber(ARGV[base + 3]), tonumber(ARGV[base + 4])
-  redis.call('ZADD', key, now, ARGV[1] .. ':' .. ARGV[base])
-  redis.call('PEXPIRE', key, math.ceil(window / 1000) + 1000)
-  local start = math.max(starts[i], now - math.max(step, late)) + step * tonumber(ARGV[base])
-  redis.call('SET', key .. ':next', string.format('%.0f', start), 'PX', math.ceil(window / 1000) + 1000)
+  local base = 2 + (i - 1) * 6
+  local next_start, held = unpack(states[i])
+  if wait <= 0 then
+    local late = math.max(tonumber(ARGV[base + 2]), tonumber(ARGV[base + 4]))
+    next_start = math.max(next_start, now - late) + ARGV[base + 2] * ARGV[base]
+    held = held + ARGV[base]
+    redis.call('ZADD', key, now, ARGV[1] .. ':' .. ARGV[base])
+  end
+  redis.call('ZADD', key, -1, string.format('%.0f %.0f %.0f', now, next_start, held))
+  redis.call('PEXPIRE', key, ARGV[base + 5])
 end
-return 0
+return math.ceil(wait)
 """
 
 
@@ -92,10 +118,21 @@ class FleetLimiter:
         self._name = f"{os.getpid()}.{os.urandom(4).hex()}"
 
     async def acquire(self, inputs: int) -> Permit:
-        """Wait until a call with so many inputs may start."""
+        """Wait until a call with so many inputs may start.
+
+        Raises:
+            ConfigError: it may never, because it is larger than the limit of inputs.
+            StoreError: Redis refuses to keep the limit, and has for a minute.
+        """
         permit = await self._learned.acquire(inputs)
         async with self._turn:
-            while (wait := await self._ask(inputs)) > 0:
+            while wait := await self._ask(inputs):
+                if wait < 0:
+                    limit = self._limits["inputs"]
+                    raise ConfigError(
+                        f"a call of {inputs} inputs is larger than calls.inputs_per_second, {limit:g}, ever allows; "
+                        f"send at most {max(1, int(limit))} a call"
+                    )
                 await asyncio.sleep(wait)
         permit.time = time.monotonic()
         return permit
@@ -110,9 +147,12 @@ class FleetLimiter:
 
     async def close(self) -> None:
         """Close the connection."""
-        if self._client is not None:
-            await self._client.aclose()
-            self._client = None
+        client, self._client = self._client, None
+        if client is not None:
+            import redis.exceptions  # noqa: PLC0415  (an extra)
+
+            with contextlib.suppress(redis.exceptions.RedisError):  # it may be lost already
+                await client.aclose()
 
     async def _ask(self, inputs: int) -> float:
         """Seconds to wait before asking again; 0 when the call may start."""
@@ -122,14 +162,19 @@ class FleetLimiter:
         arguments: list[str | int] = [f"{self._name}.{self._asked}"]
         for name, limit in self._limits.items():
             arguments += [1 if name == "calls" else inputs, *_spacing(limit)]
-        keys = [f"{self._key}:{name}" for name in self._limits]
+        keys = [f"{{{self._key}}}:{name}" for name in self._limits]  # one slot of a cluster
+        window_s = max(_spacing(limit)[2] for limit in self._limits.values()) / 1e6
         failing_since, warned = time.monotonic(), 0.0
+        refused_since: float | None = None
         while True:
             try:
                 client = self._client = self._client or _connect(self._url)
                 wait = await client.eval(_SCRIPT, len(keys), *keys, *arguments)
             except redis.exceptions.RedisError as error:
                 now = time.monotonic()
+                refused_since = (refused_since or now) if _refuses(error) else None
+                if refused_since is not None and now - refused_since >= _REFUSED_S:
+                    raise StoreError(_refusal(self._url, error)) from error
                 if now - warned > _WARN_S:
                     logger.warning(
                         "limiter: no answer, calls wait: seconds=%.0f cause=%s",
@@ -137,55 +182,110 @@ class FleetLimiter:
                         type(error).__name__,
                     )
                     warned = now
-                with contextlib.suppress(redis.exceptions.RedisError):
-                    await self.close()
-                await asyncio.sleep(0.5)
+                await self.close()
+                # A replica that took over may not know of the last starts: they are over after one window.
+                await asyncio.sleep(window_s)
             else:
                 return float(wait) / 1e6
 
 
-def check_limiter(url: str) -> None:
-    """Check that a limiter answers.
+def check_limiter(url: str, *, remote: bool = False) -> str | None:
+    """Check that a limiter answers and keeps limits.
+
+    Args:
+        remote: the workers run on other hosts, which may reach what we do not.
+
+    Returns:
+        None, or for remote workers what could not be found out from here, and what it would mean.
 
     Raises:
-        ConfigError: the address is none, holds a password, or the `[redis]` extra is missing.
-        StoreError: no Redis answers there.
+        ConfigError: the address is none, holds a password, is each worker's own, or the `[redis]` extra is missing.
+        StoreError: no Redis answers there, or it refuses what a limiter asks of it.
     """
-    _address(url)
+    _, key = _address(url)
+    if remote and _is_loopback(urlsplit(url).hostname or ""):
+        raise ConfigError(
+            f"calls.limiter: {url} is a loopback address, and each worker's host would have its own limit; name a "
+            "Redis that all workers reach"
+        )
     try:
         import redis  # noqa: PLC0415  (an extra)
+        from redis.backoff import NoBackoff  # noqa: PLC0415
+        from redis.retry import Retry  # noqa: PLC0415
     except ImportError as error:
         raise ConfigError(
             "calls.limiter needs a library that is not installed; pip install 'bulkinfer[redis]'"
         ) from error
     password = os.environ.get(PASSWORD) or None
+    probe = f"{{{key}}}:check:{os.urandom(4).hex()}"  # where the limits will be, and gone after a second
     try:
-        with redis.Redis.from_url(_plain(url), password=password, socket_timeout=_TIMEOUT_S) as client:
-            client.ping()
+        with redis.Redis.from_url(
+            _plain(url), password=password, socket_timeout=_TIMEOUT_S, retry=Retry(NoBackoff(), 0)
+        ) as client:
+            client.eval(_SCRIPT, 1, probe, "check", 1, *_spacing(1.0)[:-1], 1000)
     except redis.exceptions.RedisError as error:
-        raise StoreError(
-            f"calls.limiter: no Redis answers at {url} ({type(error).__name__}); start it, correct the "
-            "address, or give "
-            f"its password in {PASSWORD}"
-        ) from error
+        if _refuses(error):
+            raise StoreError(_refusal(url, error)) from error
+        silence = f"calls.limiter: no Redis answers at {url} ({type(error).__name__})"
+        if remote:
+            return f"{silence} from here; calls wait until one answers the workers"
+        raise StoreError(f"{silence}; start it, or correct the address") from error
+    return None
+
+
+def _is_loopback(host: str) -> bool:
+    with contextlib.suppress(ValueError):
+        address = ipaddress.ip_address(host)
+        return address.is_loopback or address.is_unspecified
+    return host == "localhost" or host.endswith(".localhost")
+
+
+def _refuses(error: Exception) -> bool:
+    """Redis was reached, and does not let us."""
+    from redis import exceptions  # noqa: PLC0415  (an extra)
+
+    return isinstance(error, (exceptions.ResponseError, exceptions.AuthenticationError))
+
+
+def _refusal(url: str, error: Exception) -> str:
+    return (
+        f"calls.limiter: the Redis at {url} refuses to keep the limit ({type(error).__name__}: {error}); name one that "
+        f"takes writes and scripts, give its password in {PASSWORD}, allow its user what docs/flink.md lists; then run "
+        "the same command again"
+    )
 
 
 def _connect(url: str) -> redis.asyncio.Redis:
     import redis.asyncio  # noqa: PLC0415  (an extra)
+    from redis.asyncio.retry import Retry  # noqa: PLC0415
+    from redis.backoff import NoBackoff  # noqa: PLC0415
 
     password = os.environ.get(PASSWORD) or None
+    # One connection, and no attempt of the library's own to make another: a lost one must be noticed.
     client: redis.asyncio.Redis = redis.asyncio.Redis.from_url(
-        _plain(url), password=password, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S
+        _plain(url),
+        single_connection_client=True,
+        password=password,
+        socket_timeout=_TIMEOUT_S,
+        socket_connect_timeout=_TIMEOUT_S,
+        retry=Retry(NoBackoff(), 0),
     )
     return client
 
 
-def _spacing(limit: float) -> tuple[int, int, int, int]:
-    """Units in a window, and in microseconds: the step from one to the next, the window, what may be
-    caught up."""
+def _spacing(limit: float) -> tuple[int, int, int, int, int]:
+    """Units in a window; in microseconds the step from one to the next, the window, and what may be caught up; and
+    for how many milliseconds to keep its state."""
     units, seconds = max(1, int(limit)), max(1.0, 1.0 / limit)
     step = (1.0 + SPREAD) * seconds / units
-    return units, round(step * 1e6), round((1.0 + GUARD) * seconds * 1e6), round(CATCH_UP * 1e6)
+    window = (1.0 + GUARD) * seconds
+    return (
+        units,
+        round(step * 1e6),
+        round(window * 1e6),
+        round(CATCH_UP * 1e6),
+        round((window + _KEEP_S) * 1e3),
+    )
 
 
 def _address(url: str) -> tuple[str, str]:

@@ -91,8 +91,9 @@ class _PredictFn(beam.DoFn):
         self._lane = self._engine.open_lane()
         self._encode = encoder(call)
         single = call.binding.method.type != "UNARY_UNARY"
-        share = None if limits.limiter else share_of(limits.inputs_per_second, call.share)
-        size = 1 if single else even_batch_size(limits.batch_size, share)
+        workers = 1 if limits.limiter else call.share  # a limiter gives any worker all of a limit
+        allowed = share_of(limits.inputs_per_second, workers)
+        size = 1 if single else even_batch_size(limits.batch_size, allowed)
         self._batcher: Batcher[Item] = Batcher(size, int(limits.batch_bytes))
 
     def start_bundle(self) -> None:

@@ -57,6 +57,9 @@ class Limiter(Protocol):
     def throttled(self, permit: Permit, retry_after: float | None) -> None:
         """The server refused the call for its rate."""
 
+    async def close(self) -> None:
+        """Give up what it holds; nothing starts after this."""
+
 
 class _Window:
     """At most `limit` units in any window of one second, evenly spread."""
@@ -282,6 +285,9 @@ class LocalLimiter:
     def throttled(self, permit: Permit, retry_after: float | None) -> None:
         """The server refused the call for its rate: everyone slows down, and waits as long as it asks for."""
         self._learned.throttled(permit, self._clock(), retry_after)
+
+    async def close(self) -> None:
+        """It holds nothing."""
 
     def _ready_at(self, inputs: int, now: float) -> float:
         at = max(self._learned.ready_at(now), self._held_until)

@@ -18,7 +18,7 @@ from bulkinfer.pipelines.runners import (
     workers_of,
 )
 from bulkinfer.transforms.config import JobConfig, RunnerConfig
-from bulkinfer.transforms.errors import RunnerError
+from bulkinfer.transforms.errors import ConfigError, RunnerError, StoreError
 from bulkinfer.transforms.job_file import load_job
 from support.http_server import http_server
 from support.jobs import run_cli, write_job
@@ -436,6 +436,26 @@ def test_the_clients_of_google_cloud_are_missed(monkeypatch: pytest.MonkeyPatch)
         RunnerError, match=r"Beam's Google Cloud parts are missing; pip install 'apache-beam\[gcp\]'"
     ):
         check_runner(_job(_runner("dataflow", **DATAFLOW)))
+
+
+def test_a_limiter_that_only_the_workers_reach_is_told_and_not_refused(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A launcher outside of their network would otherwise start no job."""
+    output = {"uri": "s3://lake/out"}
+    calls = {"calls_per_second": 15, "limiter": "redis://limits.invalid:6379/0"}
+    check_runner(_job(_runner("flink", **REMOTE), output=output, calls=calls))
+    assert "no Redis answers at redis://limits.invalid:6379/0" in caplog.text
+
+    with pytest.raises(StoreError, match=r"no Redis answers at redis://limits\.invalid"):
+        check_runner(_job(_runner(), output=output, calls=calls))
+
+
+def test_a_limiter_on_loopback_is_refused_for_remote_workers() -> None:
+    """Each host would have its own."""
+    calls = {"calls_per_second": 15, "limiter": "redis://localhost:6379/0"}
+    with pytest.raises(ConfigError, match=r"calls\.limiter: .* is a loopback address"):
+        check_runner(_job(_runner("flink", **REMOTE), output={"uri": "s3://lake/out"}, calls=calls))
 
 
 def test_java_is_missed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -30,8 +30,12 @@ _PACKAGES = (
 
 
 @contextlib.contextmanager
-def redis_server(host: str = "127.0.0.1", password: str = "") -> Iterator[str]:
-    """Start a server that keeps nothing on disk; yields its redis:// address."""
+def redis_server(host: str = "127.0.0.1", password: str = "", *options: str) -> Iterator[str]:
+    """Start a server that keeps nothing on disk; yields its redis:// address.
+
+    Args:
+        options: of `redis-server`, after ours.
+    """
     binary, libraries = _installed()
     with socket.socket() as probe:
         probe.bind((host, 0))
@@ -51,6 +55,7 @@ def redis_server(host: str = "127.0.0.1", password: str = "") -> Iterator[str]:
             folder,
         ]
         command += ["--protected-mode", "no"] + (["--requirepass", password] if password else [])
+        command += options
         service = start("redis", command, Path(folder) / "redis.log", {"LD_LIBRARY_PATH": libraries})
         try:
             service.wait_for((host, port), timeout=10)

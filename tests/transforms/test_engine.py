@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import redis
 from bulkinfer.transforms import engine as engine_module
 from bulkinfer.transforms.batching import cut
 from bulkinfer.transforms.caller import Item, encoder
@@ -25,6 +26,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.calls import call_to, texts
 from support.fault_server import FaultServer, running
+from support.redis_server import redis_server
 
 
 @pytest.fixture(scope="module")
@@ -281,6 +283,19 @@ def test_engines_are_shared_by_token_and_outlive_a_short_pause(server: FaultServ
     again = Engine.shared(call)
     assert again is first
     again.release()
+
+
+def test_an_engine_that_closes_leaves_no_connection_at_the_limiter(server: FaultServer) -> None:
+    """A worker process opens one engine a run, and Redis allows so many connections."""
+    server.set(base_ms=5)
+    with redis_server() as limiter, redis.Redis.from_url(limiter) as client:
+        before = len(client.client_list())
+        predicted(call_to(server.endpoint, calls_per_second=50, limiter=limiter), texts(NAMES[:8]))
+
+        deadline = time.monotonic() + 5.0
+        while (open_now := len(client.client_list())) > before and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert open_now == before
 
 
 def test_a_run_gets_no_engine_that_another_run_stopped(server: FaultServer, tmp_path: Path) -> None:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import multiprocessing
+import re
+import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
+from bulkinfer.transforms import fleet_limit
 from bulkinfer.transforms.config import CallsConfig
 from bulkinfer.transforms.errors import ConfigError, StoreError
 from bulkinfer.transforms.fleet_limit import PASSWORD, FleetLimiter, check_limiter
@@ -29,11 +36,59 @@ def _fullest(starts: list[float], seconds: float = 1.0) -> int:
 
 async def _take(limiter: FleetLimiter, seconds: float, inputs: int = 1) -> list[float]:
     starts, end = [], time.monotonic() + seconds
-    while time.monotonic() < end:
-        permit = await limiter.acquire(inputs)
-        starts.append(permit.time)
-    await limiter.close()
+    try:
+        while time.monotonic() < end:
+            permit = await limiter.acquire(inputs)
+            starts.append(permit.time)
+    finally:
+        await limiter.close()
     return starts
+
+
+async def _while_taking(
+    limiter: FleetLimiter, seconds: float, after: float, happens: Callable[[], object]
+) -> list[float]:
+    """What is taken in so many seconds, while something happens to Redis."""
+
+    async def happen() -> None:
+        await asyncio.sleep(after)
+        happens()
+
+    starts, _ = await asyncio.gather(_take(limiter, seconds), happen())
+    return starts
+
+
+def _longest_pause(starts: list[float]) -> float:
+    return max(later - earlier for earlier, later in itertools.pairwise(starts))
+
+
+def _set_clock(client: Any, key: str, seconds: float) -> None:
+    """Redis's clock cannot be set from here, so all that it has noted is moved the other way."""
+    moved = {}
+    for member, score in client.zrange(key, 0, -1, withscores=True):
+        if score >= 0:
+            moved[member] = score - seconds * 1e6
+        else:
+            last, after, held = map(int, member.split())
+            moved[f"{last - seconds * 1e6:.0f} {after - seconds * 1e6:.0f} {held}"] = -1
+    client.delete(key)
+    client.zadd(key, moved)
+
+
+@contextlib.contextmanager
+def _cluster(first: int, last: int) -> Iterator[str]:
+    """A cluster of one node, which holds these slots."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        bus = str(
+            probe.getsockname()[1]
+        )  # the default is 10,000 above the server's, where there may be no port
+    options = ("--cluster-enabled", "yes", "--cluster-port", bus, "--cluster-require-full-coverage", "no")
+    with redis_server("127.0.0.1", "", *options) as address, redis.Redis.from_url(address) as client:
+        client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, last)
+        while client.cluster("INFO")["cluster_state"] != "ok":
+            time.sleep(0.1)
+        yield address
 
 
 def _work(address: str, seconds: float, found: Any) -> None:
@@ -58,10 +113,35 @@ def test_four_processes_share_15_calls_a_second_and_use_them(address: str) -> No
 
 def test_inputs_count_by_their_number(address: str) -> None:
     """Ten inputs a call and 100 a second: ten calls a second."""
-    starts = asyncio.run(_take(FleetLimiter(f"{address}?key=inputs", None, 100), 2.0, inputs=10))
+    starts = asyncio.run(_take(FleetLimiter(f"{address}?key=inputs", None, 100), 3.0, inputs=10))
 
     assert _fullest(starts) <= 11
     assert len(starts) >= 15
+
+
+def test_a_call_larger_than_the_limit_is_refused_and_not_granted(address: str) -> None:
+    """It would exceed the limit whenever it came."""
+    limiter = FleetLimiter(f"{address}?key=large", None, 10)
+
+    async def ask(inputs: int) -> None:
+        try:
+            await limiter.acquire(inputs)
+        finally:
+            await limiter.close()
+
+    with pytest.raises(
+        ConfigError,
+        match=r"a call of 11 inputs is larger than calls\.inputs_per_second, 10, ever allows; send at most 10 a call",
+    ):
+        asyncio.run(ask(11))
+    asyncio.run(asyncio.wait_for(ask(10), 3.0))
+
+
+def test_one_input_may_start_under_a_limit_below_one_a_second(address: str) -> None:
+    """An input is the least there is, so it starts, once in so many seconds."""
+    starts = asyncio.run(_take(FleetLimiter(f"{address}?key=slow-inputs", None, 0.5), 2.5))
+
+    assert starts[1] - starts[0] >= 2.0
 
 
 def test_a_rate_below_one_a_second_is_kept(address: str) -> None:
@@ -78,6 +158,76 @@ def test_a_job_that_names_a_limiter_gets_it(address: str) -> None:
     assert isinstance(limiter_for(named, share=4), FleetLimiter)
     assert isinstance(limiter_for(CallsConfig(calls_per_second=15), share=4), LocalLimiter)
     assert isinstance(limiter_for(CallsConfig(limiter=address), share=4), LocalLimiter)
+
+
+def test_a_limit_that_redis_does_not_know_starts_with_a_full_window(address: str) -> None:
+    """New or lost: nobody can tell what has started within the last second."""
+    limiter = FleetLimiter(f"{address}?key=new", 15, None)
+    before = time.monotonic()
+    first = asyncio.run(_take(limiter, 0.1))[0]
+    assert 1.0 <= first - before <= 3.0
+
+    before = time.monotonic()
+    again = asyncio.run(_take(limiter, 0.1))[0]
+    assert again - before <= 0.5
+
+
+@pytest.mark.parametrize("lost", ["all", "one"])
+def test_a_redis_that_loses_its_keys_lets_no_window_exceed_the_limit(address: str, lost: str) -> None:
+    """It was flushed, or it evicted what it holds for one of two limits."""
+    limiter = FleetLimiter(f"{address}?key=lost-{lost}", 15, 100)
+    with redis.Redis.from_url(address) as client:
+
+        def lose() -> None:
+            if lost == "all":
+                client.flushall()
+            else:
+                assert client.delete(f"{{lost-{lost}}}:calls")
+
+        starts = asyncio.run(_while_taking(limiter, 4.0, 2.5, lose))
+
+    assert _fullest(starts) <= 16
+    assert 1.0 <= _longest_pause(starts) <= 3.0
+
+
+def test_a_replica_that_missed_the_last_starts_lets_no_window_exceed_the_limit(address: str) -> None:
+    """What it does not know is over after a window, and every worker lost its connection when the replica took over."""
+    limiter = FleetLimiter(f"{address}?key=stale", 15, None)
+    with redis.Redis.from_url(address) as client:
+        key = "{stale}:calls"
+        asyncio.run(_take(limiter, 0.1))
+        time.sleep(1.2)
+        old = client.dump(key)
+
+        def take_over() -> None:
+            client.restore(key, 0, old, replace=True)
+            client.client_kill_filter(_type="normal", skipme=True)
+
+        starts = asyncio.run(_while_taking(limiter, 4.0, 1.5, take_over))
+
+    assert _fullest(starts) <= 16
+    assert 1.0 <= _longest_pause(starts) <= 3.0
+
+
+@pytest.mark.parametrize("seconds", [-3600.0, -0.5])
+def test_a_clock_that_goes_back_costs_at_most_a_window(address: str, seconds: float) -> None:
+    """Not as long as the step: an hour without a call would look like a job that hangs."""
+    limiter = FleetLimiter(f"{address}?key=clock{seconds}", 15, None)
+    with redis.Redis.from_url(address, decode_responses=True) as client:
+        starts = asyncio.run(
+            _while_taking(limiter, 4.0, 2.5, lambda: _set_clock(client, f"{{clock{seconds}}}:calls", seconds))
+        )
+
+    assert _fullest(starts) <= 16
+    assert min(1.0, -seconds) - 0.1 <= _longest_pause(starts) <= 3.0
+
+
+def test_two_limits_live_in_one_slot_of_a_cluster() -> None:
+    """Else its one script could not touch both."""
+    with _cluster(0, 16383) as address:
+        limiter = FleetLimiter(address, 15, 100)
+
+        assert asyncio.run(asyncio.wait_for(_take(limiter, 0.1), 20.0))
 
 
 def test_calls_wait_while_redis_is_away() -> None:
@@ -98,13 +248,145 @@ def test_calls_wait_while_redis_is_away() -> None:
 def test_a_password_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """And one in the address is refused, unread."""
     with redis_server(password="geheim") as address:
-        with pytest.raises(StoreError, match=r"no Redis answers at .*give its password in REDIS_PASSWORD"):
+        with pytest.raises(
+            StoreError, match=r"the Redis at .* refuses .*give its password in REDIS_PASSWORD"
+        ):
             check_limiter(address)
         monkeypatch.setenv(PASSWORD, "geheim")
         check_limiter(address)
     with pytest.raises(ConfigError, match="holds a password; remove it and set REDIS_PASSWORD") as caught:
         check_limiter("redis://:geheim@localhost:6379/0")
     assert "geheim" not in str(caught.value)
+
+
+def test_a_place_where_no_redis_answers_is_refused() -> None:
+    """Before anything is sent."""
+    with redis_server() as lost:
+        pass
+    with pytest.raises(
+        StoreError,
+        match=r"no Redis answers at redis://\S+ \(ConnectionError\); start it, or correct the address",
+    ):
+        check_limiter(lost)
+
+
+def test_remote_workers_may_reach_a_redis_that_the_launcher_does_not() -> None:
+    """It is told and not refused."""
+    doubt = check_limiter("redis://limits.invalid:6379/0", remote=True)
+
+    assert doubt is not None
+    assert re.search(
+        r"no Redis answers at \S+ \(ConnectionError\) from here; calls wait until one answers", doubt
+    )
+
+
+def test_a_redis_that_refuses_is_refused_for_remote_workers_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would refuse them."""
+    monkeypatch.setattr(fleet_limit, "_is_loopback", lambda host: False)  # where else would a test's Redis be
+    with redis_server() as address:
+        assert check_limiter(address, remote=True) is None
+        _read_only(address)
+        with pytest.raises(StoreError, match="refuses to keep the limit"):
+            check_limiter(address, remote=True)
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "127.0.0.1", "127.1.2.3", "[::1]", "0.0.0.0"])
+def test_a_loopback_address_is_refused_for_remote_workers(host: str) -> None:
+    """Whether a Redis answers here or not."""
+    with pytest.raises(
+        ConfigError,
+        match=r"loopback address, and each worker's host would have its own limit; name a Redis that all",
+    ):
+        check_limiter(f"redis://{host}:6379/0", remote=True)
+
+
+RIGHTS = (
+    "~{mine}:*",
+    "+eval",
+    "+time",
+    "+zrange",
+    "+zrangebyscore",
+    "+zremrangebyscore",
+    "+zadd",
+    "+pexpire",
+)
+
+
+def _user(address: str, *rules: str) -> str:
+    """A user with these rights only; the address for it."""
+    with redis.Redis.from_url(address) as client:
+        client.execute_command("ACL", "SETUSER", "limited", "reset", "on", "nopass", *rules)
+    return address.replace("redis://", "redis://limited@") + "?key=mine"
+
+
+def test_the_rights_that_the_documentation_lists_are_enough(address: str) -> None:
+    """For the check and for the limits."""
+    guide = (Path(__file__).parents[2] / "docs" / "flink.md").read_text()
+    assert " ".join(RIGHTS).replace("{mine}", "{NAME}") in guide
+    limited = _user(address, *RIGHTS)
+
+    check_limiter(limited)
+    assert asyncio.run(asyncio.wait_for(_take(FleetLimiter(limited, 15, 100), 0.1), 10.0))
+
+
+@pytest.mark.parametrize("right", RIGHTS[1:])
+def test_a_user_who_lacks_a_right_is_refused_at_the_check(address: str, right: str) -> None:
+    """Its calls would wait for ever."""
+    limited = _user(address, "+ping", *RIGHTS, right.replace("+", "-"))
+
+    with pytest.raises(
+        StoreError, match=r"refuses to keep the limit \(.*run th.* command.*\); name one that takes writes"
+    ):
+        check_limiter(limited)
+
+
+def _read_only(address: str, *, replica: bool = True) -> None:
+    """As a primary becomes whose place another one took."""
+    with redis.Redis.from_url(address) as client:
+        client.replicaof("127.0.0.1", "1") if replica else client.replicaof("NO", "ONE")
+
+
+def test_a_replica_is_refused_at_the_check() -> None:
+    """It answers, and takes no writes."""
+    with redis_server() as address:
+        _read_only(address)
+
+        with pytest.raises(StoreError, match=r"refuses to keep the limit \(.*read only replica"):
+            check_limiter(address)
+
+
+def test_a_node_of_a_cluster_that_holds_other_keys_is_refused_at_the_check() -> None:
+    """It answers, and would send every call elsewhere."""
+    with (
+        _cluster(0, 100) as address,
+        pytest.raises(StoreError, match=r"refuses to keep the limit \(.*[Ss]lot"),
+    ):
+        check_limiter(address)
+
+
+def test_a_refusal_that_passes_is_waited_for() -> None:
+    """As while another server takes over."""
+    with redis_server() as address:
+        limiter = FleetLimiter(address, 15, None)
+        asyncio.run(_take(limiter, 0.1))
+        _read_only(address)
+        starts = asyncio.run(_while_taking(limiter, 0.1, 1.0, lambda: _read_only(address, replica=False)))
+
+    assert starts
+
+
+def test_a_refusal_that_lasts_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing will change it but a person."""
+    monkeypatch.setattr(fleet_limit, "_REFUSED_S", 1.0)
+    with redis_server() as address:
+        limiter = FleetLimiter(address, 15, None)
+        asyncio.run(_take(limiter, 0.1))
+        _read_only(address)
+
+        with pytest.raises(
+            StoreError, match=r"refuses to keep the limit \(ReadOnlyError: .*then run the same command again"
+        ):
+            asyncio.run(asyncio.wait_for(_take(limiter, 0.1), 20.0))
 
 
 @pytest.mark.parametrize("address", ["http://localhost:6379", "localhost:6379", "redis://"])

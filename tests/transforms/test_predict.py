@@ -10,16 +10,19 @@ from typing import Any
 
 import apache_beam as beam
 import pytest
+import redis
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing import test_stream
 from apache_beam.transforms.window import FixedWindows, IntervalWindow, SlidingWindows, TimestampedValue
+from bulkinfer.transforms import fleet_limit
 from bulkinfer.transforms.control import ControlSpec, JobControl
-from bulkinfer.transforms.errors import CredentialsError, MethodError, ModelNotFoundError
+from bulkinfer.transforms.errors import CredentialsError, MethodError, ModelNotFoundError, StoreError
 from bulkinfer.transforms.predict import Predict
 from bulkinfer.transforms.records import Content, Failure, Prediction, Reference
 from support.calls import call_to, texts
 from support.collect import collect
 from support.fault_server import FaultServer, running
+from support.redis_server import redis_server
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +66,17 @@ def test_every_input_gets_its_own_answer_in_full_batches(server: FaultServer) ->
     stats = server.stats()
     assert sorted(stats["sizes"]) == [4] + [8] * 7
     assert set(stats["inputs"].values()) == {1}
+
+
+def test_batches_are_no_larger_than_a_limiters_limit(server: FaultServer) -> None:
+    """A worker may be given all of it, whatever its share would be."""
+    server.set(base_ms=5)
+    with redis_server() as limiter:
+        call = call_to(server.endpoint, workers=3, inputs_per_second=6, limiter=limiter)
+        good, bad = predict(call, texts(names(12)))
+
+    assert (len(good), bad) == (12, [])
+    assert server.stats()["sizes"] == [6, 6]
 
 
 def test_no_more_calls_are_under_way_than_allowed_over_all_bundles(server: FaultServer) -> None:
@@ -327,6 +341,27 @@ def test_a_fault_after_which_nothing_works_stops_the_job_in_the_middle(
     with pytest.raises(error, match=text):
         control.raise_if_fatal()
     assert (tmp_path / "_runs/run-1/stop.json").exists()
+    control.close()
+
+
+def test_a_limiter_that_refuses_for_long_stops_the_job(
+    server: FaultServer, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was not sent is left to a later run; an endless wait would tell nobody."""
+    monkeypatch.setattr(fleet_limit, "_REFUSED_S", 1.0)
+    server.set(base_ms=5)
+    spec = ControlSpec(str(tmp_path), {}, "run-limiter")
+    with redis_server() as limiter:
+        with redis.Redis.from_url(limiter) as client:
+            client.replicaof("127.0.0.1", "1")  # read-only from now on
+        good, bad = predict(
+            call_to(server.endpoint, calls_per_second=50, limiter=limiter), texts(names(40)), spec
+        )
+
+    control = JobControl.shared(spec)
+    assert (good, bad) == ([], [])
+    with pytest.raises(StoreError, match=r"the Redis at \S+ refuses to keep the limit \(ReadOnlyError"):
+        control.raise_if_fatal()
     control.close()
 
 
