@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 import subprocess
 import sys
@@ -14,6 +12,7 @@ import pytest
 from bulkinfer.transforms.errors import OutputInUseError
 from bulkinfer.transforms.run_lock import LOCKS, RunLock
 from bulkinfer.transforms.store import Entry, Store
+from support.claims import write_claim
 
 HOLD = """
 import sys, time
@@ -44,25 +43,6 @@ class ShiftedClock(Store):
         return [Entry(one.path, one.size, one.mtime - 3600) for one in super().files(directory)]
 
 
-def claim_from_elsewhere(store, age_s, run_id="theirs", held=True):
-    claim = {
-        "format": 1,
-        "run_id": run_id,
-        "host": "elsewhere",
-        "machine": "elsewhere/boot/pid",
-        "pid": 4711,
-        "process_start": "1",
-        "since": "2026-01-31T12:00:00+00:00",
-        "held": held,
-        "ttl_s": 60.0,
-        "written_at": time.time() + 86400,  # their clock is a day ahead
-    }
-    path = f"{LOCKS}/{run_id}.json"
-    store.write(path, json.dumps(claim).encode())
-    then = time.time() - age_s
-    os.utime(store.full_path(path), (then, then))
-
-
 def test_a_run_that_is_alive_is_named(tmp_path, holder):
     with pytest.raises(OutputInUseError) as told, RunLock(Store(str(tmp_path)), "mine"):
         pass
@@ -84,10 +64,10 @@ def test_a_killed_run_of_this_machine_loses_its_lock_at_once(tmp_path, holder):
 @pytest.mark.parametrize("kind", [Store, ShiftedClock])
 def test_a_run_elsewhere_is_dead_after_a_minute_of_silence_whatever_the_clocks_say(tmp_path, kind):
     store = kind(str(tmp_path))
-    claim_from_elsewhere(store, age_s=40)
+    write_claim(store, f"{LOCKS}/theirs.json", age_s=40)
     with pytest.raises(OutputInUseError, match="process 4711 on elsewhere"), RunLock(store, "mine"):
         pass
-    claim_from_elsewhere(store, age_s=80)
+    write_claim(store, f"{LOCKS}/theirs.json", age_s=80)
     with RunLock(store, "mine"):
         pass
 
