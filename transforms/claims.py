@@ -3,7 +3,7 @@
 Whoever writes its claim first and lists the others' then sees each one that was there before its own, so of two
 that compete at least one sees the other; no conditional write is asked of any store. A claim is stale when it was
 not renewed for its `ttl_s`, told by the store's own clock: the time of the claim against the time of one's own,
-both as the store lists them. One of a process of this machine that is gone is stale at once.
+both as the store lists them. On Linux one of a process of this machine that is gone is stale at once.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ __all__ = ["TTL_S", "Claim", "ClaimFile"]
 
 logger = logging.getLogger(__name__)
 
+_UNKNOWN = "unknown"
 TTL_S = 60.0  #: a claim that was not renewed for so long is a dead process's
 
 
@@ -67,12 +68,17 @@ class Claim:
     @property
     def here(self) -> bool:
         """Its writer is a process that can be looked at from this one."""
-        return self.machine == _machine()
+        # Without a boot id a machine is a mere host name, which two machines may share.
+        return "/" in self.machine and self.machine == _machine()
 
     @property
     def alive(self) -> bool:
         """Its writer lives: seen from here, or told by the claim's age."""
-        return _process_start(self.pid) == self.process_start if self.here else self.fresh
+        if not self.here:
+            return self.fresh
+        start = _process_start(self.pid)
+        # The number of a process is given again, so one whose start nobody knows may be another.
+        return start == self.process_start and (start != _UNKNOWN or self.fresh)
 
 
 class ClaimFile:
@@ -196,12 +202,12 @@ class ClaimFile:
 
 
 def _machine() -> str:
-    """Names what a process number is valid in: the boot of a kernel, and the process namespace."""
+    """Names what a process number is valid in: the boot of a kernel, and the process namespace; else the host."""
     parts = [socket.gethostname()]
     try:
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
         parts.append(str(Path("/proc/self/ns/pid").readlink()))
-    except OSError:  # not Linux: the host's name must do
+    except OSError:  # not Linux
         pass
     return "/".join(parts)
 
@@ -221,4 +227,4 @@ def _process_start(pid: int) -> str:
         return ""
     except PermissionError:
         pass
-    return "unknown"
+    return _UNKNOWN
