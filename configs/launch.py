@@ -16,13 +16,23 @@ import fsspec
 from bulkinfer.pipelines.cli import main
 
 
-def command(arguments: list[str], folder: Path) -> list[str]:
-    """The `bulkinfer` command for these flags; the job file is copied into `folder`."""
+def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """The flags that are for this file, and those that are for Beam."""
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--job_file", required=True, help="Path or URL of the job file.")
     parser.add_argument("--set", action="append", default=[], help="KEY.PATH=VALUE; may be repeated.")
     parser.add_argument("--runner", help="Ignored: the job file's runner.name decides.")
-    known, beam_options = parser.parse_known_args(arguments)
+    parser.add_argument(
+        "--errors_are_fine",
+        action="store_true",
+        help="End with 0 in place of 3 (finished, some inputs are in `errors`), for launchers that know no third way.",
+    )
+    return parser.parse_known_args(arguments)
+
+
+def command(arguments: list[str], folder: Path) -> list[str]:
+    """The `bulkinfer` command for these flags; the job file is copied into `folder`."""
+    known, beam_options = parse(arguments)
     local = folder / "job.yaml"
     with fsspec.open(known.job_file, "rb") as job:
         local.write_bytes(job.read())
@@ -31,6 +41,10 @@ def command(arguments: list[str], folder: Path) -> list[str]:
 
 
 if __name__ == "__main__":
+    errors_are_fine = parse(sys.argv[1:])[0].errors_are_fine
     with tempfile.TemporaryDirectory() as temporary:
         sys.argv = ["bulkinfer", *command(sys.argv[1:], Path(temporary))]
-        main()
+        try:
+            main()
+        except SystemExit as end:
+            sys.exit(0 if end.code == 3 and errors_are_fine else end.code)

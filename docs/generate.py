@@ -103,7 +103,7 @@ ROOMS = {
     "transforms: answers to rows": "answers answer_values answer_items tool_calls masks regions columns row_writer "
     "prediction_rows error_rows outputs arrow_types schemas footers",
     "transforms: rows to tables": "tables staging parts partitions table_files input_index commit commit_plan merge "
-    "replace run_record run_lock output_check store store_files store_faults",
+    "replace run_record claims commit_claim run_lock output_check store store_files store_faults",
     "pipelines: jobs": "jobs bulk_inference scheduled_labeling lake_enrichment preflight execution runners beam_flags "
     "runner_checks local_runner local_worker job_servers worker_pool",
     "pipelines: what a person sees": "cli plan one_call progress follow summary __main__",

@@ -10,12 +10,15 @@ import datetime
 import itertools
 import json
 import logging
+import secrets
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 
+from .claims import ClaimFile
+from .commit_claim import committing
 from .commit_plan import CommitPlan, Step, make_plan, read_plan
 from .control import POLL_S, ControlSpec, StopReason
 from .errors import StoreError
@@ -75,6 +78,8 @@ def result_of(record: RunRecord) -> CommitResult:
 def commit_run(store: Store, run_id: str, *, complete: bool = False) -> CommitResult:
     """Make all durable parts of a run visible; one that is committed already is left as it is.
 
+    While another process commits the run, this one waits, and then gives that one's result.
+
     Args:
         store: of the output.
         run_id: of a run that has a record.
@@ -83,20 +88,42 @@ def commit_run(store: Store, run_id: str, *, complete: bool = False) -> CommitRe
     Raises:
         StoreError: the store fails; what was durable still is, and the next start commits it.
     """
+    while True:
+        record = _record(store, run_id)
+        if record.committed:
+            return result_of(record)
+        with committing(store, run_id) as claim:
+            try:
+                result = _commit(store, run_id, claim, complete=complete)
+            except StoreError:
+                if not claim.lapsed:
+                    raise
+                result = None  # what was missing may be what the other process has moved or cleaned
+        if result is not None:
+            return result
+        logger.warning("another process took over the commit: run=%s", run_id)
+
+
+def _record(store: Store, run_id: str) -> RunRecord:
     record = read_run(store, run_id)
     if record is None:
         raise StoreError(
             f"{store.url(run_directory(run_id))}/run.json is missing, so the run cannot be committed; "
             "restore it, or start the job again"
         )
-    if record.committed:
+    return record
+
+
+def _commit(store: Store, run_id: str, claim: ClaimFile, *, complete: bool) -> CommitResult | None:
+    """Commit a run under its claim; None when another process took this one for dead meanwhile."""
+    record = _record(store, run_id)
+    if record.committed:  # by whoever had the claim before
         return result_of(record)
     plan = _planned(store, run_id)
     if plan is None:
-        pa.default_memory_pool().release_unused()  # what the workers of this process freed, before files are merged
-        made = make_plan(store, record, complete=complete)
-        store.write(commit_path(run_id), made.to_json())
-        plan = _planned(store, run_id) or made
+        plan = _new_plan(store, record, claim, complete=complete)
+    if plan is None:
+        return None
     _publish(store, plan)
     _clean(store, run_id)
     record = dataclasses.replace(
@@ -118,6 +145,18 @@ def commit_run(store: Store, run_id: str, *, complete: bool = False) -> CommitRe
         result.files,
     )
     return result
+
+
+def _new_plan(store: Store, record: RunRecord, claim: ClaimFile, *, complete: bool) -> CommitPlan | None:
+    """Plan a commit; None when that is another process's business by now."""
+    pa.default_memory_pool().release_unused()  # what the workers of this process freed, before files are merged
+    ready = f"{run_directory(record.run_id)}/ready-{secrets.token_hex(3)}"
+    plan = make_plan(store, record, ready, complete=complete)
+    if plan is None or claim.lapsed or store.exists(commit_path(record.run_id)):
+        store.remove_tree(ready)
+        return None
+    store.write(commit_path(record.run_id), plan.to_json())
+    return _planned(store, record.run_id) or plan
 
 
 def recover(store: Store) -> list[CommitResult]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-import secrets
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -27,6 +26,7 @@ from .parts import (
     TABLES,
     PartFile,
     PartManifest,
+    commit_path,
     final_name,
     index_directory,
     read_manifest,
@@ -55,7 +55,7 @@ class Step:
         source: the prepared file, or None to delete the target.
         target: the visible path.
         size: bytes of the prepared file.
-        replaces: the target is an older file that loses rows.
+        replaces: the target may be there and differ, as an older file that loses rows does.
     """
 
     stage: int
@@ -99,35 +99,39 @@ def read_plan(data: bytes, place: str) -> CommitPlan:
         ) from error
 
 
-def make_plan(store: Store, record: RunRecord, *, complete: bool) -> CommitPlan:
+def make_plan(store: Store, record: RunRecord, ready: str, *, complete: bool) -> CommitPlan | None:
     """Prepare all that a commit changes; no reader sees anything yet.
 
     Args:
         record: of the run to commit.
+        ready: directory for prepared files, which no reader looks at.
         complete: the run went through its whole source, so what it did not find is not there.
+
+    Returns:
+        The plan; None when files are missing because another process has planned this commit, and moves them.
 
     Raises:
         StoreError: the store fails, or a visible file of an earlier run cannot be read.
     """
     invalid: dict[str, str] = {}
     parts, indexes = _durable_parts(store, record.run_id, invalid)
-    while True:
+    while not (invalid and store.exists(commit_path(record.run_id))):
         try:
-            return _prepare(store, record, parts, indexes, invalid, complete=complete)
+            plan = _prepare(store, record, parts, indexes, invalid, ready, complete=complete)
         except BrokenPartError as broken:
-            _report(record.run_id, broken, invalid)
+            invalid[broken.part_id] = broken.reason
             kept = [place for place, part in enumerate(parts) if part.part_id != broken.part_id]
             parts, indexes = [parts[place] for place in kept], [indexes[place] for place in kept]
-
-
-def _report(run_id: str, broken: BrokenPartError, invalid: dict[str, str]) -> None:
-    invalid[broken.part_id] = broken.reason
-    logger.warning(
-        "broken part, its inputs are done again: run=%s part=%s reason=%s",
-        run_id,
-        broken.part_id,
-        broken.reason,
-    )
+        else:
+            for part_id, reason in invalid.items():
+                logger.warning(
+                    "broken part, its inputs are done again: run=%s part=%s reason=%s",
+                    record.run_id,
+                    part_id,
+                    reason,
+                )
+            return plan
+    return None
 
 
 def _durable_parts(
@@ -138,16 +142,19 @@ def _durable_parts(
     sizes = {entry.path: entry.size for entry in store.files(f"{directory}/staging")}
     parts, indexes = [], []
     for entry in store.files(f"{directory}/parts"):
-        part = read_manifest(store.read(entry.path), store.url(entry.path))
+        part_id = entry.name.removesuffix(".json")
         try:
+            part = read_manifest(store.read(entry.path), store.url(entry.path))
             for file in part.files.values():
                 _check_size(part, file, sizes.get(file.path))
             indexes.append(read_index(store, part.files["index"].path))
             parts.append(part)
         except BrokenPartError as broken:
-            _report(run_id, broken, invalid)
+            invalid[part_id] = broken.reason
+        except FileNotFoundError as error:  # since it was listed
+            invalid[part_id] = f"{error.filename or error} is gone"
         except (pa.ArrowException, KeyError) as error:
-            _report(run_id, BrokenPartError(part.part_id, f"its index is unreadable: {error}"), invalid)
+            invalid[part_id] = f"its index is unreadable: {error}"
     return parts, indexes
 
 
@@ -174,10 +181,10 @@ def _prepare(
     parts: list[PartManifest],
     indexes: list[InputIndex],
     invalid: Mapping[str, str],
+    ready: str,
     *,
     complete: bool,
 ) -> CommitPlan:
-    ready = f"{run_directory(record.run_id)}/ready-{secrets.token_hex(3)}"
     index, dropped = _each_once(parts, indexes)
     new = {
         table: merge_table(
@@ -191,6 +198,7 @@ def _prepare(
         table for table in TABLES if not new[table] and all(entry.path in deleted for entry in older[table])
     ]
     steps = [
+        _index(store, record.run_id, index, ready),
         _empty_tables(store, record, bare, ready),
         *(_drop(stage, table, rewrites) for stage, table in enumerate(("errors", "predictions", "masks"), 1)),
         *(_add(stage, new[table]) for stage, table in enumerate(("masks", "predictions", "errors"), 4)),
@@ -201,7 +209,6 @@ def _prepare(
             for entry in _without_rows(older[table])
         ],
     ]
-    _write_index(store, record.run_id, index)
     errors = int((index.error_codes >= 0).sum())
     counts: Counter[str] = Counter()
     for part in parts:
@@ -297,8 +304,11 @@ def _without_rows(entries: list[Entry]) -> list[Entry]:
     return [entry for entry in entries if entry.name.endswith("-empty.parquet")]
 
 
-def _write_index(store: Store, run_id: str, index: InputIndex) -> None:
+def _index(store: Store, run_id: str, index: InputIndex, ready: str) -> Iterator[Step]:
+    """The run's inputs come with its plan: of two that were ever made, the one that counts brings its own."""
     for number, start in enumerate(range(0, len(index), _INDEX_ROWS)):
         rows = np.arange(start, min(start + _INDEX_ROWS, len(index)))
-        path = f"{index_directory(run_id)}/part-{number:05d}.parquet"
-        write_parquet(store, path, index.take(rows).to_table(), 1 << 40)
+        name = f"part-{number:05d}.parquet"
+        source = f"{ready}/index-{name}"
+        size = write_parquet(store, source, index.take(rows).to_table(), 1 << 40)
+        yield Step(0, source, f"{index_directory(run_id)}/{name}", size, replaces=True)

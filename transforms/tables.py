@@ -121,8 +121,7 @@ class _CommitFn(beam.DoFn):
         spec = self._spec
         store = spec.store()
         begin_run(store, spec)
-        if not store.exists(commit_path(spec.run_id)):
-            _check_all_there(store, spec, part_ids)
+        _check_all_there(store, spec, part_ids)
         stopped = store.exists(f"{run_directory(spec.run_id)}/stop.json")
         if has_claim(store, spec.run_id):
             yield commit_run(store, spec.run_id, complete=spec.lists_all and not stopped)
@@ -135,7 +134,7 @@ def _check_all_there(store: Any, spec: OutputSpec, part_ids: list[str]) -> None:
     directory = f"{run_directory(spec.run_id)}/parts"
     found = {os.path.splitext(entry.name)[0] for entry in store.files(directory)}  # noqa: PTH122  (a store's path)
     missing = sorted(set(part_ids) - found)
-    if missing:
+    if missing and not store.exists(commit_path(spec.run_id)):  # else they may be visible by now
         raise StoreError(
             f"{store.url(directory)} lacks {len(missing)} of {len(part_ids)} parts that workers wrote, first "
             f"{missing[0]}; all workers must see the same store, so set output.uri to one that they share"

@@ -84,24 +84,43 @@ def test_the_flex_templates_metadata_is_what_google_defines() -> None:
         assert parameter.param_type != ParameterType.DEFAULT
 
 
-def test_launch_runs_a_job(tmp_path: Path) -> None:
-    """As Airflow's Beam operator starts it."""
-    (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "a.txt").write_text("This is an English sentence.")
-    source = {"files": f"{tmp_path}/in/*.txt"}
+def _launched(folder: Path, *flags: str, text: str) -> subprocess.CompletedProcess[str]:
+    """As Airflow's Beam operator starts it: one text is classified."""
+    (folder / "in").mkdir()
+    (folder / "in" / "a.txt").write_text(text)
+    source = {"files": f"{folder}/in/*.txt"}
     model = {"endpoint": "embedded", "method": "classify"}
-    job = write_job(tmp_path, source=source, model=model, output={"uri": str(tmp_path / "elsewhere")})
-    flags = ["--runner=FlinkRunner", f"--job_file={job}", f"--set=output.uri={tmp_path / 'out'}"]
-    done = subprocess.run(
-        [sys.executable, str(CONFIGS / "launch.py"), *flags],
+    job = write_job(folder, source=source, model=model, output={"uri": str(folder / "elsewhere")})
+    given = ["--runner=FlinkRunner", f"--job_file={job}", f"--set=output.uri={folder / 'out'}", *flags]
+    return subprocess.run(
+        [sys.executable, str(CONFIGS / "launch.py"), *given],
         capture_output=True,
         text=True,
         check=False,
         timeout=120,
     )
+
+
+def test_launch_runs_a_job(tmp_path: Path) -> None:
+    done = _launched(tmp_path, text="This is an English sentence.")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["predictions"] == 1
     assert (tmp_path / "out" / "predictions").is_dir()
+
+
+@pytest.mark.parametrize(("flags", "code"), [([], 3), (["--errors_are_fine"], 0)])
+def test_launch_ends_well_with_failed_inputs_when_told_to(
+    tmp_path: Path, flags: list[str], code: int
+) -> None:
+    done = _launched(tmp_path, *flags, text="")
+    assert done.returncode == code, done.stderr
+    assert json.loads(done.stdout)["errors"] == 1
+
+
+def test_launch_tells_every_other_fault_even_so(tmp_path: Path) -> None:
+    done = _launched(tmp_path, "--errors_are_fine", "--set=calls.batch_size=0", text="a")
+    assert done.returncode == 2
+    assert "batch_size" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -140,11 +159,12 @@ def test_schedules_start_commands_that_exist(tmp_path: Path) -> None:
 
 
 def test_the_cron_job_keeps_runs_apart_and_its_key_in_a_file() -> None:
-    """And does not repeat a finished job."""
+    """And does not repeat a finished job, nor cut off calls that are paid for."""
     cronjob = yaml.safe_load((CONFIGS / "scheduling" / "cronjob.yaml").read_text())
     assert cronjob["spec"]["concurrencyPolicy"] == "Forbid"
     job = cronjob["spec"]["jobTemplate"]["spec"]
     assert job["podFailurePolicy"]["rules"][0]["onExitCodes"]["values"] == [2, 3]
+    assert job["template"]["spec"]["terminationGracePeriodSeconds"] == 120
     container = job["template"]["spec"]["containers"][0]
     assert {entry["name"]: entry["value"] for entry in container["env"]} == {
         "CLARIFAI_PAT_FILE": "/secrets/pat"
@@ -152,7 +172,7 @@ def test_the_cron_job_keeps_runs_apart_and_its_key_in_a_file() -> None:
     assert "/secrets" in [mount["mountPath"] for mount in container["volumeMounts"]]
 
 
-def test_the_airflow_dag_starts_launch_py_with_a_job_of_ours() -> None:
+def test_the_airflow_dag_starts_launch_py_with_a_job_of_ours(launch: ModuleType) -> None:
     """Read, not run: Airflow is no dependency of the tests."""
     tree = ast.parse((CONFIGS / "scheduling" / "airflow_dag.py").read_text())
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
@@ -160,3 +180,8 @@ def test_the_airflow_dag_starts_launch_py_with_a_job_of_ours() -> None:
     given = {keyword.arg: ast.literal_eval(keyword.value) for keyword in operator.keywords}
     assert (CONFIGS.parent / given["py_file"]).is_file()
     assert (CONFIGS.parent / given["pipeline_options"]["job_file"]).is_file()
+    # As the operator writes flags: True is one without a value.
+    flags = [f"--{k}" if v is True else f"--{k}={v}" for k, v in given["pipeline_options"].items()]
+    known, for_beam = launch.parse(flags)
+    assert known.errors_are_fine
+    assert for_beam == []

@@ -11,11 +11,13 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.util import assert_that
 from apache_beam.transforms.window import FixedWindows, TimestampedValue
 from bulkinfer.transforms import WriteTables
-from bulkinfer.transforms.commit import recover
+from bulkinfer.transforms.commit import commit_run, recover
+from bulkinfer.transforms.parts import OutputSpec
 from bulkinfer.transforms.run_lock import RunLock
 from bulkinfer.transforms.store import Store
+from bulkinfer.transforms.tables import _CommitFn
 from support.s3_server import s3_server
-from support.tables import failure, make_spec, prediction, rows_seen
+from support.tables import failure, make_spec, prediction, rows_seen, stage
 
 RUN = "20260131T120000Z-000001"
 
@@ -134,3 +136,20 @@ def test_a_commit_gives_way_to_another_run_that_is_alive(tmp_path):
     ):
         rows(p, "Good", range(3), predicted) | WriteTables(make_spec(str(tmp_path)))
     assert ids(str(tmp_path), "predictions") == []
+
+
+def test_a_commit_bundle_that_runs_twice_finds_the_parts_that_the_other_has_cleaned(tmp_path, monkeypatch):
+    spec = make_spec(str(tmp_path), RUN)
+    names = stage(spec, [[predicted(1)]])
+
+    class OvertakenStore(Store):
+        def files(self, directory=""):
+            if directory.endswith("/parts"):
+                commit_run(Store(self.uri), RUN)
+            return super().files(directory)
+
+    monkeypatch.setattr(OutputSpec, "store", lambda self: OvertakenStore(self.uri))
+
+    (result,) = _CommitFn(spec).process(names)
+
+    assert result.predictions == 1

@@ -1,0 +1,268 @@
+"""One committer of a run at a time: it is waited for while it lives, and its right goes on when it dies."""
+
+from __future__ import annotations
+
+import functools
+import threading
+import time
+from collections import Counter
+
+import pytest
+from bulkinfer.transforms import claims, commit, commit_claim
+from bulkinfer.transforms.claims import ClaimFile
+from bulkinfer.transforms.commit import commit_run, recover
+from bulkinfer.transforms.commit_claim import committing
+from bulkinfer.transforms.completed import CompletedSpec
+from bulkinfer.transforms.errors import StoreError
+from bulkinfer.transforms.parts import index_directory
+from bulkinfer.transforms.store import Store
+from support.claims import write_claim
+from support.tables import make_spec, prediction, rows_seen, stage
+
+ROWS = [prediction(f"{number}", text="x" * number) for number in range(12)]
+
+
+@pytest.fixture(autouse=True)
+def short_poll(monkeypatch):
+    monkeypatch.setattr(commit_claim, "_POLL_S", 0.02)
+
+
+@pytest.fixture
+def spec(tmp_path):
+    spec = make_spec(str(tmp_path))
+    stage(spec, [ROWS[:6], ROWS[6:]])
+    return spec
+
+
+class PausedStore(Store):
+    """Stops at the first call of `method` whose path has this end, until it may go on, or fails then."""
+
+    def __init__(self, uri, method, end, fault=None):
+        super().__init__(uri)
+        self.fault = fault
+        self.paused, self.go_on = threading.Event(), threading.Event()
+        setattr(self, method, functools.partial(self._pause, getattr(self, method), end))
+
+    def _pause(self, method, end, path="", *rest):
+        if path.endswith(end) and not self.paused.is_set():
+            self.paused.set()
+            assert self.go_on.wait(20)
+            if self.fault is not None:
+                raise self.fault
+        return method(path, *rest)
+
+
+class Committer(threading.Thread):
+    """A committer that may be slow; its result or error is kept."""
+
+    def __init__(self, store, run_id):
+        super().__init__()
+        self.store, self.run_id, self.result = store, run_id, None
+        self.start()
+
+    def run(self):
+        self.result = commit_run(self.store, self.run_id)
+
+    def end(self):
+        self.join(20)
+        return self.result
+
+
+def claim_path(spec, name="aaaa"):
+    return f"_runs/{spec.run_id}/committing-{name}.json"
+
+
+def seen_once(spec):
+    seen = Counter(row["input_id"] for row in rows_seen(spec.store(), "predictions"))
+    return sorted(seen) == sorted(f"{n}" for n in range(len(ROWS))) and set(seen.values()) == {1}
+
+
+def claims_left(spec):
+    return [e for e in spec.store().files(f"_runs/{spec.run_id}") if e.name.startswith("committing")]
+
+
+def test_one_who_comes_while_another_commits_waits_and_finds_its_result(spec, caplog):
+    slow = PausedStore(spec.uri, "write", "commit.json")
+    first = Committer(slow, spec.run_id)
+    assert slow.paused.wait(10)
+    second = Committer(spec.store(), spec.run_id)
+    second.join(0.3)
+    waited = second.is_alive() and not spec.store().exists(f"_runs/{spec.run_id}/commit.json")
+    slow.go_on.set()
+
+    assert waited
+    assert first.end() is not None
+    assert second.end() == first.end()
+    assert seen_once(spec)
+    assert claims_left(spec) == []
+    assert caplog.text.count("waiting for another process that commits the run") == 1
+
+
+def test_recovery_waits_for_the_commit_step_of_a_job_whose_launcher_died(spec, monkeypatch):
+    monkeypatch.setattr(commit, "_QUIET_S", 0.05)
+    slow = PausedStore(spec.uri, "remove_tree", "staging")  # its moves are done, nothing is cleaned
+    step = Committer(slow, spec.run_id)
+    assert slow.paused.wait(10)
+    threading.Timer(0.3, slow.go_on.set).start()
+
+    (result,) = recover(spec.store())
+
+    assert result == step.end()
+    assert seen_once(spec)
+
+
+def test_a_claim_of_a_dead_process_of_this_machine_holds_nobody_up(spec):
+    write_claim(spec.store(), claim_path(spec), age_s=0, machine=claims._machine(), pid=2**22 + 1)
+
+    started = time.monotonic()
+    commit_run(spec.store(), spec.run_id)
+
+    assert time.monotonic() - started < 5
+    assert claims_left(spec) == []
+
+
+def test_a_claim_of_another_machine_holds_others_up_until_it_expires(spec):
+    write_claim(spec.store(), claim_path(spec), age_s=0, ttl_s=1.0)
+
+    started = time.monotonic()
+    commit_run(spec.store(), spec.run_id)
+
+    assert 0.9 < time.monotonic() - started < 10
+    assert claims_left(spec) == []
+
+
+def test_a_claim_that_a_living_process_could_not_withdraw_expires(spec):
+    store = spec.store()
+    own = {"machine": claims._machine(), "pid": 1, "process_start": claims._process_start(1)}
+    write_claim(store, claim_path(spec), age_s=80, **own)
+
+    commit_run(store, spec.run_id)
+
+    assert seen_once(spec)
+
+
+def test_a_claim_that_cannot_be_withdrawn_does_not_undo_a_commit(spec, caplog):
+    class Stubborn(Store):
+        def remove(self, path):
+            if "committing-" in path:
+                raise StoreError("the store is away")
+            super().remove(path)
+
+    assert commit_run(Stubborn(spec.uri), spec.run_id).predictions == len(ROWS)
+    assert "claim not withdrawn, it expires in 60 s: cause=the store is away" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("method", "end"),
+    [("files", "/parts"), ("open", "-predictions.parquet"), ("create", "index-part-00000.parquet")],
+    ids=["before it listed parts", "before it read them", "when it has read them"],
+)
+def test_one_who_wakes_after_others_took_it_for_dead_leaves_what_they_did(
+    spec, monkeypatch, caplog, method, end
+):
+    monkeypatch.setattr(commit, "committing", functools.partial(committing, ttl_s=0.3))
+    monkeypatch.setattr(ClaimFile, "lapsed", False)  # it does not notice
+    with monkeypatch.context() as asleep:
+        asleep.setattr(ClaimFile, "keep", lambda _: None)
+        slow = PausedStore(spec.uri, method, end)
+        first = Committer(slow, spec.run_id)
+        assert slow.paused.wait(10)
+    result = commit_run(spec.store(), spec.run_id)
+    visible = spec.store().find()
+    slow.go_on.set()
+
+    assert first.end() == result
+    assert "broken part" not in caplog.text
+    assert seen_once(spec)
+    # Neither an index nor anything prepared is left of its own.
+    assert [entry.path for entry in spec.store().find()] == [entry.path for entry in visible]
+    later = CompletedSpec.of(make_spec(spec.uri, "later"))
+    assert later.remaining([row.reference for row in ROWS]) == []
+
+
+@pytest.mark.parametrize(
+    ("method", "end"),
+    [("create", "masks-empty.parquet"), ("move", "predictions-00000.parquet")],
+    ids=["while it prepared", "while it published"],
+)
+def test_one_who_wakes_amid_what_others_cleaned_finds_their_result(spec, monkeypatch, method, end):
+    monkeypatch.setattr(commit, "committing", functools.partial(committing, ttl_s=0.3))
+    with monkeypatch.context() as asleep:
+        asleep.setattr(ClaimFile, "keep", lambda _: None)
+        slow = PausedStore(spec.uri, method, end, StoreError("the directory is gone"))
+        first = Committer(slow, spec.run_id)
+        assert slow.paused.wait(10)
+    result = commit_run(spec.store(), spec.run_id)
+    slow.go_on.set()
+
+    assert first.end() == result
+    assert seen_once(spec)
+
+
+def test_one_whose_claim_lapsed_asks_for_the_right_again_before_it_plans(spec, monkeypatch, caplog):
+    lapsed = iter([True, False])
+    monkeypatch.setattr(ClaimFile, "lapsed", property(lambda _: next(lapsed)))
+
+    result = commit_run(spec.store(), spec.run_id)
+
+    assert result.predictions == len(ROWS)
+    assert "another process took over the commit" in caplog.text
+    assert seen_once(spec)
+
+
+def test_the_index_becomes_visible_with_the_plan_that_it_belongs_to(spec):
+    slow = PausedStore(spec.uri, "write", "commit.json")
+    first = Committer(slow, spec.run_id)
+    assert slow.paused.wait(10)
+    before = spec.store().files(index_directory(spec.run_id))
+    slow.go_on.set()
+    first.end()
+
+    assert before == []
+    assert len(spec.store().files(index_directory(spec.run_id))) == 1
+
+
+def test_of_many_committers_each_is_alone_in_its_turn(tmp_path):
+    inside, most, done = [], [], []
+
+    def commit_once():
+        with committing(Store(str(tmp_path)), "run"):
+            inside.append(1)
+            most.append(len(inside))
+            time.sleep(0.03)
+            inside.pop()
+        done.append(1)
+
+    threads = [threading.Thread(target=commit_once) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert (max(most), len(done)) == (1, 6)
+
+
+def test_a_claim_costs_one_write_one_listing_and_one_deletion(tmp_path):
+    calls = []
+
+    class Counted(Store):
+        def write(self, path, data):
+            calls.append("write")
+            super().write(path, data)
+
+        def files(self, directory=""):
+            calls.append("list")
+            return super().files(directory)
+
+        def remove(self, path):
+            calls.append("remove")
+            super().remove(path)
+
+    with committing(Counted(str(tmp_path)), "run"):
+        pass
+    assert calls == ["write", "list", "remove"]
+
+
+def test_a_slow_committer_keeps_its_claim_fresh(tmp_path):
+    with committing(Store(str(tmp_path)), "run", ttl_s=0.4) as claim:
+        time.sleep(0.8)
+        assert not claim.lapsed

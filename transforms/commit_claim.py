@@ -1,0 +1,81 @@
+"""One committer of a run at a time: Beam's commit step, its launcher and a later start's recovery may all come.
+
+A committer writes its claim beside the run's record, then lists the others'. It goes on when there is none that is
+alive; else the one with the smallest name waits where it is, and all others withdraw and try again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import secrets
+import time
+from collections.abc import Iterator
+
+from .claims import TTL_S, Claim, ClaimFile
+from .parts import run_directory
+from .store import Store
+
+__all__ = ["committing"]
+
+logger = logging.getLogger(__name__)
+
+_PREFIX = "committing-"
+_POLL_S = 0.5
+
+
+@contextlib.contextmanager
+def committing(store: Store, run_id: str, *, ttl_s: float = TTL_S) -> Iterator[ClaimFile]:
+    """The right to commit a run, inside the block; waits while another process that is alive has it.
+
+    It costs one write, one listing and one deletion. A committer that was still for `ttl_s` loses its right
+    without being asked, and finds its claim `lapsed`.
+
+    Args:
+        store: of the output.
+        run_id: of the run.
+        ttl_s: seconds after which others take a silent committer for dead; one of this machine whose process is
+            gone is known to be dead at once.
+
+    Raises:
+        StoreError: the output cannot be written.
+    """
+    name = f"{_PREFIX}{secrets.token_hex(4)}"
+    claim = ClaimFile(store, run_directory(run_id), name, run_id, prefix=_PREFIX, ttl_s=ttl_s)
+    try:
+        _wait_for_turn(claim)
+        claim.keep()
+        yield claim
+    finally:
+        claim.withdraw()
+
+
+def _wait_for_turn(claim: ClaimFile) -> None:
+    told = False
+    while True:
+        claim.write()
+        rivals = claim.rivals()
+        # A claim that a failing store kept its living writer from withdrawing expires, too.
+        alive = [rival for rival in rivals if rival.alive and rival.fresh]
+        if not alive:
+            claim.remove_dead(rivals)
+            return
+        if not told:
+            _tell(alive[0])
+            told = True
+        if min(rival.path for rival in alive) < claim.path:
+            claim.withdraw()
+        time.sleep(_POLL_S * random.uniform(0.5, 1.5))  # or two would meet again and again
+
+
+def _tell(other: Claim) -> None:
+    logger.warning(
+        "waiting for another process that commits the run: run=%s pid=%d host=%s since=%s; should it be dead, for "
+        "%.0f s at most",
+        other.run_id,
+        other.pid,
+        other.host,
+        other.since,
+        other.ttl_s - other.age_s,
+    )
