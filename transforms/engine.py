@@ -13,14 +13,13 @@ import concurrent.futures
 import contextlib
 import logging
 import threading
-import time
-from collections import deque
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
 from .caller import Caller, Item
 from .control import ControlSpec, JobControl
 from .errors import JobError
+from .lanes import Lane, Room, Run
 from .loop_thread import engine_loop
 from .metrics import Metrics, process_metrics
 from .model_call import ModelCall
@@ -30,135 +29,14 @@ from .settling import Settings, Settling
 from .shares import DividedLimits
 from .statuses import Fault, stopping_error
 
-__all__ = ["Engine", "Lane", "Result"]
+__all__ = ["Engine"]
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-#: A result with the token that its input was handed in with.
-Result = tuple[Any, Prediction | Failure]
-
-#: Small batches may wait in larger numbers, because the bundle's thread may be away for a while, writing a part; but no
-#: more than this worker sends in some seconds, because what waits here nobody else can take over.
-WAITING_BYTES = 8 * 1024 * 1024
-WAITING_ROUNDS = 8
-WAITING_S = 2.0
 #: An engine that nobody uses stays so long: its limits must outlive the pause between two bundles.
 LINGER_S = 3.0
 POLL_S = 0.2
-
-
-class _Room:
-    """How much may be inside the engine, over all lanes; the caller holds the lock."""
-
-    def __init__(self, calls: int, nbytes: int) -> None:
-        self._calls = calls
-        self._nbytes = nbytes
-        self._left: deque[float] = deque(maxlen=4 * calls + 1)  # when work began, then when batches left
-        self.batches = 0
-        self.held = 0
-
-    def enter(self, nbytes: int) -> bool:
-        waiting = self.batches - self._calls
-        rounds = WAITING_ROUNDS if self.held + nbytes <= WAITING_BYTES else 1
-        # A batch that is larger than all room goes when nothing else is inside.
-        if self.batches and (self.held + nbytes > self._nbytes or waiting >= rounds * self._calls):
-            return False
-        if waiting > 0 and waiting >= self._sent_soon():
-            return False
-        if not self.batches:
-            self._left.clear()
-            self._left.append(time.monotonic())
-        self.batches += 1
-        self.held += nbytes
-        return True
-
-    def leave(self, nbytes: int) -> None:
-        self.batches -= 1
-        self.held -= nbytes
-        self._left.append(time.monotonic())
-
-    def _sent_soon(self) -> float:
-        """Batches that leave in `WAITING_S`, as far as the last ones tell."""
-        if len(self._left) < 2:
-            return self._calls
-        return WAITING_S * (len(self._left) - 1) / max(time.monotonic() - self._left[0], 1e-3)
-
-
-class Lane:
-    """One DoFn instance's way in and out of an engine; all methods are for its own thread."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._results: deque[Result] = deque()
-        self._runs: set[_Run] = set()
-        self._pending = 0
-        self._generation = 0
-
-    @property
-    def pending(self) -> int:
-        """Inputs handed in whose results were not taken yet."""
-        with self._engine.changed:
-            return self._pending + len(self._results)
-
-    def submit(self, items: Sequence[Item]) -> bool:
-        """Hand a batch in; False when there is no room for it now."""
-        return self._engine.admit(self, items)
-
-    def take(self) -> list[Result]:
-        """The results that are finished, perhaps none; does not wait."""
-        if not self._results:
-            return []
-        with self._engine.changed:
-            results = list(self._results)
-            self._results.clear()
-            return results
-
-    def wait(self, timeout: float) -> None:
-        """Wait until there are results, or room, or the time is over."""
-        with self._engine.changed:
-            if not self._results:
-                self._engine.changed.wait(timeout)
-
-    def cancel(self) -> None:
-        """Give up what is under way and forget what is finished: the bundle it belongs to is gone."""
-        self._engine.cancel(self)
-
-    # The following are called by the engine, which holds the lock.
-
-    def _entered(self, run: _Run) -> None:
-        self._runs.add(run)
-        self._pending += len(run.items)
-
-    def _left(self, run: _Run, unsettled: int) -> None:
-        self._runs.discard(run)
-        if run.generation == self._generation:
-            self._pending -= unsettled
-
-    def _finished(self, run: _Run, results: Sequence[Result]) -> None:
-        if run.generation == self._generation:
-            self._pending -= len(results)
-            self._results.extend(results)
-
-    def _forget(self) -> list[_Run]:
-        self._generation += 1
-        self._results.clear()
-        self._pending = 0
-        return list(self._runs)
-
-
-class _Run:
-    """A batch inside the engine."""
-
-    __slots__ = ("generation", "items", "lane", "nbytes", "settling", "task")
-
-    def __init__(self, lane: Lane, items: Sequence[Item], nbytes: int, generation: int) -> None:
-        self.lane = lane
-        self.items = items
-        self.nbytes = nbytes
-        self.generation = generation
-        self.settling: Settling | None = None
-        self.task: asyncio.Task[None] | None = None
 
 
 class Engine:
@@ -184,8 +62,8 @@ class Engine:
         self.control.limits = call.stop
         self.metrics = metrics or process_metrics()
         self.changed = threading.Condition()
-        self._room = _Room(call.calls.in_flight, int(call.calls.in_flight_bytes))
-        self._runs: set[_Run] = set()
+        self._room = Room(call.calls.in_flight, int(call.calls.in_flight_bytes))
+        self._runs: set[Run] = set()
         self._closed = False
         self._key: object = call.token
         #: What this process has a part of; None where the limits are all its own, or there are none.
@@ -234,15 +112,15 @@ class Engine:
         with self.changed:
             if not self._room.enter(nbytes):
                 return False
-            run = _Run(lane, items, nbytes, lane._generation)
-            lane._entered(run)
+            run = Run(lane, items, nbytes, lane.generation)
+            lane.entered(run)
         engine_loop().call_soon_threadsafe(self._start, run)
         return True
 
     def cancel(self, lane: Lane) -> None:
         """Cancel a lane's batches; what `Lane.cancel` does."""
         with self.changed:
-            runs = lane._forget()
+            runs = lane.forget()
         if runs:
             engine_loop().call_soon_threadsafe(self._cancel, runs)
 
@@ -279,28 +157,28 @@ class Engine:
         await self._settings.limiter.close()
         await self._caller.close()
 
-    def _start(self, run: _Run) -> None:
+    def _start(self, run: Run) -> None:
         run.settling = Settling(run.items, self._settings, lambda results: self._emit(run, results))
         run.task = asyncio.get_running_loop().create_task(run.settling.run())
         self._runs.add(run)
         run.task.add_done_callback(lambda task: self._end(run, task))
-        if self._drops_waiting or run.generation != run.lane._generation:
+        if self._drops_waiting or run.generation != run.lane.generation:
             run.task.cancel()
 
-    def _emit(self, run: _Run, results: Sequence[tuple[Item, Prediction | Failure]]) -> None:
+    def _emit(self, run: Run, results: Sequence[tuple[Item, Prediction | Failure]]) -> None:
         failed = 0
         for item, value in results:
             item.settled = True
             failed += isinstance(value, Failure)
         self.metrics.add(inputs_done=len(results) - failed, inputs_failed=failed)
         with self.changed:
-            run.lane._finished(run, [(item.token, value) for item, value in results])
+            run.lane.finished(run, [(item.token, value) for item, value in results])
             self.changed.notify_all()
         self.control.record(finished=len(results), failed=failed)
         if self._drops_waiting:
             self._cancel_waiting()
 
-    def _end(self, run: _Run, task: asyncio.Task[None]) -> None:
+    def _end(self, run: Run, task: asyncio.Task[None]) -> None:
         self._runs.discard(run)
         unsettled = sum(not item.settled for item in run.items)
         error = None if task.cancelled() else task.exception()
@@ -313,7 +191,7 @@ class Engine:
         self.metrics.add(inputs_dropped=unsettled)
         with self.changed:
             self._room.leave(run.nbytes)
-            run.lane._left(run, unsettled)
+            run.lane.left(run, unsettled)
             self.changed.notify_all()
         # A run, its task and what emits its results hold each other; the contents must not wait for the collector.
         run.items, run.settling, run.task = (), None, None
@@ -323,7 +201,7 @@ class Engine:
         self.control.stop("fatal", self._caller.credentials.mask(str(error)), error)
         self._cancel_waiting()
 
-    def _cancel(self, runs: Sequence[_Run]) -> None:
+    def _cancel(self, runs: Sequence[Run]) -> None:
         for run in runs:
             if run.task is not None:
                 run.task.cancel()

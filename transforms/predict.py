@@ -13,8 +13,9 @@ from apache_beam.pvalue import PCollection, TaggedOutput
 from .batching import Batcher, even_batch_size
 from .caller import Item, encoder
 from .control import ControlSpec, StopReason
-from .engine import Engine, Lane, Result
+from .engine import Engine
 from .errors import InputError
+from .lanes import Lane, Result
 from .metrics import report_to_beam
 from .model_call import ModelCall
 from .records import Content, Failure, Prediction, failure_of

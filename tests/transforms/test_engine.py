@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 import redis
-from bulkinfer.transforms import engine as engine_module
+from bulkinfer.transforms import lanes
 from bulkinfer.transforms.batching import cut
 from bulkinfer.transforms.caller import Item, encoder
 from bulkinfer.transforms.control import ControlSpec, JobControl
-from bulkinfer.transforms.engine import Engine, Lane, Result
+from bulkinfer.transforms.engine import Engine
+from bulkinfer.transforms.lanes import WAITING_ROUNDS, Lane, Result, Room
 from bulkinfer.transforms.metrics import Metrics
 from bulkinfer.transforms.model_call import ModelCall
 from bulkinfer.transforms.records import Content, Failure, Prediction, Reference
@@ -359,12 +360,12 @@ def test_no_server_is_a_row_and_not_a_crash(server: FaultServer, monkeypatch: py
 def test_no_more_waits_in_an_engine_than_leaves_in_two_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     """What waits there nobody else can take over; slow calls keep little, quick ones eight rounds."""
     now = 100.0
-    monkeypatch.setattr(engine_module, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(lanes, "time", SimpleNamespace(monotonic=lambda: now))
 
     def waiting(seconds_a_call: float) -> int:
         """Batches that wait beside four under way, after so many calls."""
         nonlocal now
-        room = engine_module._Room(4, 1 << 30)
+        room = Room(4, 1 << 30)
         for _ in range(40):
             while room.enter(100):
                 pass
@@ -376,4 +377,4 @@ def test_no_more_waits_in_an_engine_than_leaves_in_two_seconds(monkeypatch: pyte
 
     assert waiting(10.0) == 1
     assert waiting(1.0) in (7, 8, 9)
-    assert waiting(0.05) == 4 * engine_module.WAITING_ROUNDS
+    assert waiting(0.05) == 4 * WAITING_ROUNDS

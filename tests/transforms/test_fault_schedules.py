@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from bulkinfer.transforms.batching import cut
 from bulkinfer.transforms.caller import Item, encoder
-from bulkinfer.transforms.engine import Engine, Lane, Result
+from bulkinfer.transforms.engine import Engine
+from bulkinfer.transforms.lanes import Lane, Result
 from bulkinfer.transforms.metrics import Metrics
 from bulkinfer.transforms.model_call import ModelCall
 from bulkinfer.transforms.records import Failure, Prediction
