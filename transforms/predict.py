@@ -143,6 +143,7 @@ class _PredictFn(beam.DoFn):
         if batch := self._batcher.flush():
             yield from self._submit(batch)
         while lane.pending:
+            self._raise_if_lost()
             lane.wait(WAIT_S)
             yield from map(_output, lane.take())
         yield from map(_output, lane.take())
@@ -169,6 +170,7 @@ class _PredictFn(beam.DoFn):
             if stopped is not None and stopped.drops_waiting:
                 engine.metrics.add(inputs_dropped=len(batch))
                 return
+            self._raise_if_lost()
             lane.wait(WAIT_S)
             yield from map(_output, lane.take())
         self._report()
@@ -181,6 +183,10 @@ class _PredictFn(beam.DoFn):
             engine.metrics.add(inputs_dropped=len(self._batcher.flush()))
         if self._control_spec is None:
             engine.control.raise_if_fatal()
+
+    def _raise_if_lost(self) -> None:
+        if self._round is not None:
+            self._round.raise_if_lost()
 
     def _end_round(self, *, done: bool) -> None:
         if self._round is not None:

@@ -41,6 +41,10 @@ SETTLE_S = 1.1
 LEASE_S = 3.0
 #: Whoever comes when others may have taken its place waits until they have heard of it.
 COMEBACK_S = LEASE_S + 2 * SETTLE_S
+#: A store that takes no claim for so long takes no predictions either.
+LOST_S = 60.0
+#: Where nobody is ever done there is little to see: the looks grow rarer up to this.
+RARELY_S = 30.0
 _DONE = ".done"
 
 
@@ -111,6 +115,7 @@ class Round:
         poll_s: seconds between two looks at the store.
         grace_s: seconds from the first worker's end to the round's.
         settle_s: seconds before a larger part is used.
+        lost_s: seconds after which a worker that cannot lay its claim gives up.
     """
 
     _shared: dict[tuple[str, str, int], Round] = {}  # noqa: RUF012  (guarded by _shared_lock)
@@ -123,14 +128,18 @@ class Round:
         poll_s: float = POLL_S,
         grace_s: float = GRACE_S,
         settle_s: float = SETTLE_S,
+        lost_s: float = LOST_S,
     ) -> None:
-        self.spec, self.poll_s, self.grace_s, self.settle_s = spec, poll_s, grace_s, settle_s
+        self.spec, self.poll_s, self.grace_s = spec, poll_s, grace_s
+        self.settle_s, self.lost_s = settle_s, lost_s
         self.store = Store(spec.run.output_uri, spec.run.storage)
         self._lock = threading.Lock()
         self._bundles = 0
         self._turn: _Turn | None = None
         #: Hand back what is not begun; cheap enough to ask for every input.
         self.over = False
+        #: Why this worker cannot take part.
+        self.lost: StoreError | None = None
 
     @classmethod
     def shared(cls, spec: RoundSpec) -> Round:
@@ -149,7 +158,8 @@ class Round:
         """
         with self._lock:
             self._bundles += 1
-            if self._turn is None:
+            # The last round ends by itself, so without limits there is nothing to tell or to see.
+            if self._turn is None and not (limits is None and self.spec.last):
                 self._turn = _Turn(self, limits)
                 self._turn.start()
 
@@ -166,7 +176,18 @@ class Round:
             if self._bundles or self._turn is None or self.spec.open_ended:
                 return
             turn, self._turn = self._turn, None
-        turn.end(done=done)
+            turn.quit()
+        if done:
+            turn.mark()
+
+    def raise_if_lost(self) -> None:
+        """Raise where this worker waits in vain.
+
+        Raises:
+            StoreError: the store takes no claim, or cannot be listed, and has not for a minute.
+        """
+        if self.lost is not None:
+            raise self.lost
 
 
 class _Turn:
@@ -178,68 +199,92 @@ class _Turn:
         self._claim = f"{self._prefix}{secrets.token_hex(8)}"
         self._ended = threading.Event()
         self._telling = threading.Lock()  # the limits are the next turn's when this one has ended
+        self._claimed = False
         self._over_at: float | None = None
         self._place: Place | None = None
+        self._thread = threading.Thread(
+            target=self._run, name=f"bulkinfer-round-{round_.spec.number}", daemon=True
+        )
 
     def start(self) -> None:
         if self._limits is not None:
             self._limits.hold(math.inf)  # until it is known whether anybody has taken the place
-        threading.Thread(
-            target=self._run, name=f"bulkinfer-round-{self._round.spec.number}", daemon=True
-        ).start()
+        self._thread.start()
 
-    def end(self, *, done: bool) -> None:
+    def quit(self) -> None:
         with self._telling:
             self._ended.set()
             if self._limits is not None:
                 self._limits.divide(None)
-        if done:
-            self._say(self._claim + _DONE)
 
-    def _say(self, name: str) -> bool:
-        try:
-            self._round.store.write(f"{self._round.spec.folder}/{name}", b"{}")
-        except StoreError as error:
-            # Without the mark the others finish what they have, by the parts that they have.
-            logger.warning("a worker's part in a round cannot be told: %s", error)
-            return False
-        return True
+    def mark(self) -> None:
+        """Tell the others that this worker is done; a mark without its claim would tell them nothing."""
+        self._thread.join()
+        if self._claimed:
+            try:
+                self._say(self._claim + _DONE)
+            except StoreError as error:
+                # The others then finish what they have, by the parts that they have.
+                logger.warning("the end of a worker's part in a round cannot be told: %s", error)
+
+    def _say(self, name: str) -> None:
+        self._round.store.write(f"{self._round.spec.folder}/{name}", b"{}")
 
     def _run(self) -> None:
-        # Nothing is called before the claim stands: without it the others may use its part, too. A store that cannot be
-        # written takes no predictions either.
-        while not self._say(self._claim):
-            if self._ended.wait(self._round.poll_s):
-                return
-        came = self._limits is None
+        if not self._begin():
+            return
+        spec, poll_s = self._round.spec, self._round.poll_s
+        while not self._ended.wait(poll_s):
+            looked = time.monotonic()
+            try:
+                names = self._look()
+            except StoreError as error:
+                logger.warning("the other workers of a round cannot be seen: %s", error)
+                self._divide(None, looked)
+                continue
+            if self._settle(names, looked) and spec.open_ended:
+                return  # nobody is ever done, so the place stays
+            if spec.open_ended:
+                if self._claim not in names:
+                    return  # the run is committed and cleaned
+                poll_s = min(1.2 * poll_s, RARELY_S)
+
+    def _begin(self) -> bool:
+        """Lay the claim, look who is there, and let calls begin; False when the turn ended before.
+
+        Nothing is called before: without the claim the others may use its part, too.
+        """
+        failing_since = time.monotonic()
         while not self._ended.is_set():
             looked = time.monotonic()
-            names = self._look()
-            if names is not None and not came:
-                self._come(names)
-                came = True
-            if names is not None:
-                self._end_round(names)
-            if self._limits is not None:
-                place = None if names is None else place_in(names, self._claim, self._round.spec.workers)
-                placed = self._divide(place, looked)
-                if self._round.spec.open_ended and (placed or not (names and self._claim in names)):
-                    return  # nobody is ever done, so the place stays; or the run is committed and cleaned
-            self._ended.wait(self._round.poll_s)
+            try:
+                if not self._claimed:
+                    self._say(self._claim)
+                    self._claimed = True
+                names = self._look()
+            except StoreError as error:
+                logger.warning("a worker's part in a round cannot be told: %s", error)
+                if self._limits is not None and time.monotonic() - failing_since > self._round.lost_s:
+                    self._round.lost = error
+                self._ended.wait(self._round.poll_s)
+                continue
+            self._come(names)
+            self._settle(names, looked)
+            return True
+        return False
 
-    def _look(self) -> set[str] | None:
-        try:
-            found = self._round.store.files(self._round.spec.folder)
-        except StoreError as error:
-            logger.warning("the other workers of a round cannot be seen: %s", error)
-            return None
+    def _look(self) -> set[str]:
+        found = self._round.store.files(self._round.spec.folder)
         return {entry.name for entry in found if entry.name.startswith(self._prefix)}
 
     def _come(self, names: Collection[str]) -> None:
-        """Begin, unless others may use what is this worker's part: it then waits until they have seen its claim."""
-        assert self._limits is not None
-        claims = sum(not name.endswith(_DONE) for name in names)
-        if claims < len(names) or claims > self._round.spec.workers:
+        """Begin, unless others may use what is this worker's part: it then waits until they have seen its claim.
+
+        They may where there are as many claims as workers without its own.
+        """
+        if self._limits is None:
+            return
+        if sum(not name.endswith(_DONE) for name in names) > self._round.spec.workers:
             seconds = COMEBACK_S
         else:
             # The calls that ended the round before are not a second old.
@@ -247,6 +292,13 @@ class _Turn:
         with self._telling:
             if not self._ended.is_set():
                 self._limits.hold(seconds)
+
+    def _settle(self, names: Collection[str], looked: float) -> bool:
+        """Take what a look tells; whether it gives a place."""
+        self._end_round(names)
+        place = place_in(names, self._claim, self._round.spec.workers)
+        self._divide(place, looked)
+        return place is not None
 
     def _end_round(self, names: Collection[str]) -> None:
         if self._over_at is None and any(name.endswith(_DONE) for name in names):
@@ -256,13 +308,12 @@ class _Turn:
             self._round.over = True
             logger.info("what is not begun is dealt out again: round=%d", self._round.spec.number)
 
-    def _divide(self, place: Place | None, looked: float) -> bool:
-        """Take a place; whether it is one."""
-        assert self._limits is not None
-        if place is not None and place != self._place and self._ended.wait(self._round.settle_s):
-            return False
+    def _divide(self, place: Place | None, looked: float) -> None:
+        if self._limits is None:
+            return
+        if place is not None and place != self._place:
+            self._ended.wait(self._round.settle_s)
         self._place = place
         with self._telling:
             if not self._ended.is_set():
                 self._limits.divide(place, math.inf if self._round.spec.open_ended else looked + LEASE_S)
-        return place is not None

@@ -98,8 +98,10 @@ class DividedLimits:
         if self._lapse is not None:
             self._lapse.cancel()
             self._lapse = None
-        if place is not None and until < math.inf:
-            self._lapse = self._loop.call_later(max(0.0, until - time.monotonic()), self._divide, None, 0.0)
+        if until <= time.monotonic():
+            place = None  # the look that gave it took too long
+        elif place is not None and until < math.inf:
+            self._lapse = self._loop.call_later(until - time.monotonic(), self._divide, None, 0.0)
         at_work, rank = (self._workers, None) if place is None else (place.at_work, place.rank)
         self._limiter.allow(
             share_of(self._calls.calls_per_second, at_work, rank),

@@ -215,6 +215,72 @@ def test_a_worker_that_cannot_see_the_others_has_no_place(
     assert fleet[1].limits.place is not None
 
 
+def test_a_late_worker_that_nobody_can_have_missed_begins_at_once(spec: RoundSpec) -> None:
+    """Another one is done already, but never saw as many claims as there are workers."""
+    early = Worker(spec)
+    early.round.end()
+
+    late = Worker(spec)
+
+    until(lambda: late.limits.held == [math.inf, 0.0])
+
+
+def test_a_worker_that_cannot_lay_its_claim_gives_up(
+    spec: RoundSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it would send could not be stored either."""
+
+    def away(*_: Any) -> None:
+        raise StoreError("the store is away for good")
+
+    monkeypatch.setattr(Store, "write", away)
+    lost = Round(spec, poll_s=FAST, lost_s=5 * FAST)
+    lost.begin(Recorded())
+    lost.raise_if_lost()
+
+    until(lambda: lost.lost)
+
+    with pytest.raises(StoreError, match="the store is away for good"):
+        lost.raise_if_lost()
+
+
+def test_one_look_that_fails_does_not_stop_a_worker_of_a_runner_that_moves_work(
+    spec: RoundSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files, failed = Store.files, []
+
+    def once(store: Store, directory: str = "") -> Any:
+        if not failed:
+            failed.append(directory)
+            raise StoreError("the store is away")
+        return files(store, directory)
+
+    monkeypatch.setattr(Store, "files", once)
+    worker = Worker(dataclasses.replace(spec, workers=1, open_ended=True))
+
+    until(lambda: worker.limits.place == Place(0, 1))
+    assert worker.limits.held == [math.inf, 0.0]
+
+
+def test_nobody_looks_where_there_is_nothing_to_see(spec: RoundSpec) -> None:
+    """No limits in the last round."""
+    alone = Round(dataclasses.replace(spec, number=78, last=True), poll_s=FAST)
+    alone.begin()
+    assert not any(thread.name == "bulkinfer-round-78" for thread in threading.enumerate())
+    alone.end()
+
+
+def test_a_worker_that_is_done_at_once_leaves_a_claim_with_its_mark(spec: RoundSpec) -> None:
+    """A cluster may end its process now, and the others count claims."""
+    quick = Round(spec, poll_s=FAST)
+    quick.begin(Recorded())
+    quick.end()
+
+    names = {entry.name for entry in quick.store.files(spec.folder)}
+    assert len(names) == 2
+    assert {name.removesuffix(".done") for name in names} <= names
+
+
 def test_nothing_is_called_before_the_claim_stands(spec: RoundSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without it the others might use its part, too."""
     write, away = Store.write, threading.Event()
@@ -293,9 +359,12 @@ def test_a_place_that_is_not_renewed_lapses() -> None:
             seen.append(limiter.allowed)
         limits.divide(Place(0, 1), time.monotonic() + 3.0)
         await asyncio.sleep(3.1)
+        seen.append(limiter.allowed)
+        limits.divide(Place(0, 1), time.monotonic() - 0.1)  # by a look that took too long
+        await asyncio.sleep(0)
         return [*seen, limiter.allowed]
 
-    assert simulate(main) == [(7, 50), (7, 50), (3, 25), (3, 25)]
+    assert simulate(main) == [(7, 50), (7, 50), (3, 25), (3, 25), (3, 25)]
 
 
 def test_a_call_that_is_held_starts_when_the_wait_ends_early() -> None:
