@@ -105,7 +105,7 @@ ROOMS = {
     "transforms: rows to tables": "tables staging parts partitions table_files input_index commit commit_plan merge "
     "replace run_record claims commit_claim run_lock output_check store store_files store_faults",
     "pipelines: jobs": "jobs bulk_inference scheduled_labeling lake_enrichment preflight execution runners beam_flags "
-    "runner_checks local_runner local_worker job_servers worker_pool",
+    "runner_checks local_runner local_worker job_servers worker_pool pool_worker",
     "pipelines: what a person sees": "cli plan one_call progress follow summary __main__",
     "pipelines: the embedded server": "embedded_server embedded_servicer embedded_methods embedded_codecs "
     "embedded_types embedded_workers embedded_models embedded_segmentation embedded_regions embedded_tree "

@@ -7,7 +7,8 @@ bulkinfer installed, and give the job `environment_config: "localhost:50000"`.
 
 It stands for Beam's `worker_pool_main`, which takes whatever `python` is on the PATH, listens on all
 interfaces although it runs any code that it is sent, drops the workers' logs, and leaves the workers behind
-when it is terminated.
+when it is terminated. And it imports Beam for each worker while a task waits for it, which takes seconds, and Flink
+starts new workers for each stage of a job. This one keeps as many in reserve as it had at once.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent import futures
 
 import grpc
@@ -40,35 +41,41 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
 
     Args:
         log_level: of the workers; what they log goes to the runner and to this process's stderr.
+        spares: most workers in reserve; None for as many as have run at once. Each holds some 150 MB.
     """
 
-    def __init__(self, log_level: str = "INFO") -> None:
+    def __init__(self, log_level: str = "INFO", spares: int | None = None) -> None:
         self._options = json.dumps({"options": {"default_sdk_harness_log_level": log_level}})
         # By who asked, too: each TaskManager, each job and each executor numbers its workers from 1-1.
         self._workers: dict[tuple[str, str], subprocess.Popen[bytes]] = {}
+        self._spares: list[subprocess.Popen[bytes]] = []
+        self._most = spares
+        self._wanted = 0
         self._lock = threading.Lock()
 
     def StartWorker(  # noqa: N802  (a name of Beam's protocol)
         self, request: beam_fn_api_pb2.StartWorkerRequest, context: grpc.ServicerContext
     ) -> beam_fn_api_pb2.StartWorkerResponse:
         """Start one worker; the runner waits until it reports to the control endpoint."""
-        # The keys come with the pool's own environment and with nothing that a runner sends.
         environment = {
-            "ARROW_DEFAULT_MEMORY_POOL": "system",  # as the command's own processes, see `cli.main`
-            **os.environ,
             "WORKER_ID": request.worker_id,
             "PIPELINE_OPTIONS": self._options,
             "CONTROL_API_SERVICE_DESCRIPTOR": _descriptor(request.control_endpoint),
             "LOGGING_API_SERVICE_DESCRIPTOR": _descriptor(request.logging_endpoint),
         }
-        command = [sys.executable, "-m", "apache_beam.runners.worker.sdk_worker_main"]
-        try:
-            worker = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)
-        except OSError as error:
-            return beam_fn_api_pb2.StartWorkerResponse(error=f"the pool cannot start {command[0]}: {error}")
         with self._lock:
+            try:
+                worker = self._spares.pop(0) if self._spares else _spare()
+                if not _give(worker, environment):
+                    worker = _spare()  # the one in reserve was killed
+                    _give(worker, environment)
+            except OSError as error:
+                return beam_fn_api_pb2.StartWorkerResponse(
+                    error=f"the pool cannot start {sys.executable}: {error}"
+                )
             self._workers = {key: known for key, known in self._workers.items() if known.poll() is None}
             self._workers[context.peer(), request.worker_id] = worker
+            self._refill()
         logger.info("worker started: id=%s pid=%d", request.worker_id, worker.pid)
         return beam_fn_api_pb2.StartWorkerResponse()
 
@@ -88,21 +95,33 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
         return beam_fn_api_pb2.StopWorkerResponse()
 
     def close(self) -> None:
-        """Stop all workers."""
+        """Stop all workers, and those in reserve."""
         with self._lock:
-            workers = list(self._workers.values())
+            workers = [*self._workers.values(), *self._spares]
             self._workers.clear()
+            self._spares.clear()
         _stop(workers)
+
+    def _refill(self) -> None:
+        """As many in reserve as have run at once: the next stage asks for that many."""
+        self._wanted = max(self._wanted, len(self._workers))
+        self._spares = [spare for spare in self._spares if spare.poll() is None]
+        wanted = self._wanted if self._most is None else min(self._wanted, self._most)
+        with contextlib.suppress(OSError):  # the next worker is then started when it is asked for, or named
+            while len(self._spares) < wanted:
+                self._spares.append(_spare())
 
 
 @contextlib.contextmanager
-def serve(host: str = "127.0.0.1", port: int = 0, log_level: str = "INFO") -> Iterator[int]:
+def serve(
+    host: str = "127.0.0.1", port: int = 0, log_level: str = "INFO", spares: int | None = None
+) -> Iterator[int]:
     """Run a pool until the block ends; yields its port.
 
     Raises:
         RunnerError: the address is taken or not ours.
     """
-    pool = WorkerPool(log_level)
+    pool = WorkerPool(log_level, spares)
     # Runners ping idle channels; a server that counts pings as abuse would close them.
     options = [
         ("grpc.http2.max_pings_without_data", 0),
@@ -134,6 +153,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=50000, help="port to listen on (default: %(default)s)")
     parser.add_argument("--log-level", default="INFO", help="of the workers (default: %(default)s)")
+    parser.add_argument(
+        "--spares",
+        type=int,
+        help="most workers in reserve, of some 150 MB each (default: as many as have run at once)",
+    )
     chosen = parser.parse_args(arguments)
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
@@ -142,7 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     try:
-        with serve(chosen.host, chosen.port, chosen.log_level) as port:
+        with serve(chosen.host, chosen.port, chosen.log_level, chosen.spares) as port:
             logger.info("worker pool listens on %s:%d", chosen.host, port)
             stop.wait()
     except RunnerError as error:
@@ -153,8 +177,32 @@ def _descriptor(endpoint: endpoints_pb2.ApiServiceDescriptor) -> str:
     return str(text_format.MessageToString(endpoint, as_one_line=True))
 
 
+def _spare() -> subprocess.Popen[bytes]:
+    """A process that imports what workers need, and waits."""
+    # The keys come with the pool's own environment and with nothing that a runner sends.
+    environment = {
+        "ARROW_DEFAULT_MEMORY_POOL": "system",
+        **os.environ,
+    }  # as the command's processes, see `cli.main`
+    command = [sys.executable, "-m", "bulkinfer.pipelines.pool_worker"]
+    return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE)
+
+
+def _give(worker: subprocess.Popen[bytes], environment: Mapping[str, str]) -> bool:
+    """Tell a process what worker it is; whether it could be told."""
+    assert worker.stdin is not None
+    try:
+        with worker.stdin as line:
+            line.write(f"{json.dumps(environment)}\n".encode())
+    except BrokenPipeError:
+        worker.wait()
+    return worker.poll() is None
+
+
 def _stop(workers: Sequence[subprocess.Popen[bytes]]) -> None:
     for worker in workers:
+        if worker.stdin is not None:
+            worker.stdin.close()  # of one in reserve
         worker.terminate()
     for worker in workers:
         try:

@@ -39,7 +39,7 @@ def _workers_of(parent: int) -> list[int]:
             stat, command = (folder / "stat").read_text(), (folder / "cmdline").read_text()
         except OSError:
             continue
-        if int(stat.rpartition(")")[2].split()[1]) == parent and "sdk_worker_main" in command:
+        if int(stat.rpartition(")")[2].split()[1]) == parent and "pool_worker" in command:
             found.append(int(folder.name))
     return found
 
@@ -65,7 +65,7 @@ linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /
 @linux
 def test_a_worker_is_started_and_stopped(runner_socket: socket.socket) -> None:
     """It runs our own interpreter."""
-    with serve() as port, grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+    with serve(spares=0) as port, grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         pool = beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolStub(channel)
         assert not pool.StartWorker(_request("w1", runner_socket), timeout=20).error
         (worker,) = _workers_of(os.getpid())
@@ -79,7 +79,7 @@ def test_two_runners_that_count_alike_stop_their_own_workers(runner_socket: sock
     """Each TaskManager, and each job in it, calls its first worker 1-1."""
     apart = [("grpc.use_local_subchannel_pool", 1)]
     with (
-        serve() as port,
+        serve(spares=0) as port,
         grpc.insecure_channel(f"127.0.0.1:{port}", options=apart) as one,
         grpc.insecure_channel(f"127.0.0.1:{port}", options=apart) as other,
     ):
@@ -104,11 +104,55 @@ def test_a_terminated_pool_leaves_no_worker_behind(runner_socket: socket.socket)
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
             pool = beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolStub(channel)
             pool.StartWorker(_request("w1", runner_socket), timeout=20)
-        (worker,) = _workers_of(process.pid)
+        workers = _workers_of(process.pid)
+        assert len(workers) == 2  # one works, one is in reserve
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=40)
     assert process.returncode == 0
-    assert _gone(worker)
+    assert all(_gone(worker) for worker in workers)
+
+
+@linux
+def test_workers_in_reserve_end_with_a_pool_that_is_killed(runner_socket: socket.socket) -> None:
+    command = [sys.executable, "-m", "bulkinfer.pipelines.worker_pool", "--port", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        port = next(line for line in process.stderr if "listens on" in line).rpartition(":")[2].strip()
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            pool = beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolStub(channel)
+            pool.StartWorker(_request("w1", runner_socket), timeout=20)
+            busy = next(line for line in process.stderr if "worker started" in line)
+        (spare,) = set(_workers_of(process.pid)) - {int(busy.rpartition("pid=")[2])}
+        process.kill()
+        assert _gone(spare)
+        process.communicate()
+
+
+@linux
+def test_the_next_worker_is_the_one_in_reserve(runner_socket: socket.socket) -> None:
+    """It has imported Beam while the first one worked; as many wait as have run at once."""
+    with serve() as port, grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        pool = beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolStub(channel)
+        pool.StartWorker(_request("w1", runner_socket), timeout=20)
+        first = set(_workers_of(os.getpid()))
+        assert len(first) == 2
+        pool.StartWorker(_request("w2", runner_socket), timeout=20)
+        assert len(set(_workers_of(os.getpid())) - first) == 2
+        assert len(_workers_of(os.getpid())) == 4
+        pool.StopWorker(beam_fn_api_pb2.StopWorkerRequest(worker_id="w2"), timeout=20)
+        assert len(first & set(_workers_of(os.getpid()))) == 1
+
+
+@linux
+def test_a_worker_in_reserve_that_was_killed_is_not_given_out(runner_socket: socket.socket) -> None:
+    with serve() as port, grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        pool = beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolStub(channel)
+        pool.StartWorker(_request("w1", runner_socket), timeout=20)
+        for process in _workers_of(os.getpid()):
+            os.kill(process, signal.SIGKILL)
+            assert _gone(process)
+        assert not pool.StartWorker(_request("w2", runner_socket), timeout=20).error
+        assert len(_workers_of(os.getpid())) == 2
 
 
 def test_a_taken_port_is_named() -> None:
