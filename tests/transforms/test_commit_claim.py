@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import functools
+import shutil
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from bulkinfer.transforms import claims, commit, commit_claim
 from bulkinfer.transforms.claims import ClaimFile
 from bulkinfer.transforms.commit import commit_run, recover
 from bulkinfer.transforms.commit_claim import committing
+from bulkinfer.transforms.commit_plan import CommitPlan, Step
 from bulkinfer.transforms.completed import CompletedSpec
 from bulkinfer.transforms.errors import StoreError
 from bulkinfer.transforms.parts import index_directory
@@ -197,6 +200,77 @@ def test_one_who_wakes_amid_what_others_cleaned_finds_their_result(spec, monkeyp
 
     assert first.end() == result
     assert seen_once(spec)
+
+
+def test_one_who_finds_the_run_committed_after_a_fault_gives_that_result(spec, monkeypatch):
+    monkeypatch.setattr(commit, "committing", functools.partial(committing, ttl_s=0.3))
+    monkeypatch.setattr(ClaimFile, "lapsed", False)  # it does not notice
+    with monkeypatch.context() as asleep:
+        asleep.setattr(ClaimFile, "keep", lambda _: None)
+        slow = PausedStore(spec.uri, "create", "masks-empty.parquet", StoreError("the directory is gone"))
+        first = Committer(slow, spec.run_id)
+        assert slow.paused.wait(10)
+    result = commit_run(spec.store(), spec.run_id)
+    slow.go_on.set()
+
+    assert first.end() == result
+
+
+class OvertakenStore(Store):
+    """Each of its moves or copies was done by another committer, which cleaned up, since it looked for the source."""
+
+    def move(self, source, target):
+        super().move(source, target)
+        super().move(source, target)
+
+    def copy(self, source, target):
+        super().copy(source, target)
+        self.remove(source)
+        super().copy(source, target)
+
+
+@pytest.mark.parametrize("renames", [True, False], ids=["by moves", "by copies"])
+def test_a_step_that_another_committer_does_first_is_done(tmp_path, monkeypatch, renames):
+    store = OvertakenStore(str(tmp_path))
+    store.write("ready/file", b"rows")
+    copy = functools.partial(shutil.copyfile, tmp_path / "ready/file", tmp_path / "predictions")
+    monkeypatch.setattr(OvertakenStore, "can_rename", renames)
+    monkeypatch.setattr(store.filesystem, "cp_file", lambda *_: copy())
+
+    commit._carry_out(store, Step(0, "ready/file", "predictions", 4))
+
+    assert store.read("predictions") == b"rows"
+
+
+def test_a_step_that_fails_with_its_source_in_place_is_not_done(tmp_path):
+    class Full(Store):
+        def move(self, source, target):
+            raise StoreError("the disk is full")
+
+    store = Full(str(tmp_path))
+    store.write("ready/file", b"new")
+    store.write("predictions", b"old")
+
+    with pytest.raises(StoreError, match="the disk is full"):
+        commit._carry_out(store, Step(0, "ready/file", "predictions", 3, replaces=True))
+
+
+def test_two_who_carry_the_same_plan_out_at_once_both_succeed(tmp_path):
+    for trial in range(40):
+        store = Store(str(tmp_path / f"{trial}"))
+        steps = tuple(Step(0, f"ready/{number}", f"predictions/{number}", 1) for number in range(30))
+        for step in steps:
+            store.write(step.source, b"x")
+        plan, start = CommitPlan(steps, {}, (), {}), threading.Barrier(2)
+
+        def publish(uri=store.uri, plan=plan, start=start):
+            start.wait(10)
+            commit._publish(Store(uri), plan)
+
+        with ThreadPoolExecutor(2) as pool:
+            for done in [pool.submit(publish) for _ in range(2)]:
+                done.result(20)
+        assert [entry.path for entry in store.find()] == sorted(step.target for step in steps)
 
 
 def test_one_whose_claim_lapsed_asks_for_the_right_again_before_it_plans(spec, monkeypatch, caplog):
