@@ -86,6 +86,7 @@ def commit_run(store: Store, run_id: str, *, complete: bool = False) -> CommitRe
         complete: the run went through its whole source.
 
     Raises:
+        OutputInUseError: another process commits the run, is alive and does not come to an end.
         StoreError: the store fails; what was durable still is, and the next start commits it.
     """
     while True:

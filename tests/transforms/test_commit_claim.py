@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import functools
+import os
+import re
 import shutil
+import socket
 import threading
 import time
 from collections import Counter
@@ -16,7 +19,7 @@ from bulkinfer.transforms.commit import commit_run, recover
 from bulkinfer.transforms.commit_claim import committing
 from bulkinfer.transforms.commit_plan import CommitPlan, Step
 from bulkinfer.transforms.completed import CompletedSpec
-from bulkinfer.transforms.errors import StoreError
+from bulkinfer.transforms.errors import OutputInUseError, StoreError
 from bulkinfer.transforms.parts import index_directory
 from bulkinfer.transforms.store import Store
 from support.claims import write_claim
@@ -313,6 +316,42 @@ def test_of_many_committers_each_is_alone_in_its_turn(tmp_path):
     for thread in threads:
         thread.join(30)
     assert (max(most), len(done)) == (1, 6)
+
+
+def test_one_who_waits_long_says_so_again_and_how_long(spec, monkeypatch, caplog):
+    monkeypatch.setattr(commit_claim, "_TELL_S", 0.4)
+    write_claim(spec.store(), claim_path(spec), age_s=0, ttl_s=2.0)
+
+    commit_run(spec.store(), spec.run_id)
+
+    waited = re.findall(r"waiting for another process .* waited_s=(\d)", caplog.text)
+    assert 3 <= len(waited) <= 6
+    assert (waited[0], waited[-1] > "0") == ("0", True)
+
+
+def test_a_committer_that_lives_and_does_not_end_is_not_waited_for_forever(tmp_path):
+    store = Store(str(tmp_path))
+    holder = f"process {os.getpid()} on {re.escape(socket.gethostname())}"
+    told = f"{holder} commits run it since .*; when it is stuck stop it"
+
+    with (
+        committing(store, "it"),
+        pytest.raises(OutputInUseError, match=told),
+        committing(store, "it", patience_s=0.2),
+    ):
+        pass
+
+
+def test_of_several_that_are_there_the_first_is_named(tmp_path):
+    store = Store(str(tmp_path))
+    for name, since, pid in [("aa", "2026-01-31T12:05:00+00:00", 1), ("bb", "2026-01-31T12:00:00+00:00", 2)]:
+        write_claim(store, f"_runs/it/committing-{name}.json", age_s=0, since=since, pid=pid)
+
+    with (
+        pytest.raises(OutputInUseError, match="process 2 on elsewhere"),
+        committing(store, "it", patience_s=0.1),
+    ):
+        pass
 
 
 def test_a_claim_costs_one_write_one_listing_and_one_deletion(tmp_path):
