@@ -86,6 +86,7 @@ def commit_run(store: Store, run_id: str, *, complete: bool = False) -> CommitRe
         complete: the run went through its whole source.
 
     Raises:
+        OutputInUseError: another process commits the run, is alive and does not come to an end.
         StoreError: the store fails; what was durable still is, and the next start commits it.
     """
     while True:
@@ -96,7 +97,7 @@ def commit_run(store: Store, run_id: str, *, complete: bool = False) -> CommitRe
             try:
                 result = _commit(store, run_id, claim, complete=complete)
             except StoreError:
-                if not claim.lapsed:
+                if not claim.lapsed and not _is_committed(store, run_id):
                     raise
                 result = None  # what was missing may be what the other process has moved or cleaned
         if result is not None:
@@ -112,6 +113,13 @@ def _record(store: Store, run_id: str) -> RunRecord:
             "restore it, or start the job again"
         )
     return record
+
+
+def _is_committed(store: Store, run_id: str) -> bool:
+    try:
+        return _record(store, run_id).committed
+    except StoreError:
+        return False  # the fault that led here tells more
 
 
 def _commit(store: Store, run_id: str, claim: ClaimFile, *, complete: bool) -> CommitResult | None:
@@ -224,10 +232,15 @@ def _carry_out(store: Store, step: Step) -> None:
         if target is not None and target.size == step.size:
             return
     if store.exists(step.source):
-        if store.can_rename:
-            store.move(step.source, step.target)
-        else:
-            store.copy(step.source, step.target)
+        try:
+            if store.can_rename:
+                store.move(step.source, step.target)
+            else:
+                store.copy(step.source, step.target)
+        except StoreError:
+            # A committer that was still, and taken for dead, wakes amid the same plan: it may have done this step.
+            if store.exists(step.source) or not store.exists(step.target):
+                raise
     elif not store.exists(step.target):
         raise StoreError(
             f"{store.url(step.source)} is gone, though it was to become {step.target}; restore it, or delete "

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 
 from .claims import TTL_S, Claim, ClaimFile
+from .errors import OutputInUseError
 from .parts import run_directory
 from .store import Store
 
@@ -23,10 +24,15 @@ logger = logging.getLogger(__name__)
 
 _PREFIX = "committing-"
 _POLL_S = 0.5
+_TELL_S = 60.0
+#: A committer that lives and takes longer is stuck, say in a call of the store that never ends.
+_PATIENCE_S = 1800.0
 
 
 @contextlib.contextmanager
-def committing(store: Store, run_id: str, *, ttl_s: float = TTL_S) -> Iterator[ClaimFile]:
+def committing(
+    store: Store, run_id: str, *, ttl_s: float = TTL_S, patience_s: float = _PATIENCE_S
+) -> Iterator[ClaimFile]:
     """The right to commit a run, inside the block; waits while another process that is alive has it.
 
     It costs one write, one listing and one deletion. A committer that was still for `ttl_s` loses its right
@@ -37,22 +43,25 @@ def committing(store: Store, run_id: str, *, ttl_s: float = TTL_S) -> Iterator[C
         run_id: of the run.
         ttl_s: seconds after which others take a silent committer for dead; one of this machine whose process is
             gone is known to be dead at once.
+        patience_s: seconds after which one that lives is waited for no longer.
 
     Raises:
+        OutputInUseError: another process that is alive has the right for too long.
         StoreError: the output cannot be written.
     """
     name = f"{_PREFIX}{secrets.token_hex(4)}"
     claim = ClaimFile(store, run_directory(run_id), name, run_id, prefix=_PREFIX, ttl_s=ttl_s)
     try:
-        _wait_for_turn(claim)
+        _wait_for_turn(claim, patience_s)
         claim.keep()
         yield claim
     finally:
         claim.withdraw()
 
 
-def _wait_for_turn(claim: ClaimFile) -> None:
-    told = False
+def _wait_for_turn(claim: ClaimFile, patience_s: float) -> None:
+    began = time.monotonic()
+    tell_at = began
     while True:
         claim.write()
         rivals = claim.rivals()
@@ -61,21 +70,34 @@ def _wait_for_turn(claim: ClaimFile) -> None:
         if not alive:
             claim.remove_dead(rivals)
             return
-        if not told:
-            _tell(alive[0])
-            told = True
+        holder = min(alive, key=lambda rival: rival.since)  # the others wait for it, too
+        now = time.monotonic()
+        if now - began > patience_s:
+            raise _stuck(holder, now - began)
+        if now >= tell_at:
+            _tell(holder, now - began)
+            tell_at = now + _TELL_S
         if min(rival.path for rival in alive) < claim.path:
             claim.withdraw()
         time.sleep(_POLL_S * random.uniform(0.5, 1.5))  # or two would meet again and again
 
 
-def _tell(other: Claim) -> None:
+def _tell(other: Claim, waited_s: float) -> None:
     logger.warning(
-        "waiting for another process that commits the run: run=%s pid=%d host=%s since=%s; should it be dead, for "
-        "%.0f s at most",
+        "waiting for another process that commits the run: run=%s pid=%d host=%s since=%s waited_s=%.0f; it goes on "
+        "when that one ends, or is dead and its claim expires after %.0f s",
         other.run_id,
         other.pid,
         other.host,
         other.since,
-        other.ttl_s - other.age_s,
+        waited_s,
+        other.ttl_s,
+    )
+
+
+def _stuck(other: Claim, waited_s: float) -> OutputInUseError:
+    return OutputInUseError(
+        f"process {other.pid} on {other.host} commits run {other.run_id} since {other.since}, and did not end in the "
+        f"{waited_s / 60:.0f} minutes that it was waited for, though it is alive; when it is stuck stop it, and start "
+        "the job again: nothing that is durable is lost, and the next start commits it"
     )

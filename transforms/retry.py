@@ -44,11 +44,11 @@ class Backoff:
         self._state = tenacity.RetryCallState(None, None, (), {})  # type: ignore[arg-type]
         self._begun = False
 
-    def start(self) -> None:
-        """Note the first attempt; later calls change nothing."""
+    def start(self, at: float | None = None) -> None:
+        """Note the first attempt, now or at that monotonic time; later calls change nothing."""
         if not self._begun:
             self._begun = True
-            self._state.start_time = time.monotonic()
+            self._state.start_time = time.monotonic() if at is None else at
 
     @property
     def elapsed(self) -> float:

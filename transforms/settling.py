@@ -51,7 +51,7 @@ class Settings:
         limiter: the process's rate limits.
         slots: one for each call that may be under way.
         metrics: the process's counters.
-        retry_for: seconds, the budget of one batch.
+        retry_for: seconds, the budget of one batch from its first permit.
         model_version: for the predictions.
         emit: takes each result.
         abort: stops the job for a fault after which nothing will work.
@@ -96,15 +96,16 @@ class Settling:
         """Settle every input of the batch."""
         self._answered = self._shared.answered
         # Each piece of a split batch has a budget of its own; together they take no more than two.
-        self._ends = time.monotonic() + 2 * self._shared.retry_for
+        left = 2 * self._shared.retry_for
         try:
             while (piece := self._plan.next()) is not None:
-                await self._settle(piece)
+                backoff = Backoff(max(0.0, min(self._shared.retry_for, left)))
+                await self._settle(piece, backoff)
+                left -= backoff.elapsed
         finally:
             self._release_slot()
 
-    async def _settle(self, piece: Sequence[Item]) -> None:
-        backoff = Backoff(max(0.0, min(self._shared.retry_for, self._ends - time.monotonic())))
+    async def _settle(self, piece: Sequence[Item], backoff: Backoff) -> None:
         items, lost, broken = piece, 0, 0
         answered = self._shared.answered
         while True:
@@ -145,10 +146,12 @@ class Settling:
         if not self._holds_slot:
             await shared.slots.acquire()
             self._holds_slot = True
-        backoff.start()
+        asked = time.monotonic()
         if fault := shared.sender.refuses(items) or await shared.sender.connect():
+            backoff.start(asked)
             return Reply(fault, sent=False), None
         permit = await shared.limiter.acquire(len(items))
+        backoff.start()  # not before: the limits may hold a call for longer than the whole budget
         fresh = sum(not item.attempts for item in items)
         shared.metrics.add(inputs_sent=fresh, retries=int(fresh < len(items)))
         for item in items:

@@ -126,9 +126,18 @@ class Settled:
 
 
 def settle(
-    server: PlayedServer, batches: list[list[str]], *, in_flight: int = 2, retry_for: float = RETRY_FOR
+    server: PlayedServer,
+    batches: list[list[str]],
+    *,
+    in_flight: int = 2,
+    retry_for: float = RETRY_FOR,
+    hold_s: float = 0.0,
 ) -> Settled:
-    """Send batches at once; check what holds for all of them whatever the faults."""
+    """Send batches at once; check what holds for all of them whatever the faults.
+
+    Args:
+        hold_s: seconds for which the limiter lets nothing start.
+    """
     metrics, slots = Metrics(), asyncio.Semaphore(in_flight)
     results: list[tuple[Item, Prediction | Failure]] = []
     aborted: list[Fault] = []
@@ -136,6 +145,7 @@ def settle(
     async def main() -> float:
         began = time.monotonic()
         limiter = LocalLimiter(None, None, clock=lambda: time.monotonic())  # noqa: PLW0108  (looked up at each call)
+        limiter.hold(hold_s)
         shared = Settings(
             server,
             limiter,

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import functools
+import os
+import re
+import shutil
+import socket
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from bulkinfer.transforms import claims, commit, commit_claim
 from bulkinfer.transforms.claims import ClaimFile
 from bulkinfer.transforms.commit import commit_run, recover
 from bulkinfer.transforms.commit_claim import committing
+from bulkinfer.transforms.commit_plan import CommitPlan, Step
 from bulkinfer.transforms.completed import CompletedSpec
-from bulkinfer.transforms.errors import StoreError
+from bulkinfer.transforms.errors import OutputInUseError, StoreError
 from bulkinfer.transforms.parts import index_directory
 from bulkinfer.transforms.store import Store
 from support.claims import write_claim
@@ -199,6 +205,77 @@ def test_one_who_wakes_amid_what_others_cleaned_finds_their_result(spec, monkeyp
     assert seen_once(spec)
 
 
+def test_one_who_finds_the_run_committed_after_a_fault_gives_that_result(spec, monkeypatch):
+    monkeypatch.setattr(commit, "committing", functools.partial(committing, ttl_s=0.3))
+    monkeypatch.setattr(ClaimFile, "lapsed", False)  # it does not notice
+    with monkeypatch.context() as asleep:
+        asleep.setattr(ClaimFile, "keep", lambda _: None)
+        slow = PausedStore(spec.uri, "create", "masks-empty.parquet", StoreError("the directory is gone"))
+        first = Committer(slow, spec.run_id)
+        assert slow.paused.wait(10)
+    result = commit_run(spec.store(), spec.run_id)
+    slow.go_on.set()
+
+    assert first.end() == result
+
+
+class OvertakenStore(Store):
+    """Each of its moves or copies was done by another committer, which cleaned up, since it looked for the source."""
+
+    def move(self, source, target):
+        super().move(source, target)
+        super().move(source, target)
+
+    def copy(self, source, target):
+        super().copy(source, target)
+        self.remove(source)
+        super().copy(source, target)
+
+
+@pytest.mark.parametrize("renames", [True, False], ids=["by moves", "by copies"])
+def test_a_step_that_another_committer_does_first_is_done(tmp_path, monkeypatch, renames):
+    store = OvertakenStore(str(tmp_path))
+    store.write("ready/file", b"rows")
+    copy = functools.partial(shutil.copyfile, tmp_path / "ready/file", tmp_path / "predictions")
+    monkeypatch.setattr(OvertakenStore, "can_rename", renames)
+    monkeypatch.setattr(store.filesystem, "cp_file", lambda *_: copy())
+
+    commit._carry_out(store, Step(0, "ready/file", "predictions", 4))
+
+    assert store.read("predictions") == b"rows"
+
+
+def test_a_step_that_fails_with_its_source_in_place_is_not_done(tmp_path):
+    class Full(Store):
+        def move(self, source, target):
+            raise StoreError("the disk is full")
+
+    store = Full(str(tmp_path))
+    store.write("ready/file", b"new")
+    store.write("predictions", b"old")
+
+    with pytest.raises(StoreError, match="the disk is full"):
+        commit._carry_out(store, Step(0, "ready/file", "predictions", 3, replaces=True))
+
+
+def test_two_who_carry_the_same_plan_out_at_once_both_succeed(tmp_path):
+    for trial in range(40):
+        store = Store(str(tmp_path / f"{trial}"))
+        steps = tuple(Step(0, f"ready/{number}", f"predictions/{number}", 1) for number in range(30))
+        for step in steps:
+            store.write(step.source, b"x")
+        plan, start = CommitPlan(steps, {}, (), {}), threading.Barrier(2)
+
+        def publish(uri=store.uri, plan=plan, start=start):
+            start.wait(10)
+            commit._publish(Store(uri), plan)
+
+        with ThreadPoolExecutor(2) as pool:
+            for done in [pool.submit(publish) for _ in range(2)]:
+                done.result(20)
+        assert [entry.path for entry in store.find()] == sorted(step.target for step in steps)
+
+
 def test_one_whose_claim_lapsed_asks_for_the_right_again_before_it_plans(spec, monkeypatch, caplog):
     lapsed = iter([True, False])
     monkeypatch.setattr(ClaimFile, "lapsed", property(lambda _: next(lapsed)))
@@ -239,6 +316,42 @@ def test_of_many_committers_each_is_alone_in_its_turn(tmp_path):
     for thread in threads:
         thread.join(30)
     assert (max(most), len(done)) == (1, 6)
+
+
+def test_one_who_waits_long_says_so_again_and_how_long(spec, monkeypatch, caplog):
+    monkeypatch.setattr(commit_claim, "_TELL_S", 0.4)
+    write_claim(spec.store(), claim_path(spec), age_s=0, ttl_s=2.0)
+
+    commit_run(spec.store(), spec.run_id)
+
+    waited = re.findall(r"waiting for another process .* waited_s=(\d)", caplog.text)
+    assert 3 <= len(waited) <= 6
+    assert (waited[0], waited[-1] > "0") == ("0", True)
+
+
+def test_a_committer_that_lives_and_does_not_end_is_not_waited_for_forever(tmp_path):
+    store = Store(str(tmp_path))
+    holder = f"process {os.getpid()} on {re.escape(socket.gethostname())}"
+    told = f"{holder} commits run it since .*; when it is stuck stop it"
+
+    with (
+        committing(store, "it"),
+        pytest.raises(OutputInUseError, match=told),
+        committing(store, "it", patience_s=0.2),
+    ):
+        pass
+
+
+def test_of_several_that_are_there_the_first_is_named(tmp_path):
+    store = Store(str(tmp_path))
+    for name, since, pid in [("aa", "2026-01-31T12:05:00+00:00", 1), ("bb", "2026-01-31T12:00:00+00:00", 2)]:
+        write_claim(store, f"_runs/it/committing-{name}.json", age_s=0, since=since, pid=pid)
+
+    with (
+        pytest.raises(OutputInUseError, match="process 2 on elsewhere"),
+        committing(store, "it", patience_s=0.1),
+    ):
+        pass
 
 
 def test_a_claim_costs_one_write_one_listing_and_one_deletion(tmp_path):

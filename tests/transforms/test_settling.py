@@ -5,6 +5,7 @@ The same faults are played by a real server in test_fault_schedules.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import grpc
@@ -99,6 +100,28 @@ def test_a_server_that_never_answers_costs_its_budget_once_and_may_be_tried_agai
         failure.retryable and failure.grpc_code == "UNAVAILABLE" for failure in settled.failures.values()
     )
     assert 20 < settled.seconds < 2 * 60 + 20
+
+
+@pytest.mark.parametrize("script", [[PASSING[4]], [TOO_LARGE, PASSING[4]]], ids=["whole", "split"])
+def test_a_wait_for_the_limits_uses_up_no_budget(script: list[Fault]) -> None:
+    settled = settle(PlayedServer(script), names_of([4]), retry_for=10, hold_s=30)
+
+    assert not settled.failures
+
+
+class Unreachable(PlayedServer):
+    """Each attempt to connect takes long and fails."""
+
+    async def connect(self) -> Fault | None:
+        await asyncio.sleep(20)
+        return PASSING[4]
+
+
+def test_a_connection_that_does_not_come_uses_up_the_budget() -> None:
+    settled = settle(Unreachable(), names_of([1]), retry_for=10)
+
+    assert list(settled.failures) == ["b0-0"]
+    assert settled.seconds < 21
 
 
 def test_an_input_that_kills_its_calls_is_found_while_others_get_through() -> None:
