@@ -176,6 +176,16 @@ def _run(
                 beam_options,
                 control,
             )
+        template = beam_options.view_as(GoogleCloudOptions).template_location
+        if template and job.config.runner.name == "dataflow":
+            logger.warning(
+                "nothing ran yet: run=%s is the template %s; the job that is launched from it, once, fills the tables",
+                run_id,
+                template,
+            )
+            return CommitResult(run_id), counters, None
+        # Idempotent: the pipeline has committed already, and what it did is in the run's record.
+        return commit_run(store, run_id), counters, control.stopped
     except JobError as error:
         error.inputs_sent = True
         # What workers made durable before the fault is paid for: show it now rather than at the next start.
@@ -185,13 +195,3 @@ def _run(
         raise
     finally:
         control.close()
-    template = beam_options.view_as(GoogleCloudOptions).template_location
-    if template and job.config.runner.name == "dataflow":
-        logger.warning(
-            "nothing ran yet: run=%s is the template %s; the job that is launched from it, once, fills the tables",
-            run_id,
-            template,
-        )
-        return CommitResult(run_id), counters, None
-    # Idempotent: the pipeline has committed already, and what it did is in the run's record.
-    return commit_run(store, run_id), counters, control.stopped

@@ -8,6 +8,9 @@ import subprocess
 import sys
 
 import pytest
+from bulkinfer.pipelines import bulk_inference
+from bulkinfer.transforms.errors import StoreError
+from bulkinfer.transforms.job_file import load_job
 from support.bad_days import Job, until
 from support.fault_server import running
 from support.jobs import rows
@@ -73,6 +76,22 @@ def killed(job):
         started.kill_all()
     manifests = [json.loads(path.read_text()) for path in job.folder.glob("out/_runs/*/parts/*.json")]
     return next(manifest for manifest in manifests if "predictions" in manifest["files"])
+
+
+def test_a_last_look_at_the_tables_that_fails_is_a_job_that_failed(server, tmp_path, monkeypatch):
+    """And not a check before anything was sent: a scheduler starts the one again and calls a person for the other."""
+    job = Job(tmp_path, server, count=8)
+    monkeypatch.chdir(tmp_path)
+
+    def away(*_):
+        raise StoreError("the store is away")
+
+    monkeypatch.setattr(bulk_inference, "commit_run", away)
+    with pytest.raises(StoreError) as caught:
+        bulk_inference.run_job(load_job(job.path), bulk_inference.RunOptions())
+
+    assert len(job.sent()) == 8
+    assert caught.value.inputs_sent
 
 
 @pytest.mark.parametrize("fault", ["truncated", "missing", "no parquet"])
