@@ -131,6 +131,7 @@ class FleetLimiter:
         self._learned = LocalLimiter(None, None)  # what this process's own throttling answers teach
         self._turn = asyncio.Lock()
         self._client: redis.asyncio.Redis | None = None
+        self._lost = False  # the connection, and no window has been waited since
         self._asked = 0
         self._since = 0  # by Redis's clock, when the call whose turn it is asked first
         self._name = f"{os.getpid()}.{os.urandom(4).hex()}"
@@ -175,7 +176,12 @@ class FleetLimiter:
                 await client.aclose()
 
     async def _ask(self, inputs: int) -> float:
-        """Seconds to wait before asking again; 0 when the call may start."""
+        """Seconds to wait before asking again; 0 when the call may start.
+
+        Raises:
+            StoreError: Redis refuses to keep the limit, and has for a minute.
+            asyncio.CancelledError: the connection was given up, and the next ask waits as after any lost one.
+        """
         import redis.exceptions  # noqa: PLC0415  (an extra)
 
         limits: list[str | int] = []
@@ -186,6 +192,10 @@ class FleetLimiter:
         failing_since, warned = time.monotonic(), 0.0
         refused_since: float | None = None
         while True:
+            if self._lost:
+                # A replica that took over may not know of the last starts: they are over after one window.
+                await asyncio.sleep(window_s)
+                self._lost = False
             try:
                 client = self._client = self._client or _connect(self._url)
                 member = f"{self._name}.{self._asked}"
@@ -202,9 +212,13 @@ class FleetLimiter:
                         type(error).__name__,
                     )
                     warned = now
+                self._lost = True
                 await self.close()
-                # A replica that took over may not know of the last starts: they are over after one window.
-                await asyncio.sleep(window_s)
+            except asyncio.CancelledError:
+                # Redis's library drops a connection whose answer it did not read, and would open another unnoticed.
+                self._lost = True
+                await self.close()
+                raise
             else:
                 return float(wait) / 1e6
 

@@ -261,6 +261,25 @@ def test_a_replica_that_missed_the_last_starts_lets_no_window_exceed_the_limit(a
     assert 1.0 <= _longest_pause(starts) <= 3.0
 
 
+def test_a_call_cancelled_while_redis_answers_costs_a_window(address: str) -> None:
+    """Its connection is lost, and the next one may lead to a replica that missed the last starts."""
+
+    async def cancel_one() -> float:
+        limiter = FleetLimiter(f"{address}?key=cancelled", 15, None)
+        await limiter.acquire(1)
+        with redis.Redis.from_url(address) as client:
+            client.client_pause(20_000, all=False)  # all=False: else it would not take the end of the pause
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(limiter.acquire(1), 0.5)
+            client.client_unpause()
+        before = time.monotonic()
+        permit = await limiter.acquire(1)
+        await limiter.close()
+        return permit.time - before
+
+    assert 1.0 <= asyncio.run(cancel_one()) <= 3.0
+
+
 @pytest.mark.parametrize("seconds", [-3600.0, -0.5])
 def test_a_clock_that_goes_back_costs_at_most_a_window(address: str, seconds: float) -> None:
     """Not as long as the step: an hour without a call would look like a job that hangs."""
