@@ -69,7 +69,7 @@ def _set_clock(client: Any, key: str, seconds: float) -> None:
         if score >= 0:
             moved[member] = score - seconds * 1e6
         else:
-            last, after, held = map(int, member.split())
+            last, after, held = map(int, member.split()[:3])
             moved[f"{last - seconds * 1e6:.0f} {after - seconds * 1e6:.0f} {held}"] = -1
     client.delete(key)
     client.zadd(key, moved)
@@ -135,6 +135,58 @@ def test_a_call_larger_than_the_limit_is_refused_and_not_granted(address: str) -
     ):
         asyncio.run(ask(11))
     asyncio.run(asyncio.wait_for(ask(10), 3.0))
+
+
+def test_large_and_small_calls_both_get_through(address: str) -> None:
+    """A call as large as the limit needs an empty window, which small calls alone would never leave it."""
+
+    async def take_both() -> list[list[float]]:
+        url = f"{address}?key=sizes"
+        return await asyncio.gather(
+            _take(FleetLimiter(url, 100, 20), 10.0, inputs=20), _take(FleetLimiter(url, None, 20), 10.0)
+        )
+
+    large, small = asyncio.run(take_both())
+
+    assert _longest_pause([min(large + small), *large]) <= 4.0
+    assert _longest_pause([min(large + small), *small]) <= 4.0
+    assert all(sum(at <= other < at + 1 for other in small) <= 20 for at in small)
+    assert not any(abs(at - other) < 1 for at in large for other in small)
+
+
+def test_calls_that_need_both_limits_do_not_wait_for_each_other(address: str) -> None:
+    """One that lacks calls and one that lacks inputs: the older goes first in both."""
+
+    async def take_all() -> list[list[float]]:
+        url = f"{address}?key=both"
+        limits = ((2, None), (2, 10), (2, 10), (None, 10))
+        limiters = [FleetLimiter(url, *limit) for limit in limits]
+        return await asyncio.gather(
+            *(_take(each, 8.0, inputs) for each, inputs in zip(limiters, (1, 10, 1, 3), strict=True))
+        )
+
+    starts = asyncio.run(take_all())
+
+    first = min(itertools.chain(*starts))
+    assert all(_longest_pause([first, *taken]) <= 6.0 for taken in starts)
+
+
+def test_a_call_that_died_waiting_blocks_the_others_for_a_bounded_time(address: str) -> None:
+    """They wait until it could have started, and two seconds more."""
+    url = f"{address}?key=died"
+
+    async def die_waiting() -> list[float]:
+        large, small = FleetLimiter(url, None, 20), FleetLimiter(url, None, 20)
+        await large.acquire(1)
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(large.acquire(20), 0.3)
+        await large.close()
+        return [time.monotonic(), *await _take(small, 4.0)]
+
+    starts = asyncio.run(die_waiting())
+
+    assert 2.0 <= starts[1] - starts[0] <= 4.5
+    assert len(starts) > 5
 
 
 def test_one_input_may_start_under_a_limit_below_one_a_second(address: str) -> None:
@@ -207,6 +259,25 @@ def test_a_replica_that_missed_the_last_starts_lets_no_window_exceed_the_limit(a
 
     assert _fullest(starts) <= 16
     assert 1.0 <= _longest_pause(starts) <= 3.0
+
+
+def test_a_call_cancelled_while_redis_answers_costs_a_window(address: str) -> None:
+    """Its connection is lost, and the next one may lead to a replica that missed the last starts."""
+
+    async def cancel_one() -> float:
+        limiter = FleetLimiter(f"{address}?key=cancelled", 15, None)
+        await limiter.acquire(1)
+        with redis.Redis.from_url(address) as client:
+            client.client_pause(20_000, all=False)  # all=False: else it would not take the end of the pause
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(limiter.acquire(1), 0.5)
+            client.client_unpause()
+        before = time.monotonic()
+        permit = await limiter.acquire(1)
+        await limiter.close()
+        return permit.time - before
+
+    assert 1.0 <= asyncio.run(cancel_one()) <= 3.0
 
 
 @pytest.mark.parametrize("seconds", [-3600.0, -0.5])
