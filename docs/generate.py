@@ -98,8 +98,8 @@ ROOMS = {
     "transforms: content": "content fetch prefetch media",
     "transforms: the method and its arguments": "addresses signatures binding fitting expressions arguments "
     "prompts pieces values framing wire",
-    "transforms: calls": "model_call model_client client caller statuses retry rate_limit shares fleet_limit batching "
-    "splitting settling loop_thread engine lanes predict",
+    "transforms: calls": "model_call model_client client caller statuses retry rate_limit shares "
+    "fleet_limit fleet_script batching splitting settling loop_thread engine lanes predict",
     "transforms: answers to rows": "answers answer_values answer_items tool_calls masks regions columns row_writer "
     "prediction_rows error_rows outputs arrow_types schemas footers",
     "transforms: rows to tables": "tables staging parts partitions table_files input_index commit commit_plan merge "
