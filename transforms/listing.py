@@ -211,14 +211,14 @@ def _named(pattern: Pattern, filesystems: Filesystems) -> Iterator[Found]:
     if not pattern.remote:
         try:
             stat = os.stat(pattern.root)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return
         yield Found(uri, local_version(stat), stat.st_size)
         return
     filesystem, path = filesystems.open(uri)
     try:
         info = filesystem.info(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return
     yield Found(uri, version_of(info), info.get("size"))
 

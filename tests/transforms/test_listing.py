@@ -63,6 +63,11 @@ def test_a_listing_equals_brute_force(
     assert sorted(found.uri for found in itertools.chain(*pieces)) == expected
 
 
+def test_a_file_where_the_pattern_has_a_folder_is_no_match(tree: Path) -> None:
+    assert listed(f"{tree}/a.jpg/b.jpg") == []
+    assert listed(f"{tree}/a.jpg/*.jpg") == []
+
+
 def test_names_with_a_dot_match_only_where_the_pattern_spells_it(tree: Path) -> None:
     assert sorted(listed(f"{tree}/**/*.jpg")) == [
         f"{tree}/a.jpg",
