@@ -8,7 +8,7 @@ bulkinfer installed, and give the job `environment_config: "localhost:50000"`.
 It stands for Beam's `worker_pool_main`, which takes whatever `python` is on the PATH, listens on all
 interfaces although it runs any code that it is sent, drops the workers' logs, and leaves the workers behind
 when it is terminated. And it imports Beam for each worker while a task waits for it, which takes seconds, and Flink
-starts new workers for each stage of a job. This one keeps as many in reserve as it had at once.
+starts new workers for each stage of a job. This one keeps some in reserve, one a core at most.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
 
     Args:
         log_level: of the workers; what they log goes to the runner and to this process's stderr.
-        spares: most workers in reserve; None for as many as have run at once. Each holds some 150 MB.
+        spares: most workers in reserve; None for one a core. There are never more than have run at once, and each
+            holds some 150 MB.
     """
 
     def __init__(self, log_level: str = "INFO", spares: int | None = None) -> None:
@@ -49,7 +50,7 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
         # By who asked, too: each TaskManager, each job and each executor numbers its workers from 1-1.
         self._workers: dict[tuple[str, str], subprocess.Popen[bytes]] = {}
         self._spares: list[subprocess.Popen[bytes]] = []
-        self._most = spares
+        self._most = (os.cpu_count() or 1) if spares is None else spares
         self._wanted = 0
         self._lock = threading.Lock()
 
@@ -103,10 +104,13 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
         _stop(workers)
 
     def _refill(self) -> None:
-        """As many in reserve as have run at once: the next stage asks for that many."""
+        """As many in reserve as have run at once: the next stage asks for that many.
+
+        When it asks, those of the last one may still be ending: so one a core is enough.
+        """
         self._wanted = max(self._wanted, len(self._workers))
         self._spares = [spare for spare in self._spares if spare.poll() is None]
-        wanted = self._wanted if self._most is None else min(self._wanted, self._most)
+        wanted = min(self._wanted, self._most)
         with contextlib.suppress(OSError):  # the next worker is then started when it is asked for, or named
             while len(self._spares) < wanted:
                 self._spares.append(_spare())
@@ -156,7 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--spares",
         type=int,
-        help="most workers in reserve, of some 150 MB each (default: as many as have run at once)",
+        help="most workers in reserve, of some 150 MB each (default: one a core)",
     )
     chosen = parser.parse_args(arguments)
     logging.basicConfig(

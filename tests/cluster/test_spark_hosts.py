@@ -68,10 +68,10 @@ def test_tables_are_those_of_direct_and_a_limit_is_divided_among_as_many_as_the_
     assert tables[0] == tables[1]
 
 
-def test_a_host_that_is_lost_costs_what_its_open_parts_held(
+def test_tables_are_exact_when_a_host_is_lost(
     field: Field, faults: FaultServer, spark: SparkCluster, record_property: Callable[[str, Any], None]
 ) -> None:
-    """Spark itself runs its tasks elsewhere, or the same command finishes the job: the tables are exact either way."""
+    """Spark itself runs its tasks again elsewhere, and pays again, or the same command finishes the job."""
     inputs = 1200
     faults.set(base_ms=500, places=256)
     command = [

@@ -131,7 +131,7 @@ def test_workers_in_reserve_end_with_a_pool_that_is_killed(runner_socket: socket
 @linux
 def test_the_next_worker_is_the_one_in_reserve(runner_socket: socket.socket) -> None:
     """It has imported Beam while the first one worked; as many wait as have run at once."""
-    with serve() as port, grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+    with serve(spares=2) as port, grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         pool = beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolStub(channel)
         pool.StartWorker(_request("w1", runner_socket), timeout=20)
         first = set(_workers_of(os.getpid()))
