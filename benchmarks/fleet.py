@@ -12,6 +12,7 @@ Starts the cluster of `make cluster-test` and needs what that needs: root and ip
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -108,6 +109,7 @@ def spread(fleet: Fleet, share: float) -> None:
 def main() -> None:
     """Print one line a case."""
     options = arguments(__doc__)
+    os.environ["BULKINFER_POOL_SPARES"] = "0"  # they would import Beam while calls are timed
     with orderly_end(), tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
         with playing_field(CACHE / "logs", folder) as field, running(host=field.cluster.here.ip) as server:

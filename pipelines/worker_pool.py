@@ -8,7 +8,7 @@ bulkinfer installed, and give the job `environment_config: "localhost:50000"`.
 It stands for Beam's `worker_pool_main`, which takes whatever `python` is on the PATH, listens on all
 interfaces although it runs any code that it is sent, drops the workers' logs, and leaves the workers behind
 when it is terminated. And it imports Beam for each worker while a task waits for it, which takes seconds, and Flink
-starts new workers for each stage of a job. This one keeps some in reserve, one a core at most.
+starts new workers for each stage of a job. This one can keep some in reserve.
 """
 
 from __future__ import annotations
@@ -41,16 +41,15 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
 
     Args:
         log_level: of the workers; what they log goes to the runner and to this process's stderr.
-        spares: most workers in reserve; None for one a core. There are never more than have run at once, and each
-            holds some 150 MB.
+        spares: most workers in reserve. There are never more than have run at once, and each holds some 150 MB.
     """
 
-    def __init__(self, log_level: str = "INFO", spares: int | None = None) -> None:
+    def __init__(self, log_level: str = "INFO", spares: int = 0) -> None:
         self._options = json.dumps({"options": {"default_sdk_harness_log_level": log_level}})
         # By who asked, too: each TaskManager, each job and each executor numbers its workers from 1-1.
         self._workers: dict[tuple[str, str], subprocess.Popen[bytes]] = {}
         self._spares: list[subprocess.Popen[bytes]] = []
-        self._most = (os.cpu_count() or 1) if spares is None else spares
+        self._most = spares
         self._wanted = 0
         self._lock = threading.Lock()
 
@@ -104,10 +103,7 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
         _stop(workers)
 
     def _refill(self) -> None:
-        """As many in reserve as have run at once: the next stage asks for that many.
-
-        When it asks, those of the last one may still be ending: so one a core is enough.
-        """
+        """As many in reserve as have run at once, if so many are wanted: the next stage asks for that many."""
         self._wanted = max(self._wanted, len(self._workers))
         self._spares = [spare for spare in self._spares if spare.poll() is None]
         wanted = min(self._wanted, self._most)
@@ -117,9 +113,7 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
 
 
 @contextlib.contextmanager
-def serve(
-    host: str = "127.0.0.1", port: int = 0, log_level: str = "INFO", spares: int | None = None
-) -> Iterator[int]:
+def serve(host: str = "127.0.0.1", port: int = 0, log_level: str = "INFO", spares: int = 0) -> Iterator[int]:
     """Run a pool until the block ends; yields its port.
 
     Raises:
@@ -160,7 +154,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--spares",
         type=int,
-        help="most workers in reserve, of some 150 MB each (default: one a core)",
+        default=0,
+        help="workers in reserve, of some 150 MB each: one a slot makes stages begin at once (default: %(default)s)",
     )
     chosen = parser.parse_args(arguments)
     logging.basicConfig(

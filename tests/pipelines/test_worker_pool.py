@@ -65,7 +65,7 @@ linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /
 @linux
 def test_a_worker_is_started_and_stopped(runner_socket: socket.socket) -> None:
     """It runs our own interpreter."""
-    with serve(spares=0) as port, grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+    with serve() as port, grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         pool = beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolStub(channel)
         assert not pool.StartWorker(_request("w1", runner_socket), timeout=20).error
         (worker,) = _workers_of(os.getpid())
@@ -79,7 +79,7 @@ def test_two_runners_that_count_alike_stop_their_own_workers(runner_socket: sock
     """Each TaskManager, and each job in it, calls its first worker 1-1."""
     apart = [("grpc.use_local_subchannel_pool", 1)]
     with (
-        serve(spares=0) as port,
+        serve() as port,
         grpc.insecure_channel(f"127.0.0.1:{port}", options=apart) as one,
         grpc.insecure_channel(f"127.0.0.1:{port}", options=apart) as other,
     ):
@@ -97,7 +97,7 @@ def test_two_runners_that_count_alike_stop_their_own_workers(runner_socket: sock
 @linux
 def test_a_terminated_pool_leaves_no_worker_behind(runner_socket: socket.socket) -> None:
     """Beam's own pool leaves them running."""
-    command = [sys.executable, "-m", "bulkinfer.pipelines.worker_pool", "--port", "0"]
+    command = [sys.executable, "-m", "bulkinfer.pipelines.worker_pool", "--port", "0", "--spares", "1"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         port = next(line for line in process.stderr if "listens on" in line).rpartition(":")[2].strip()
@@ -114,7 +114,7 @@ def test_a_terminated_pool_leaves_no_worker_behind(runner_socket: socket.socket)
 
 @linux
 def test_workers_in_reserve_end_with_a_pool_that_is_killed(runner_socket: socket.socket) -> None:
-    command = [sys.executable, "-m", "bulkinfer.pipelines.worker_pool", "--port", "0"]
+    command = [sys.executable, "-m", "bulkinfer.pipelines.worker_pool", "--port", "0", "--spares", "1"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         port = next(line for line in process.stderr if "listens on" in line).rpartition(":")[2].strip()
@@ -145,7 +145,7 @@ def test_the_next_worker_is_the_one_in_reserve(runner_socket: socket.socket) -> 
 
 @linux
 def test_a_worker_in_reserve_that_was_killed_is_not_given_out(runner_socket: socket.socket) -> None:
-    with serve() as port, grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+    with serve(spares=1) as port, grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         pool = beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolStub(channel)
         pool.StartWorker(_request("w1", runner_socket), timeout=20)
         for process in _workers_of(os.getpid()):

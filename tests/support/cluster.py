@@ -13,6 +13,7 @@ import contextlib
 import dataclasses
 import functools
 import json
+import os
 import shutil
 import sys
 import time
@@ -267,7 +268,10 @@ def start_pool(host: Host, logs: Path, env: Mapping[str, str]) -> Service:
     port = POOL_PORT if host.namespace else 0
     pool = host.start(
         f"pool-{host.name}",
-        [sys.executable, "-m", "bulkinfer.pipelines.worker_pool", "--port", str(port)],
+        [
+            *(sys.executable, "-m", "bulkinfer.pipelines.worker_pool", "--port", str(port)),
+            *("--spares", os.environ.get("BULKINFER_POOL_SPARES", "2")),  # half the time of a short job
+        ],
         logs.absolute() / f"pool-{host.name}-{time.monotonic_ns()}.log",
         {"PYTHONPATH": str(workers_site()), **env},
         cwd,
