@@ -122,9 +122,11 @@ def test_workers_in_reserve_end_with_a_pool_that_is_killed(runner_socket: socket
             pool = beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolStub(channel)
             pool.StartWorker(_request("w1", runner_socket), timeout=20)
             busy = next(line for line in process.stderr if "worker started" in line)
-        (spare,) = set(_workers_of(process.pid)) - {int(busy.rpartition("pid=")[2])}
+        worker = int(busy.rpartition("pid=")[2])
+        (spare,) = set(_workers_of(process.pid)) - {worker}
         process.kill()
         assert _gone(spare)
+        os.kill(worker, signal.SIGKILL)  # it would try for a minute to reach a runner that never answers
         process.communicate()
 
 
