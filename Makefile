@@ -48,7 +48,7 @@ clean:
 	rm -rf $(VENV) build dist out .cluster *.egg-info
 
 # Strict editable installs link the files that exist, so a module added or removed asks for a new install.
-SOURCES := $(sort $(wildcard transforms/*.py pipelines/*.py))
+SOURCES := $(sort $(shell find transforms pipelines -name '*.py'))
 INSTALL = $(BIN)/python -m pip install -qq --editable "$(1)" --config-settings editable_mode=strict
 
 # The pip that Python 3.10 and 3.11 bring gives up on resolving the test environment; a current one does not.

@@ -17,9 +17,9 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pyarrow.parquet as pq
-from bulkinfer.transforms.outputs import TableBuilder, TableOptions
 from bulkinfer.transforms.records import Prediction, Reference
-from bulkinfer.transforms.schemas import parquet_options
+from bulkinfer.transforms.rows.schemas import parquet_options
+from bulkinfer.transforms.rows.table_builder import TableBuilder, TableOptions
 from clarifai_grpc.grpc.api import service_pb2
 from PIL import Image
 from pycocotools import mask as coco

@@ -27,13 +27,13 @@ def lay_down(folder: Path, inputs: int) -> None:
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
-    from bulkinfer.transforms.input_index import InputIndex, hash_ids, version_code
-    from bulkinfer.transforms.parts import OutputSpec, index_directory
-    from bulkinfer.transforms.run_record import begin_run, write_run
-    from bulkinfer.transforms.table_files import write_parquet
+    from bulkinfer.transforms.runs.parts import OutputSpec, index_directory
+    from bulkinfer.transforms.runs.record import begin_run, write_run
+    from bulkinfer.transforms.tables.files import write_parquet
+    from bulkinfer.transforms.tables.input_index import InputIndex, hash_ids, version_code
 
     uris = [f"s3://bucket/photos/2026/{number % 365:03d}/{number:012d}.jpg" for number in range(inputs)]
-    from bulkinfer.transforms.manifest_files import GIVEN
+    from bulkinfer.transforms.sources.manifests.files import GIVEN
 
     etags = [f"{number:032x}" for number in range(inputs)]
     versions = [GIVEN + etag for etag in etags]
@@ -52,12 +52,12 @@ def lay_down(folder: Path, inputs: int) -> None:
 
 def resume(folder: str, inputs: int, through_beam: bool, answer: Any) -> None:
     """Go over the manifest, and tell seconds, peak memory and what came through."""
-    from bulkinfer.transforms.completed import CompletedSpec
-    from bulkinfer.transforms.config import ColumnsConfig, SourceConfig
-    from bulkinfer.transforms.manifest_files import GIVEN
-    from bulkinfer.transforms.parts import OutputSpec
+    from bulkinfer.transforms.job.config import ColumnsConfig, SourceConfig
     from bulkinfer.transforms.records import Reference
-    from bulkinfer.transforms.sources import inspect_source
+    from bulkinfer.transforms.runs.parts import OutputSpec
+    from bulkinfer.transforms.sources.manifests.files import GIVEN
+    from bulkinfer.transforms.sources.source import inspect_source
+    from bulkinfer.transforms.tables.completed import CompletedSpec
 
     started = time.perf_counter()
     output = OutputSpec(f"{folder}/out", "20260131T130000Z-000002", fingerprint="one")
@@ -67,7 +67,7 @@ def resume(folder: str, inputs: int, through_beam: bool, answer: Any) -> None:
     left: list[str] = []
     if through_beam:
         import apache_beam as beam
-        from bulkinfer.transforms.references import ReadReferences
+        from bulkinfer.transforms.sources.read_references import ReadReferences
 
         spec = inspect_source(source, frozenset(), None)
         with beam.Pipeline(runner="FnApiRunner") as pipeline:

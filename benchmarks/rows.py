@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from bulkinfer.transforms.outputs import TableBuilder, TableOptions
 from bulkinfer.transforms.records import Prediction, Reference
-from bulkinfer.transforms.schemas import parquet_options
+from bulkinfer.transforms.rows.schemas import parquet_options
+from bulkinfer.transforms.rows.table_builder import TableBuilder, TableOptions
 from clarifai_grpc.grpc.api import service_pb2
 from google.protobuf.json_format import MessageToDict
 from samples import classification, detections, response

@@ -38,10 +38,10 @@ def rows(inputs: int, partitions: int) -> Any:
 def write(folder: str, inputs: int, partitions: int, file_bytes: int, part_every: int, answer: Any) -> None:
     """Stage and commit, and tell the seconds and the peak memory of both."""
     import pyarrow as pa
-    from bulkinfer.transforms.commit import commit_run
-    from bulkinfer.transforms.parts import OutputSpec
-    from bulkinfer.transforms.run_record import begin_run
-    from bulkinfer.transforms.staging import PartWriter
+    from bulkinfer.transforms.runs.parts import OutputSpec
+    from bulkinfer.transforms.runs.record import begin_run
+    from bulkinfer.transforms.tables.commit.commit import commit_run
+    from bulkinfer.transforms.tables.staging import PartWriter
 
     spec = OutputSpec(
         folder,

@@ -11,11 +11,11 @@ import json
 import time
 from collections.abc import Callable
 
-from bulkinfer.transforms.addresses import ModelAddress
-from bulkinfer.transforms.binding import bind
+from bulkinfer.transforms.endpoints.clarifai.addresses import ModelAddress
+from bulkinfer.transforms.endpoints.clarifai.request.binding import bind
+from bulkinfer.transforms.endpoints.clarifai.request.wire import encode_input, frame_request, request_envelope
+from bulkinfer.transforms.endpoints.clarifai.signatures import Field, Method
 from bulkinfer.transforms.records import Content, Reference
-from bulkinfer.transforms.signatures import Field, Method
-from bulkinfer.transforms.wire import encode_input, frame_request, request_envelope
 from clarifai_grpc.grpc.api import service_pb2
 
 BATCH = 32

@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 import click
 from bulkinfer.pipelines.cli import EXIT_CODES, main
-from bulkinfer.transforms.config import JobConfig
+from bulkinfer.transforms.job.config import JobConfig
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 

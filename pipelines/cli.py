@@ -160,8 +160,8 @@ def run(
 ) -> None:
     """Run a job: predictions, masks and errors land in Parquet. Run again, it does only what is missing."""
     with _faults():
-        from bulkinfer.pipelines.runners import with_flags
-        from bulkinfer.transforms.job_file import load_job
+        from bulkinfer.pipelines.runners.options import with_flags
+        from bulkinfer.transforms.job.job_file import load_job
 
         job_file = with_flags(load_job(job, overrides), beam_options)
         if error_types and not retry_failed:
@@ -169,11 +169,11 @@ def run(
         if retry_failed and force:
             raise click.UsageError("--retry-failed and --force contradict each other; keep one of them")
         _configure_logging(verbose)
-        from bulkinfer.pipelines.runner_checks import check_runner
+        from bulkinfer.pipelines.runners.checks import check_runner
 
         check_runner(job_file.config)  # before Beam's import, which takes 2 s
-        from bulkinfer.pipelines.bulk_inference import RunOptions
-        from bulkinfer.pipelines.jobs import run_any
+        from bulkinfer.pipelines.jobs.bulk_inference import RunOptions
+        from bulkinfer.pipelines.jobs.kinds import run_any
 
         options = RunOptions(
             limit=limit,
@@ -210,12 +210,12 @@ def plan(
 ) -> None:
     """Check everything, count inputs and bytes, estimate calls and time. Sends no input, writes nothing."""
     with _faults():
-        from bulkinfer.pipelines.runners import with_flags
-        from bulkinfer.transforms.job_file import load_job
+        from bulkinfer.pipelines.runners.options import with_flags
+        from bulkinfer.transforms.job.job_file import load_job
 
         job_file = with_flags(load_job(job, overrides), beam_options)
         _configure_logging(verbose)
-        from bulkinfer.pipelines.plan import plan_job
+        from bulkinfer.pipelines.jobs.plan import plan_job
 
         result = plan_job(job_file, limit=limit)
         click.echo(json.dumps(result.to_json()) if as_json else result.to_text())
@@ -266,7 +266,7 @@ def call(
 ) -> None:
     """One call, its answer as JSON on stdout."""
     with _faults():
-        from bulkinfer.pipelines.one_call import call_once
+        from bulkinfer.pipelines.jobs.one_call import call_once
 
         _configure_logging(verbose)
         where = {"deployment": deployment, "nodepool": nodepool}
@@ -285,7 +285,7 @@ def call(
 def methods(endpoint: str | None, model: str | None, as_json: bool, verbose: int) -> None:
     """The endpoint's methods: parameters, types and defaults."""
     with _faults():
-        from bulkinfer.pipelines.one_call import list_methods
+        from bulkinfer.pipelines.jobs.one_call import list_methods
 
         _configure_logging(verbose)
         found = list_methods(endpoint, model)
@@ -312,7 +312,7 @@ def methods(endpoint: str | None, model: str | None, as_json: bool, verbose: int
 def serve(port: int, host: str, model: str | None, key_env: str | None, verbose: int) -> None:
     """The embedded model server: a real endpoint of the same API, for trying things out and for tests."""
     with _faults():
-        from bulkinfer.pipelines.embedded_server import run_forever
+        from bulkinfer.pipelines.embedded.server import run_forever
 
         _configure_logging(verbose)
         run_forever(
@@ -327,6 +327,6 @@ def serve(port: int, host: str, model: str | None, key_env: str | None, verbose:
 @main.command(cls=_Examples, examples=("bulkinfer schema > job.schema.json",))
 def schema() -> None:
     """JSON Schema of the job file."""
-    from bulkinfer.transforms.job_file import json_schema
+    from bulkinfer.transforms.job.job_file import json_schema
 
     click.echo(json.dumps(json_schema(), indent=2))

@@ -15,8 +15,7 @@ import click
 import pytest
 from bulkinfer.pipelines.cli import main
 from support.jobs import rows
-
-ROOT = Path(__file__).parent.parent
+from support.paths import ROOT
 
 
 def load(path: Path):

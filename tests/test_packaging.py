@@ -10,8 +10,7 @@ import bulkinfer
 import bulkinfer.pipelines
 import bulkinfer.transforms
 import pytest
-
-ROOT = Path(__file__).parent.parent
+from support.paths import ROOT
 
 
 @pytest.mark.parametrize("package", ["pipelines", "transforms"])

@@ -15,17 +15,17 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from .addresses import PUBLIC_API, Endpoint, parse_endpoint
-from .client import Credentials
-from .config import CallsConfig, JobConfig, ModelConfig
+from .calls.limits.divided import check_shares
+from .calls.model_call import ModelCall, prepare_call
+from .endpoints.clarifai.addresses import PUBLIC_API, Endpoint, parse_endpoint
+from .endpoints.clarifai.client import Credentials
+from .endpoints.clarifai.request.expressions import named_columns
 from .errors import ConfigError, CredentialsError
-from .expressions import named_columns
-from .job_file import check_sections
-from .model_call import ModelCall, prepare_call
-from .output_check import check_output
-from .parts import OutputSpec
-from .shares import check_shares
-from .sources import SourceSpec, inspect_source
+from .job.config import CallsConfig, JobConfig, ModelConfig
+from .job.job_file import check_sections
+from .runs.parts import OutputSpec
+from .sources.source import SourceSpec, inspect_source
+from .tables.output_check import check_output
 
 __all__ = ["Preparation", "fingerprint", "new_run_id", "prepare", "prepare_job", "within_public_limits"]
 

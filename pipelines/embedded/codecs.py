@@ -15,7 +15,7 @@ import numpy as np
 from clarifai_grpc.grpc.api import resources_pb2
 from google.protobuf import json_format, struct_pb2
 
-from .embedded_types import Audio, Concept, Frame, Image, Region, Text, Video
+from .types import Audio, Concept, Frame, Image, Region, Text, Video
 
 __all__ = ["Codec", "codec_of"]
 

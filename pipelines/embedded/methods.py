@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from clarifai_grpc.grpc.api import resources_pb2
 from google.protobuf import json_format
 
-from .embedded_codecs import Codec, codec_of
+from .codecs import Codec, codec_of
 
 __all__ = ["ModelMethod", "signatures_json"]
 

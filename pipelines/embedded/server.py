@@ -24,7 +24,7 @@ import types
 from collections.abc import Callable
 from typing import IO, Any
 
-from bulkinfer.transforms.addresses import parse_model_url
+from bulkinfer.transforms.endpoints.clarifai.addresses import parse_model_url
 from bulkinfer.transforms.errors import ConfigError, EndpointError, JobError
 
 __all__ = ["EmbeddedServer", "run_forever", "serve"]
@@ -38,7 +38,7 @@ STOP_SECONDS = 2.0
 
 _CHILD = (
     "import sys; sys.path[:] = [p for p in sys.path if p]; sys.path.append(sys.argv[1]); "
-    "from bulkinfer.pipelines.embedded_server import _serve_for_parent; _serve_for_parent()"
+    "from bulkinfer.pipelines.embedded.server import _serve_for_parent; _serve_for_parent()"
 )
 
 
@@ -156,9 +156,9 @@ def run_forever(
     import grpc  # noqa: PLC0415 (late: the command line imports this module for its help)
     from clarifai_grpc.grpc.api import service_pb2_grpc  # noqa: PLC0415
 
-    from .embedded_models import METHODS  # noqa: PLC0415
-    from .embedded_servicer import ModelServicer  # noqa: PLC0415
-    from .embedded_workers import Workers  # noqa: PLC0415
+    from .models.demo import METHODS  # noqa: PLC0415
+    from .servicer import ModelServicer  # noqa: PLC0415
+    from .workers import Workers  # noqa: PLC0415
 
     model, key = _model_of(model_url), _required_key(required_key_env)
     pool = Workers(workers)

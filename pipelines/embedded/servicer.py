@@ -16,8 +16,8 @@ import grpc
 from clarifai_grpc.grpc.api import resources_pb2, service_pb2, service_pb2_grpc
 from clarifai_grpc.grpc.api.status import status_code_pb2, status_pb2
 
-from .embedded_methods import ModelMethod, signatures_json
-from .embedded_workers import Workers
+from .methods import ModelMethod, signatures_json
+from .workers import Workers
 
 __all__ = ["ModelServicer"]
 

@@ -74,11 +74,11 @@ def _end_with_parent() -> None:
 
 
 def _call(method: str, data: bytes) -> bytes:
-    from .embedded_models import METHODS  # noqa: PLC0415 (in the worker only)
+    from .models.demo import METHODS  # noqa: PLC0415 (in the worker only)
 
     answer = METHODS[method].call(resources_pb2.Data.FromString(data))
     return bytes(answer.SerializeToString())
 
 
 def _nothing() -> None:
-    from . import embedded_models  # noqa: F401, PLC0415 (imported for its effect)
+    from .models import demo  # noqa: F401, PLC0415 (imported for its effect)

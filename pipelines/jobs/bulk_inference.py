@@ -14,28 +14,28 @@ from collections.abc import Callable, Mapping
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
-from bulkinfer.transforms.commit import CommitResult, commit_run, recover
-from bulkinfer.transforms.completed import CompletedSpec
-from bulkinfer.transforms.content import LoadContent
-from bulkinfer.transforms.control import ControlSpec, JobControl, StopReason
+from bulkinfer.transforms.calls.predict import Predict
+from bulkinfer.transforms.content.load_content import LoadContent
 from bulkinfer.transforms.errors import BulkinferError, JobError
-from bulkinfer.transforms.job_file import JobFile
-from bulkinfer.transforms.predict import Predict
-from bulkinfer.transforms.references import ListSource, OpenUnits
-from bulkinfer.transforms.rounds import ROUNDS, RoundSpec
-from bulkinfer.transforms.run_lock import RunLock
-from bulkinfer.transforms.run_record import begin_run
-from bulkinfer.transforms.shuffle import Deal
-from bulkinfer.transforms.store import Store
-from bulkinfer.transforms.tables import WriteTables
-from bulkinfer.transforms.versions import SameVersions
+from bulkinfer.transforms.job.job_file import JobFile
+from bulkinfer.transforms.runs.control import ControlSpec, JobControl, StopReason
+from bulkinfer.transforms.runs.lock import RunLock
+from bulkinfer.transforms.runs.rebalance import ROUNDS, RoundSpec
+from bulkinfer.transforms.runs.record import begin_run
+from bulkinfer.transforms.runs.redistribute import Deal
+from bulkinfer.transforms.runs.versions import SameVersions
+from bulkinfer.transforms.sources.read_references import ListSource, OpenUnits
+from bulkinfer.transforms.storage.store import Store
+from bulkinfer.transforms.tables.commit.commit import CommitResult, commit_run, recover
+from bulkinfer.transforms.tables.completed import CompletedSpec
+from bulkinfer.transforms.tables.write_tables import WriteTables
 
+from ..runners.checks import check_runner
+from ..runners.options import moves_work, pipeline_options, workers_of
+from ..terminal.follow import follow
+from ..terminal.summary import Summary
 from .execution import execute
-from .follow import follow
 from .preflight import PreparedJob, check_output_of, new_run_id, open_endpoint, prepare
-from .runner_checks import check_runner
-from .runners import moves_work, pipeline_options, workers_of
-from .summary import Summary
 
 __all__ = ["RunOptions", "build", "run_job"]
 

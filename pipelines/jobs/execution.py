@@ -20,13 +20,13 @@ import apache_beam as beam
 from apache_beam.metrics.metric import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineState
-from bulkinfer.transforms.commit import stop_workers
-from bulkinfer.transforms.control import JobControl
 from bulkinfer.transforms.errors import BulkinferError, JobError
-from bulkinfer.transforms.run_record import read_run
-from bulkinfer.transforms.store import Store
+from bulkinfer.transforms.runs.control import JobControl
+from bulkinfer.transforms.runs.record import read_run
+from bulkinfer.transforms.storage.store import Store
+from bulkinfer.transforms.tables.commit.commit import stop_workers
 
-from .runner_checks import explained
+from ..runners.checks import explained
 
 __all__ = ["execute"]
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from bulkinfer.transforms.job_file import JobFile
+from bulkinfer.transforms.job.job_file import JobFile
 
+from ..terminal.summary import Summary
 from .bulk_inference import RunOptions, run_job
 from .lake_enrichment import with_all_columns
 from .scheduled_labeling import run_scheduled
-from .summary import Summary
 
 __all__ = ["run_any"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from bulkinfer.transforms.job_file import JobFile
-from bulkinfer.transforms.schemas import predictions_schema
-from bulkinfer.transforms.sources import inspect_source
+from bulkinfer.transforms.job.job_file import JobFile
+from bulkinfer.transforms.rows.schemas import predictions_schema
+from bulkinfer.transforms.sources.source import inspect_source
 
 __all__ = ["with_all_columns"]
 

@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bulkinfer.transforms.answers import output_value
-from bulkinfer.transforms.binding import bind, find_method
-from bulkinfer.transforms.config import DeploymentConfig, ModelConfig, NodepoolConfig, StreamConfig
+from bulkinfer.transforms.calls.model_call import address_of
+from bulkinfer.transforms.endpoints.clarifai.answer.answers import output_value
+from bulkinfer.transforms.endpoints.clarifai.model_client import ModelClient
+from bulkinfer.transforms.endpoints.clarifai.request.binding import bind, find_method
+from bulkinfer.transforms.endpoints.clarifai.request.framing import MEDIA, RAW, TEXTUAL
+from bulkinfer.transforms.endpoints.clarifai.request.pieces import cut_bytes, cut_text
+from bulkinfer.transforms.endpoints.clarifai.signatures import Field, Method, legacy_method
 from bulkinfer.transforms.errors import ConfigError
-from bulkinfer.transforms.framing import MEDIA, RAW, TEXTUAL
-from bulkinfer.transforms.model_call import address_of
-from bulkinfer.transforms.model_client import ModelClient
-from bulkinfer.transforms.pieces import cut_bytes, cut_text
+from bulkinfer.transforms.job.config import DeploymentConfig, ModelConfig, NodepoolConfig, StreamConfig
 from bulkinfer.transforms.records import MEDIA_TYPES, Content, Reference
-from bulkinfer.transforms.signatures import Field, Method, legacy_method
 from google.protobuf.json_format import MessageToDict
 from pydantic import ValidationError
 

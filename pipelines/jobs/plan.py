@@ -6,14 +6,14 @@ import dataclasses
 import math
 from typing import Any
 
-from bulkinfer.transforms.config import CallsConfig
-from bulkinfer.transforms.job_file import JobFile
-from bulkinfer.transforms.sources import count_source
+from bulkinfer.transforms.job.config import CallsConfig
+from bulkinfer.transforms.job.job_file import JobFile
+from bulkinfer.transforms.sources.source import count_source
 
+from ..runners.checks import check_runner
+from ..runners.options import describe, pipeline_options
 from .lake_enrichment import with_all_columns
 from .preflight import check_output_of, new_run_id, open_endpoint, prepare
-from .runner_checks import check_runner
-from .runners import describe, pipeline_options
 
 __all__ = ["Plan", "plan_job"]
 

@@ -7,12 +7,12 @@ import os
 from collections.abc import Iterator
 
 from bulkinfer.transforms import preparation
-from bulkinfer.transforms.addresses import PUBLIC_API, Endpoint, parse_endpoint
-from bulkinfer.transforms.job_file import JobFile
-from bulkinfer.transforms.output_check import check_output
+from bulkinfer.transforms.endpoints.clarifai.addresses import PUBLIC_API, Endpoint, parse_endpoint
+from bulkinfer.transforms.job.job_file import JobFile
 from bulkinfer.transforms.preparation import Preparation, new_run_id
+from bulkinfer.transforms.tables.output_check import check_output
 
-from .runners import workers_of
+from ..runners.options import workers_of
 
 __all__ = ["PreparedJob", "check_output_of", "new_run_id", "open_endpoint", "prepare"]
 
@@ -32,7 +32,7 @@ def open_endpoint(endpoint: str | None) -> Iterator[Endpoint]:
     if text != "embedded":
         yield parse_endpoint(text)
         return
-    from .embedded_server import serve  # noqa: PLC0415  (brings image libraries that other endpoints do not need)
+    from ..embedded.server import serve  # noqa: PLC0415  (brings image libraries that other endpoints do not need)
 
     with serve() as server:
         yield parse_endpoint(server.endpoint)

@@ -6,11 +6,11 @@ What is done stays done, as in every job. What differs: a source that holds noth
 from __future__ import annotations
 
 from bulkinfer.transforms.errors import EmptySourceError
-from bulkinfer.transforms.job_file import JobFile
+from bulkinfer.transforms.job.job_file import JobFile
 
+from ..terminal.summary import Summary
 from .bulk_inference import RunOptions, run_job
 from .preflight import new_run_id
-from .summary import Summary
 
 __all__ = ["run_scheduled"]
 

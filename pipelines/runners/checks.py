@@ -19,11 +19,11 @@ from importlib import metadata, util
 from pathlib import Path
 from typing import Any
 
-from bulkinfer.transforms.config import JobConfig, RunnerConfig
+from bulkinfer.transforms.calls.limits.redis_limiter import check_limiter
 from bulkinfer.transforms.errors import RunnerError
-from bulkinfer.transforms.fleet_limit import check_limiter
+from bulkinfer.transforms.job.config import JobConfig, RunnerConfig
 
-from .runners import Workers, master_of, merged_options, workers_of
+from .options import Workers, master_of, merged_options, workers_of
 
 __all__ = ["check_runner", "explained", "flink_overview"]
 
@@ -247,7 +247,7 @@ def _check_prism(runner: RunnerConfig, options: Mapping[str, Any]) -> None:
 
 
 def _check_storage(config: JobConfig) -> None:
-    from bulkinfer.transforms.run_record import without_secrets  # noqa: PLC0415  (it brings Arrow)
+    from bulkinfer.transforms.runs.record import without_secrets  # noqa: PLC0415  (it brings Arrow)
 
     for key, storage in (
         ("source.storage", config.source.storage),

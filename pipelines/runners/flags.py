@@ -62,7 +62,7 @@ def refuse_secrets(options: Mapping[str, Any]) -> None:
     """
     if not options:
         return
-    from bulkinfer.transforms.client import Credentials  # noqa: PLC0415  (gRPC takes a moment)
+    from bulkinfer.transforms.endpoints.clarifai.client import Credentials  # noqa: PLC0415  (gRPC takes a moment)
 
     credentials = Credentials.from_environment()
     for name, value in options.items():

@@ -29,7 +29,7 @@ class LocalRunner(fn_api_runner.FnApiRunner):
     ) -> PipelineResult:
         """Run a pipeline; its workers ignore SIGINT and SIGTERM, and log as this process does."""
         level = logging.getLogger().getEffectiveLevel()
-        worker = f"exec {shlex.quote(sys.executable)} -m bulkinfer.pipelines.local_worker {level}"
+        worker = f"exec {shlex.quote(sys.executable)} -m bulkinfer.pipelines.runners.local_worker {level}"
         for environment in pipeline_proto.components.environments.values():
             if environment.urn == python_urns.SUBPROCESS_SDK:
                 environment.payload = f"trap '' INT TERM; {worker}".encode()

@@ -1,6 +1,6 @@
 """A worker process of the local runner: Beam's own, with logs like the launcher's.
 
-Started by `local_runner` as `python -m bulkinfer.pipelines.local_worker LEVEL`.
+Started by `local_runner` as `python -m bulkinfer.pipelines.runners.local_worker LEVEL`.
 """
 
 from __future__ import annotations

@@ -11,11 +11,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bulkinfer.transforms.config import RunnerConfig
 from bulkinfer.transforms.errors import RunnerError
-from bulkinfer.transforms.job_file import JobFile
+from bulkinfer.transforms.job.config import RunnerConfig
+from bulkinfer.transforms.job.job_file import JobFile
 
-from .beam_flags import parse_flags, refuse_misspelt, refuse_secrets, to_flags
+from .flags import parse_flags, refuse_misspelt, refuse_secrets, to_flags
 
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
@@ -33,10 +33,10 @@ __all__ = [
 
 #: `direct` is the in-process engine; Beam's own DirectRunner first downloads another one, without a timeout.
 _BEAM_RUNNERS = {
-    "direct": "bulkinfer.pipelines.local_runner.LocalRunner",
-    "prism": "bulkinfer.pipelines.job_servers.PrismRunner",
-    "flink": "bulkinfer.pipelines.job_servers.FlinkRunner",
-    "spark": "bulkinfer.pipelines.job_servers.SparkRunner",
+    "direct": "bulkinfer.pipelines.runners.local_runner.LocalRunner",
+    "prism": "bulkinfer.pipelines.runners.job_servers.PrismRunner",
+    "flink": "bulkinfer.pipelines.runners.job_servers.FlinkRunner",
+    "spark": "bulkinfer.pipelines.runners.job_servers.SparkRunner",
     "dataflow": "DataflowRunner",
 }
 #: Shares of a rate limit rest on the number of workers, so it is named in one place.
@@ -244,7 +244,7 @@ def _spark_properties(runner: RunnerConfig, given: Mapping[str, Any]) -> list[st
 
 def _processes_per_host(runner: RunnerConfig, options: Mapping[str, Any]) -> int:
     """One for each slot of a task manager: more would start for nothing, fewer would share an interpreter."""
-    from .runner_checks import flink_overview  # noqa: PLC0415  (it needs this module)
+    from .checks import flink_overview  # noqa: PLC0415  (it needs this module)
 
     master = master_of("flink", options)
     if master is None or options.get("job_endpoint"):

@@ -1,7 +1,7 @@
 """A worker process of the pool, which has imported everything before a runner asks for it.
 
-Started by `worker_pool` as `python -m bulkinfer.pipelines.pool_worker`. One line of JSON on its standard input is the
-environment that the runner gives to its worker; the end of the input is the end of the pool.
+Started by `worker_pool` as `python -m bulkinfer.pipelines.runners.pool_worker`. One line of JSON on its standard input
+is the environment that the runner gives to its worker; the end of the input is the end of the pool.
 """
 
 from __future__ import annotations

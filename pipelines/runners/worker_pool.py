@@ -183,7 +183,7 @@ def _spare() -> subprocess.Popen[bytes]:
         "ARROW_DEFAULT_MEMORY_POOL": "system",
         **os.environ,
     }  # as the command's processes, see `cli.main`
-    command = [sys.executable, "-m", "bulkinfer.pipelines.pool_worker"]
+    command = [sys.executable, "-m", "bulkinfer.pipelines.runners.pool_worker"]
     return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE)
 
 
@@ -209,7 +209,3 @@ def _stop(workers: Sequence[subprocess.Popen[bytes]]) -> None:
         except subprocess.TimeoutExpired:
             worker.kill()
             worker.wait()
-
-
-if __name__ == "__main__":
-    main()

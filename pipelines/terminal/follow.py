@@ -10,12 +10,12 @@ from collections.abc import Iterator
 
 from bulkinfer.transforms.errors import BulkinferError
 from bulkinfer.transforms.metrics import process_metrics
-from bulkinfer.transforms.parts import run_directory
-from bulkinfer.transforms.sources import SourceSpec, count_source
+from bulkinfer.transforms.runs.parts import run_directory
+from bulkinfer.transforms.sources.source import SourceSpec, count_source
 
-from .preflight import PreparedJob
+from ..jobs.preflight import PreparedJob
+from ..runners.options import workers_of
 from .progress import ProgressSnapshot, show_progress
-from .runners import workers_of
 
 __all__ = ["follow"]
 

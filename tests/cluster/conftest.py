@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from bulkinfer.pipelines.embedded_server import EmbeddedServer, serve
+from bulkinfer.pipelines.embedded.server import EmbeddedServer, serve
 from support.cluster_downloads import CACHE
 from support.fault_server import FaultServer, running
 from support.field import KEY, Field, playing_field

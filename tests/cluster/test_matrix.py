@@ -6,17 +6,16 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
-from bulkinfer.pipelines.embedded_server import EmbeddedServer
+from bulkinfer.pipelines.embedded.server import EmbeddedServer
 from support.cluster import aws_environment
 from support.field import KEY, MODEL, Field
+from support.paths import CONFIGS
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 RUNNERS = {"d1": ("direct", 1), "d2": ("direct", 2), "f4": ("flink", 4), "s4": ("spark", 4)}
 #: What tells runs and times apart, not answers.
 VOLATILE = ("run_id", "latency_ms", "created_at", "attempts", "output_id")

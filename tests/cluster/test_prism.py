@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bulkinfer.pipelines.embedded_server import EmbeddedServer, serve
+from bulkinfer.pipelines.embedded.server import EmbeddedServer, serve
 from support.bad_days import Job, Started, until
 from support.cluster_downloads import prism_binary
 from support.fault_server import FaultServer, running
@@ -173,9 +173,9 @@ def test_prism_ends_with_a_process_that_is_killed_between_two_jobs(tmp_path: Pat
     """Nothing but its guard tells it: it has no worker to miss, and no line to log to a pipe that is gone."""
     script = """
 import sys, time
-from bulkinfer.pipelines.runners import pipeline_options
-from bulkinfer.pipelines.job_servers import PrismRunner
-from bulkinfer.transforms.config import RunnerConfig
+from bulkinfer.pipelines.runners.options import pipeline_options
+from bulkinfer.pipelines.runners.job_servers import PrismRunner
+from bulkinfer.transforms.job.config import RunnerConfig
 options = pipeline_options(RunnerConfig(name="prism", options={"prism_location": sys.argv[1]}))
 server = PrismRunner().default_job_server(options)
 server.start()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from bulkinfer.pipelines.embedded_server import serve
+from bulkinfer.pipelines.embedded.server import serve
 
 
 @pytest.fixture(scope="session")

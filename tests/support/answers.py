@@ -6,9 +6,9 @@ import io
 from typing import Any
 
 import numpy as np
-from bulkinfer.transforms.outputs import TableBuilder, TableOptions, Tables
+from bulkinfer.transforms.endpoints.clarifai.signatures import Field, Method
 from bulkinfer.transforms.records import CallStats, Prediction, Reference
-from bulkinfer.transforms.signatures import Field, Method
+from bulkinfer.transforms.rows.table_builder import TableBuilder, TableOptions, Tables
 from clarifai_grpc.grpc.api import resources_pb2
 from PIL import Image
 

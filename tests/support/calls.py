@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from bulkinfer.transforms.addresses import parse_endpoint
-from bulkinfer.transforms.config import CallsConfig, ModelConfig, StopConfig
-from bulkinfer.transforms.model_call import ModelCall, prepare_call
+from bulkinfer.transforms.calls.model_call import ModelCall, prepare_call
+from bulkinfer.transforms.endpoints.clarifai.addresses import parse_endpoint
+from bulkinfer.transforms.job.config import CallsConfig, ModelConfig, StopConfig
 from bulkinfer.transforms.records import Content, Reference
 
 __all__ = ["MODEL_URL", "call_to", "texts"]

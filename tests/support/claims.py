@@ -7,7 +7,7 @@ import os
 import time
 from typing import Any
 
-from bulkinfer.transforms.store import Store
+from bulkinfer.transforms.storage.store import Store
 
 __all__ = ["write_claim"]
 

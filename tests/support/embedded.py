@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import grpc
-from bulkinfer.pipelines.embedded_server import EmbeddedServer, serve
+from bulkinfer.pipelines.embedded.server import EmbeddedServer, serve
 from clarifai_grpc.grpc.api import resources_pb2, service_pb2
 
 __all__ = ["ApiStub", "port_of", "request_of", "running_server", "stub_of"]

@@ -19,7 +19,7 @@ from typing import Any
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability import python_urns
 from apache_beam.portability.api import beam_runner_api_pb2
-from bulkinfer.pipelines.local_runner import LocalRunner
+from bulkinfer.pipelines.runners.local_runner import LocalRunner
 
 __all__ = ["GoogleCloud", "google_cloud"]
 

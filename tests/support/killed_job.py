@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bulkinfer.transforms.commit import commit_run, recover
-from bulkinfer.transforms.completed import CompletedSpec
-from bulkinfer.transforms.run_lock import RunLock
-from bulkinfer.transforms.run_record import begin_run
-from bulkinfer.transforms.staging import PartWriter
-from bulkinfer.transforms.store import Store
+from bulkinfer.transforms.runs.lock import RunLock
+from bulkinfer.transforms.runs.record import begin_run
+from bulkinfer.transforms.storage.store import Store
+from bulkinfer.transforms.tables.commit.commit import commit_run, recover
+from bulkinfer.transforms.tables.completed import CompletedSpec
+from bulkinfer.transforms.tables.staging import PartWriter
 
 from support.tables import failure, make_spec, prediction
 

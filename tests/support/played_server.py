@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import grpc
-from bulkinfer.transforms.caller import Item, Reply
+from bulkinfer.transforms.calls.batch_sender import Settings, Settling
+from bulkinfer.transforms.calls.limits.local import LocalLimiter
+from bulkinfer.transforms.endpoints.clarifai.request.wire import EncodedInput
+from bulkinfer.transforms.endpoints.clarifai.session import Item, Reply
+from bulkinfer.transforms.endpoints.clarifai.statuses import Fault, Verdict, fault_of_grpc, fault_of_status
 from bulkinfer.transforms.metrics import Metrics
-from bulkinfer.transforms.rate_limit import LocalLimiter
 from bulkinfer.transforms.records import Content, Failure, Prediction, Reference
-from bulkinfer.transforms.settling import Settings, Settling
-from bulkinfer.transforms.statuses import Fault, Verdict, fault_of_grpc, fault_of_status
-from bulkinfer.transforms.wire import EncodedInput
 from clarifai_grpc.grpc.api.status import status_code_pb2, status_pb2
 
 from support.virtual_time import simulate

@@ -9,14 +9,14 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-import bulkinfer.transforms.caller  # noqa: F401  (lets Beam pickle answers, as it does in a job)
+import bulkinfer.transforms.endpoints.clarifai.session  # noqa: F401  (lets Beam pickle answers, as it does in a job)
 import pyarrow as pa
 import pyarrow.parquet as pq
-from bulkinfer.transforms.parts import TABLES, OutputSpec
 from bulkinfer.transforms.records import Failure, Prediction, Reference
-from bulkinfer.transforms.run_record import begin_run
-from bulkinfer.transforms.staging import PartWriter
-from bulkinfer.transforms.store import Store
+from bulkinfer.transforms.runs.parts import TABLES, OutputSpec
+from bulkinfer.transforms.runs.record import begin_run
+from bulkinfer.transforms.storage.store import Store
+from bulkinfer.transforms.tables.staging import PartWriter
 from clarifai_grpc.grpc.api import resources_pb2
 
 __all__ = [

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from bulkinfer.transforms.addresses import ModelAddress
-from bulkinfer.transforms.binding import bind
-from bulkinfer.transforms.records import Content, Reference
-from bulkinfer.transforms.signatures import methods_from_json
-from bulkinfer.transforms.wire import (
+from bulkinfer.transforms.endpoints.clarifai.addresses import ModelAddress
+from bulkinfer.transforms.endpoints.clarifai.request.binding import bind
+from bulkinfer.transforms.endpoints.clarifai.request.wire import (
     encode_input,
     frame_request,
     output_value,
     request_envelope,
     stream_requests,
 )
+from bulkinfer.transforms.endpoints.clarifai.signatures import methods_from_json
+from bulkinfer.transforms.records import Content, Reference
 from clarifai_grpc.grpc.api import service_pb2
 from clarifai_grpc.grpc.api.status import status_code_pb2
 

@@ -9,13 +9,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from .caller import Item, Reply
-from .metrics import Metrics
-from .rate_limit import Limiter, Permit
-from .records import CallStats, Failure, Prediction
+from ..endpoints.clarifai.session import Item, Reply
+from ..endpoints.clarifai.statuses import Fault, Verdict
+from ..metrics import Metrics
+from ..records import CallStats, Failure, Prediction
+from .bisection import Halving
+from .limits.local import Limiter, Permit
 from .retry import Backoff
-from .splitting import Halving
-from .statuses import Fault, Verdict
 
 __all__ = ["Settings", "Settling"]
 

@@ -16,18 +16,18 @@ import threading
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
-from .caller import Caller, Item
-from .control import ControlSpec, JobControl
-from .errors import JobError
-from .lanes import Lane, Room, Run
-from .loop_thread import engine_loop
-from .metrics import Metrics, process_metrics
+from ..endpoints.clarifai.session import Caller, Item
+from ..endpoints.clarifai.statuses import Fault, stopping_error
+from ..errors import JobError
+from ..metrics import Metrics, process_metrics
+from ..records import Failure, Prediction
+from ..runs.control import ControlSpec, JobControl
+from .batch_sender import Settings, Settling
+from .limits.divided import DividedLimits
+from .limits.local import LocalLimiter, limiter_for
+from .loop import engine_loop
 from .model_call import ModelCall
-from .rate_limit import LocalLimiter, limiter_for
-from .records import Failure, Prediction
-from .settling import Settings, Settling
-from .shares import DividedLimits
-from .statuses import Fault, stopping_error
+from .submissions import Lane, Room, Run
 
 __all__ = ["Engine"]
 

@@ -6,11 +6,11 @@ import dataclasses
 import uuid
 from collections.abc import Collection
 
-from .addresses import Endpoint, ModelAddress, parse_model_url
-from .binding import Binding, bind, find_method
-from .config import CallsConfig, DeploymentConfig, ModelConfig, NodepoolConfig, StopConfig
-from .model_client import ModelClient
-from .signatures import legacy_method
+from ..endpoints.clarifai.addresses import Endpoint, ModelAddress, parse_model_url
+from ..endpoints.clarifai.model_client import ModelClient
+from ..endpoints.clarifai.request.binding import Binding, bind, find_method
+from ..endpoints.clarifai.signatures import legacy_method
+from ..job.config import CallsConfig, DeploymentConfig, ModelConfig, NodepoolConfig, StopConfig
 
 __all__ = ["ModelCall", "address_of", "prepare_call"]
 

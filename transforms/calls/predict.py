@@ -10,17 +10,17 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 from apache_beam.pvalue import PCollection, TaggedOutput
 
+from ..endpoints.clarifai.session import Item, encoder
+from ..errors import InputError
+from ..metrics import report_to_beam
+from ..records import Content, Failure, Prediction, failure_of
+from ..runs.control import ControlSpec, StopReason
+from ..runs.rebalance import Round, RoundSpec
 from .batching import Batcher, even_batch_size
-from .caller import Item, encoder
-from .control import ControlSpec, StopReason
 from .engine import Engine
-from .errors import InputError
-from .lanes import Lane, Result
-from .metrics import report_to_beam
+from .limits.divided import share_of
 from .model_call import ModelCall
-from .records import Content, Failure, Prediction, failure_of
-from .rounds import Round, RoundSpec
-from .shares import share_of
+from .submissions import Lane, Result
 
 __all__ = ["FAILED", "Outcome", "Predict"]
 

@@ -17,7 +17,7 @@ import tenacity
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
-from .statuses import Verdict
+from ..endpoints.clarifai.statuses import Verdict
 
 __all__ = ["Backoff", "retry_hint"]
 

@@ -8,9 +8,9 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from .caller import Item
-from .records import Failure, Prediction
-from .settling import Settling
+from ..endpoints.clarifai.session import Item
+from ..records import Failure, Prediction
+from .batch_sender import Settling
 
 if TYPE_CHECKING:
     from .engine import Engine

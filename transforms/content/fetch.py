@@ -18,13 +18,13 @@ from typing import Any
 import tenacity
 from fsspec.asyn import sync
 
-from .errors import ReadError, SourceError
-from .filesystems import Filesystems, local_path, protocol_of, references_in, resolve
-from .listing import local_version, version_of
-from .manifest_files import GIVEN, version_of_row
+from ..errors import ReadError, SourceError
+from ..records import Content, Reference
+from ..sources.listing import local_version, version_of
+from ..sources.manifests.files import GIVEN, version_of_row
+from ..storage.faults import is_transient, redact
+from ..storage.filesystems import Filesystems, local_path, protocol_of, references_in, resolve
 from .media import check_filled, check_image, check_text, media_of
-from .records import Content, Reference
-from .store_faults import is_transient, redact
 
 __all__ = ["Fetched", "Fetcher", "PassingReadError"]
 

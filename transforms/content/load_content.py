@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
-from .control import ControlSpec, JobControl
-from .errors import ReadError
+from ..errors import ReadError
+from ..records import Content, Failure, Reference, failure_of
+from ..runs.chunks import pack
+from ..runs.control import ControlSpec, JobControl
+from ..runs.rebalance import Round, RoundSpec
+from ..storage.filesystems import local_path
 from .fetch import Fetcher, PassingReadError
-from .filesystems import local_path
-from .packs import pack
 from .prefetch import Prefetcher, process_budget
-from .records import Content, Failure, Reference, failure_of
-from .rounds import Round, RoundSpec
 
 __all__ = ["FAILED", "LEFT", "LoadContent", "Loaded"]
 

@@ -12,8 +12,8 @@ import struct
 
 from PIL import Image, UnidentifiedImageError
 
-from .errors import ReadError
-from .filesystems import split_chain
+from ..errors import ReadError
+from ..storage.filesystems import split_chain
 
 __all__ = ["MAX_PIXELS", "check_filled", "check_image", "check_text", "image_size", "media_of"]
 

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, TypeVar
 
-from .errors import ReadError
-from .filesystems import local_path
-from .records import Content, Reference
+from ..errors import ReadError
+from ..records import Content, Reference
+from ..storage.filesystems import local_path
 
 __all__ = ["Budget", "Prefetcher", "process_budget"]
 

@@ -18,8 +18,8 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from ..errors import ConfigError
 from .config import JobConfig
-from .errors import ConfigError
 
 __all__ = ["JobFile", "check_sections", "json_schema", "load_job"]
 

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .arrow_types import CONCEPTS, FLOATS, REGIONS
+from .types import CONCEPTS, FLOATS, REGIONS
 
 __all__ = ["Best", "ConceptColumn", "FloatListColumn", "RegionColumn", "SparseColumn", "utf8"]
 

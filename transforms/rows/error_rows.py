@@ -7,8 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from ..records import Failure, Reference
 from .columns import utf8
-from .records import Failure, Reference
 
 __all__ = ["ErrorRows"]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from .arrow_types import IMAGE, SCHEMA_VERSION
+from .types import IMAGE, SCHEMA_VERSION
 
 __all__ = ["footer_metadata", "huggingface_features"]
 

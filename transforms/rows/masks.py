@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco
 
-from .errors import DecodeError
+from ..errors import DecodeError
 
 __all__ = ["MaskRle", "encode_bits", "encode_mask", "encode_pixels", "png_size"]
 

@@ -7,10 +7,18 @@ from typing import Any
 
 import pyarrow as pa
 
-from .answer_items import cluster_row, color_row, hit_row, picture, segment_row, track_row, whole_number
-from .answer_values import Leaf
+from ..endpoints.clarifai.answer.items import (
+    cluster_row,
+    color_row,
+    hit_row,
+    picture,
+    segment_row,
+    track_row,
+    whole_number,
+)
+from ..endpoints.clarifai.answer.values import Leaf
+from ..errors import DecodeError
 from .columns import ConceptColumn, RegionColumn, SparseColumn
-from .errors import DecodeError
 
 __all__ = ["DENSE", "PredictionRows"]
 

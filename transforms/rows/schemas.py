@@ -14,7 +14,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .arrow_types import (
+from ..errors import ConfigError
+from .footers import footer_metadata
+from .types import (
     CLUSTERS,
     COLORS,
     CONCEPTS,
@@ -28,8 +30,6 @@ from .arrow_types import (
     TIME_SEGMENTS,
     TRACKS,
 )
-from .errors import ConfigError
-from .footers import footer_metadata
 
 __all__ = [
     "SCHEMA_VERSION",

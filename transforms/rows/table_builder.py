@@ -12,16 +12,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from .answer_values import TEXTS, Leaf, answer_data, is_composed, leaves
+from ..endpoints.clarifai.answer.reader import RowWriter, TableOptions
+from ..endpoints.clarifai.answer.regions import MaskRows, RegionReader
+from ..endpoints.clarifai.answer.values import TEXTS, Leaf, answer_data, is_composed, leaves
+from ..endpoints.clarifai.signatures import Field
+from ..errors import DecodeError
+from ..records import Failure, Prediction, Reference
 from .error_rows import ErrorRows
-from .errors import DecodeError
 from .masks import MaskRle
 from .prediction_rows import PredictionRows
-from .records import Failure, Prediction, Reference
-from .regions import MaskRows, RegionReader
-from .row_writer import RowWriter, TableOptions
 from .schemas import errors_schema, masks_schema, predictions_schema
-from .signatures import Field
 
 __all__ = ["TableBuilder", "TableOptions", "Tables"]
 

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from .records import Reference
+from ..records import Reference
 
 __all__ = ["MAX_PACK", "Packer", "evenly", "pack", "unpack"]
 

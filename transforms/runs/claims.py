@@ -19,8 +19,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from .errors import OutputInUseError, StoreError
-from .store import Store
+from ..errors import OutputInUseError, StoreError
+from ..storage.store import Store
 
 __all__ = ["TTL_S", "Claim", "ClaimFile"]
 

@@ -15,10 +15,10 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from . import errors
-from .config import StopConfig
-from .errors import BulkinferError, JobError, StoreError
-from .store import Store
+from .. import errors
+from ..errors import BulkinferError, JobError, StoreError
+from ..job.config import StopConfig
+from ..storage.store import Store
 
 __all__ = ["ControlSpec", "JobControl", "StopReason"]
 

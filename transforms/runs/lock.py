@@ -11,10 +11,10 @@ import logging
 import time
 from types import TracebackType
 
+from ..errors import OutputInUseError
+from ..storage.store import Store
 from .claims import TTL_S, Claim, ClaimFile
-from .errors import OutputInUseError
 from .parts import RUNS
-from .store import Store
 
 __all__ = ["LOCKS", "RunLock", "has_claim"]
 

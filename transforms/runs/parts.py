@@ -16,8 +16,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from .errors import StoreError
-from .store import Store
+from ..errors import StoreError
+from ..storage.store import Store
 
 __all__ = [
     "RUNS",

@@ -19,10 +19,10 @@ import time
 from collections.abc import Collection
 from typing import Protocol
 
+from ..errors import StoreError
+from ..storage.store import Store
 from .control import ControlSpec
-from .errors import StoreError
 from .parts import run_directory
-from .store import Store
 
 __all__ = ["ROUNDS", "Divided", "Place", "Round", "RoundSpec", "place_in"]
 

@@ -20,10 +20,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from .errors import StoreError
+from ..errors import StoreError
+from ..storage.faults import redact
+from ..storage.store import Store
 from .parts import FORMAT, RUNS, OutputSpec, run_directory
-from .store import Store
-from .store_faults import redact
 
 __all__ = ["RunRecord", "begin_run", "list_runs", "read_run", "without_secrets", "write_run"]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import apache_beam as beam
 
-from .errors import RunnerError
+from ..errors import RunnerError
 
 __all__ = ["SameVersions", "Versions"]
 

@@ -18,8 +18,8 @@ from typing import Any
 from fsspec.asyn import sync
 from fsspec.utils import glob_translate
 
-from .errors import SourceError
-from .filesystems import Filesystems, local_path, protocol_of, split_chain
+from ..errors import SourceError
+from ..storage.filesystems import Filesystems, local_path, protocol_of, split_chain
 
 __all__ = ["Folder", "Found", "Pattern", "folders", "list_folder", "parse_pattern", "version_of"]
 

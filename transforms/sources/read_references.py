@@ -17,17 +17,17 @@ from typing import Any, NamedTuple, Protocol
 import apache_beam as beam
 from apache_beam import pvalue
 
-from .duplicates import Deduplicate
-from .filesystems import Filesystems
+from ..content.media import media_of
+from ..records import Failure, Reference
+from ..runs.chunks import MAX_PACK, Packer, evenly, pack, unpack
+from ..runs.rebalance import Round, RoundSpec
+from ..runs.redistribute import Deal
+from ..storage.filesystems import Filesystems
+from .duplicates.deduplicate import Deduplicate
 from .listing import Folder, Found, folders
-from .manifest_files import Split
-from .media import media_of
-from .packs import MAX_PACK, Packer, evenly, pack, unpack
-from .records import Failure, Reference
-from .rounds import Round, RoundSpec
+from .manifests.files import Split
 from .rows import RowReader
-from .shuffle import Deal
-from .sources import SourceSpec, list_pattern
+from .source import SourceSpec, list_pattern
 
 __all__ = ["FAILED", "LEFT", "Completed", "ListSource", "OpenUnits", "ReadReferences", "References"]
 

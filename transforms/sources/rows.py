@@ -7,12 +7,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from .filesystems import Filesystems, resolve
-from .manifest_files import Row, Split, as_text, version_of_row
-from .manifests import read_split
-from .media import media_of
-from .records import Failure, Reference
-from .sources import SourceSpec
+from ..content.media import media_of
+from ..records import Failure, Reference
+from ..storage.filesystems import Filesystems, resolve
+from .manifests.files import Row, Split, as_text, version_of_row
+from .manifests.reading import read_split
+from .source import SourceSpec
 
 __all__ = ["RowReader"]
 

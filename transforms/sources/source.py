@@ -14,14 +14,14 @@ from collections.abc import Collection, Iterator, Sequence
 
 import pyarrow as pa
 
-from .config import SourceConfig
-from .errors import EmptySourceError, SourceError
-from .filesystems import Filesystems, split_chain
+from ..content.media import media_of
+from ..errors import EmptySourceError, SourceError
+from ..job.config import SourceConfig
+from ..storage.filesystems import Filesystems, split_chain
 from .listing import Folder, Found, Pattern, list_folder, parse_pattern
-from .manifest_files import Manifest, Row
-from .manifest_scan import SourceScan, scan_manifests
-from .manifests import columns_of, manifest_of
-from .media import media_of
+from .manifests.files import Manifest, Row
+from .manifests.reading import columns_of, manifest_of
+from .manifests.scan import SourceScan, scan_manifests
 
 __all__ = ["SourceCount", "SourceSpec", "count_source", "inspect_source", "list_pattern"]
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import tenacity
 
-from .errors import BulkinferError, StoreError
+from ..errors import BulkinferError, StoreError
 
 __all__ = ["is_transient", "patiently", "redact", "store_error"]
 

@@ -16,8 +16,8 @@ from typing import Any
 from fsspec.core import url_to_fs
 from fsspec.registry import known_implementations
 
-from .errors import SourceError
-from .store_faults import redact
+from ..errors import SourceError
+from .faults import redact
 
 __all__ = [
     "Filesystems",

@@ -17,9 +17,9 @@ from typing import IO, Any, TypeVar, cast
 
 from fsspec.core import url_to_fs
 
-from .errors import BulkinferError
-from .store_faults import patiently, store_error
-from .store_files import (
+from ..errors import BulkinferError
+from .faults import patiently, store_error
+from .files import (
     TEMPORARY,
     Entry,
     RangeReader,

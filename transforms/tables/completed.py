@@ -17,15 +17,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .commit_plan import read_index
-from .errors import ReadError
-from .fetch import Fetcher
+from ..content.fetch import Fetcher
+from ..errors import ReadError
+from ..metrics import process_metrics, report_to_beam
+from ..records import Reference
+from ..runs.parts import OutputSpec, index_directory
+from ..runs.record import list_runs
+from ..storage.store import Store
+from .commit.plan import read_index
 from .input_index import IdLookup, InputIndex, hash_ids, version_code
-from .metrics import process_metrics, report_to_beam
-from .parts import OutputSpec, index_directory
-from .records import Reference
-from .run_record import list_runs
-from .store import Store
 
 __all__ = ["CompletedIndex", "CompletedSpec"]
 

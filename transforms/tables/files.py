@@ -16,8 +16,8 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .schemas import parquet_options
-from .store import Store
+from ..rows.schemas import parquet_options
+from ..storage.store import Store
 
 __all__ = ["BATCH_ROWS", "RollingWriter", "group_rows", "read_batches", "write_ipc", "write_parquet"]
 

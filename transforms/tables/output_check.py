@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 
-from .errors import ConfigError
-from .parts import RUNS, OutputSpec, run_id_of
-from .replace import visible_files
-from .run_record import list_runs
-from .store import Store
+from ..errors import ConfigError
+from ..runs.parts import RUNS, OutputSpec, run_id_of
+from ..runs.record import list_runs
+from ..storage.store import Store
+from .commit.replace import visible_files
 
 __all__ = ["check_output"]
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from .parts import OutputSpec
+from ..runs.parts import OutputSpec
 
 __all__ = ["Split", "hive_path", "partition_of_inputs", "split_rows"]
 

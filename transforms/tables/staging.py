@@ -10,16 +10,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .errors import DecodeError, StoppedError
-from .footers import footer_metadata
+from ..errors import DecodeError, StoppedError
+from ..metrics import process_metrics
+from ..records import Failure, Prediction, failure_of
+from ..rows.footers import footer_metadata
+from ..rows.table_builder import TableBuilder, TableOptions
+from ..runs.parts import OutputSpec, PartFile, PartManifest, commit_path, new_part_id, part_path, staging_path
+from ..storage.store import Store
+from .files import write_ipc, write_parquet
 from .input_index import InputIndex, hash_ids, version_code
-from .metrics import process_metrics
-from .outputs import TableBuilder, TableOptions
 from .partitions import partition_of_inputs, split_rows
-from .parts import OutputSpec, PartFile, PartManifest, commit_path, new_part_id, part_path, staging_path
-from .records import Failure, Prediction, failure_of
-from .store import Store
-from .table_files import write_ipc, write_parquet
 
 __all__ = ["PartWriter", "options_of", "write_part"]
 

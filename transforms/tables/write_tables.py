@@ -10,12 +10,12 @@ import apache_beam as beam
 from apache_beam.transforms.window import GlobalWindow, GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
-from .commit import CommitResult, commit_run
-from .errors import StoreError
-from .parts import OutputSpec, commit_path, run_directory
-from .records import Failure, Prediction
-from .run_lock import RunLock, has_claim
-from .run_record import begin_run
+from ..errors import StoreError
+from ..records import Failure, Prediction
+from ..runs.lock import RunLock, has_claim
+from ..runs.parts import OutputSpec, commit_path, run_directory
+from ..runs.record import begin_run
+from .commit.commit import CommitResult, commit_run
 from .staging import PartWriter
 
 __all__ = ["WriteTables"]

@@ -10,7 +10,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from .embedded_types import Audio
+from ..types import Audio
 
 __all__ = ["levels", "measure_audio"]
 

@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-from . import embedded_audio, embedded_images, embedded_segmentation, embedded_text, embedded_video
-from .embedded_methods import ModelMethod
+from ..methods import ModelMethod
+from . import audio, images, segmentation, text, video
 
 __all__ = ["METHODS"]
 
 #: Pictures keep a core busy and go to worker processes; a text takes less time than the way there and back.
 _HEAVY = (
-    embedded_segmentation.segment_anything,
-    embedded_segmentation.predict,
-    embedded_images.colors,
-    embedded_images.describe,
-    embedded_images.embed_image,
-    embedded_images.fingerprint,
-    embedded_images.is_blurred,
-    embedded_images.picture_size,
-    embedded_images.sharpness,
-    embedded_images.thumbnail,
-    embedded_audio.measure_audio,
+    segmentation.segment_anything,
+    segmentation.predict,
+    images.colors,
+    images.describe,
+    images.embed_image,
+    images.fingerprint,
+    images.is_blurred,
+    images.picture_size,
+    images.sharpness,
+    images.thumbnail,
+    audio.measure_audio,
 )
 _LIGHT = (
-    embedded_video.generate,
-    embedded_audio.levels,
-    embedded_text.classify,
-    embedded_text.classify_lines,
-    embedded_text.keywords,
-    embedded_text.measure_text,
-    embedded_text.summarize,
+    video.generate,
+    audio.levels,
+    text.classify,
+    text.classify_lines,
+    text.keywords,
+    text.measure_text,
+    text.summarize,
 )
 
 METHODS: dict[str, ModelMethod] = {

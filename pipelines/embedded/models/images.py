@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .embedded_segmentation import decode_picture
-from .embedded_types import Concept, Image
+from ..types import Concept, Image
+from .segmentation import decode_picture
 
 __all__ = [
     "colors",

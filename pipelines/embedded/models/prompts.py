@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .embedded_regions import Segment, Segmentation
-from .embedded_types import Box, Region
+from ..types import Box, Region
+from .regions import Segment, Segmentation
 
 __all__ = ["NO_BOX", "Prompt", "check_return_type", "prompt_of_dict", "prompts_of_regions", "segment_prompt"]
 

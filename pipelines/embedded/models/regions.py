@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .embedded_tree import best_cut, merge_tree
+from .tree import best_cut, merge_tree
 
 __all__ = ["Segment", "Segmentation"]
 

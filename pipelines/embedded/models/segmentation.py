@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .embedded_prompts import check_return_type, prompt_of_dict, prompts_of_regions, segment_prompt
-from .embedded_regions import Segment, Segmentation
-from .embedded_types import Box, Image, Region
+from ..types import Box, Image, Region
+from .prompts import check_return_type, prompt_of_dict, prompts_of_regions, segment_prompt
+from .regions import Segment, Segmentation
 
 __all__ = ["decode_picture", "predict", "region_of", "segment_anything"]
 

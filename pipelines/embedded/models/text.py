@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .embedded_languages import LANGUAGES
-from .embedded_types import Concept
+from ..types import Concept
+from .languages import LANGUAGES
 
 __all__ = ["TextMeasures", "classify", "classify_lines", "keywords", "measure_text", "summarize"]
 

@@ -16,7 +16,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .embedded_prompts import (
+from ..types import Frame, Video
+from .prompts import (
     NO_BOX,
     Prompt,
     check_return_type,
@@ -24,9 +25,8 @@ from .embedded_prompts import (
     prompts_of_regions,
     segment_prompt,
 )
-from .embedded_regions import Segment, Segmentation
-from .embedded_segmentation import region_of
-from .embedded_types import Frame, Video
+from .regions import Segment, Segmentation
+from .segmentation import region_of
 
 __all__ = ["generate"]
 

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import io
-import pathlib
 import wave
 from typing import Any
 
 import numpy as np
 import pytest
-from bulkinfer.pipelines.embedded_models import METHODS
-from bulkinfer.pipelines.embedded_server import EmbeddedServer
+from bulkinfer.pipelines.embedded.models.demo import METHODS
+from bulkinfer.pipelines.embedded.server import EmbeddedServer
 from clarifai.client.model import Model
 from clarifai.client.model_client import ModelClient
 from clarifai.runners.utils.data_types import Audio, Concept, Frame, Image, Region, Video
 from clarifai.runners.utils.method_signatures import get_method_signature
 from PIL import Image as Pillow
 from support.embedded import port_of, running_server
+from support.paths import PHOTOS
 from support.videos import moving_object
 
-PHOTOS = pathlib.Path(__file__).parents[2] / "configs" / "photos"
 COINS = (PHOTOS / "coins.jpg").read_bytes()
 TEXT = (
     "The river rose after the storm. The storm flooded the lower town and the river port. People in the "

@@ -17,14 +17,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from bulkinfer.pipelines import embedded_server as module
-from bulkinfer.pipelines.embedded_server import EmbeddedServer, run_forever, serve
+from bulkinfer.pipelines.embedded import server as module
+from bulkinfer.pipelines.embedded.server import EmbeddedServer, run_forever, serve
 from bulkinfer.transforms.errors import ConfigError, EndpointError, JobError
 from clarifai_grpc.grpc.api import resources_pb2, service_pb2
 from clarifai_grpc.grpc.api.status import status_code_pb2
 from support.embedded import port_of, request_of, running_server, stub_of
+from support.paths import PHOTOS
 
-PHOTOS = pathlib.Path(__file__).parents[2] / "configs" / "photos"
 COINS = (PHOTOS / "coins.jpg").read_bytes()
 
 
@@ -244,7 +244,7 @@ def test_it_serves_in_this_process_until_it_is_told_to_stop() -> None:
 
 def test_it_ends_with_the_process_that_started_it() -> None:
     code = (
-        "import sys, time\nfrom bulkinfer.pipelines.embedded_server import serve\n"
+        "import sys, time\nfrom bulkinfer.pipelines.embedded.server import serve\n"
         "server = serve()\nprint(server.endpoint, flush=True)\ntime.sleep(60)\n"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from pycocotools import mask as coco
 from support.jobs import Ran, rows, run_cli
+from support.paths import ROOT
 
-REPOSITORY = pathlib.Path(__file__).parents[2]
-CONFIGS = sorted(path.name for path in (REPOSITORY / "configs").glob("*.yaml"))
+CONFIGS = sorted(path.name for path in (ROOT / "configs").glob("*.yaml"))
 
 
 def _run(name: str, output: pathlib.Path, *options: str) -> Ran:
     job = f"configs/{name}.yaml"
-    ran = run_cli("run", job, "--json", "--set", f"output.uri={output}", *options, cwd=REPOSITORY)
+    ran = run_cli("run", job, "--json", "--set", f"output.uri={output}", *options, cwd=ROOT)
     assert ran.code == 0, ran.err
     return ran
 
@@ -29,7 +29,7 @@ def _masks(output: pathlib.Path) -> dict[str, list[dict[str, Any]]]:
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_each_one_passes_the_checks(name: str) -> None:
-    ran = run_cli("plan", f"configs/{name}", "--json", cwd=REPOSITORY)
+    ran = run_cli("plan", f"configs/{name}", "--json", cwd=ROOT)
 
     assert ran.code == 0, ran.err
 

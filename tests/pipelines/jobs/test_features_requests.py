@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from bulkinfer.transforms.addresses import PUBLIC_API, parse_endpoint
-from bulkinfer.transforms.config import CallsConfig, ModelConfig
+from bulkinfer.transforms.endpoints.clarifai.addresses import PUBLIC_API, parse_endpoint
 from bulkinfer.transforms.errors import ConfigError
+from bulkinfer.transforms.job.config import CallsConfig, ModelConfig
 from bulkinfer.transforms.preparation import within_public_limits
 from clarifai_grpc.grpc.api import resources_pb2
 from support.features import MODEL, call, jsonl, predictions, run

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import pathlib
 import wave
 from collections.abc import Iterator
 from typing import Any
@@ -14,9 +13,10 @@ from clarifai_grpc.grpc.api import resources_pb2
 from support.features import call, jsonl, predictions
 from support.http_server import http_server
 from support.jobs import photo, rows
+from support.paths import SUPPORT
 from support.vendor_server import vendor_server
 
-MODEL = pathlib.Path(__file__).parents[1] / "support" / "vendor_types"
+MODEL = SUPPORT / "vendor_types"
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
 TOOL_CALL = {
     "id": "c1",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import pathlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,9 +11,10 @@ import numpy as np
 import pytest
 from support.features import call, command, jsonl, predictions
 from support.jobs import photo
+from support.paths import SUPPORT
 from support.vendor_server import vendor_server
 
-MODEL = pathlib.Path(__file__).parents[1] / "support" / "vendor_types"
+MODEL = SUPPORT / "vendor_types"
 REGION = {"box": [0.125, 0.25, 0.5, 0.75], "concepts": [{"name": "cup", "value": 0.5}], "track_id": "t1"}
 FRAME = {"index": 3, "time_ms": 1500, "regions": [REGION]}
 

@@ -8,9 +8,9 @@ import subprocess
 import sys
 
 import pytest
-from bulkinfer.pipelines import bulk_inference
+from bulkinfer.pipelines.jobs import bulk_inference
 from bulkinfer.transforms.errors import StoreError
-from bulkinfer.transforms.job_file import load_job
+from bulkinfer.transforms.job.job_file import load_job
 from support.bad_days import Job, until
 from support.fault_server import running
 from support.jobs import rows

@@ -6,7 +6,7 @@ import os
 import socket
 
 import pytest
-from bulkinfer.pipelines.embedded_server import serve
+from bulkinfer.pipelines.embedded.server import serve
 from support.jobs import run_cli, write_job
 
 MODEL = "https://clarifai.com/bulkinfer/embedded/models/demo"

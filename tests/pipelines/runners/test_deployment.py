@@ -17,8 +17,8 @@ import yaml
 from apache_beam.version import __version__ as beam_version
 from google.cloud.dataflow_v1beta3 import ParameterType, TemplateMetadata
 from support.jobs import run_cli, write_job
+from support.paths import CONFIGS
 
-CONFIGS = Path(__file__).parents[2] / "configs"
 NEEDED = {
     "BUCKET": "b",
     "MODEL_URL": "https://clarifai.com/u/a/models/m",

@@ -18,7 +18,7 @@ time.sleep(60)
 LAUNCHER = """
 import sys
 from apache_beam.options.pipeline_options import PipelineOptions
-from bulkinfer.pipelines import job_servers
+from bulkinfer.pipelines.runners import job_servers
 runner = getattr(job_servers, sys.argv[1])()
 runner.default_job_server(PipelineOptions(sys.argv[2:])).start()
 """
@@ -43,7 +43,7 @@ def test_a_java_job_server_ends_with_a_launcher_that_is_killed(
 def test_a_java_that_does_not_start_is_named(tmp_path: Path) -> None:
     """With what it said last."""
     from apache_beam.options.pipeline_options import PipelineOptions
-    from bulkinfer.pipelines.job_servers import FlinkRunner
+    from bulkinfer.pipelines.runners.job_servers import FlinkRunner
     from bulkinfer.transforms.errors import RunnerError
 
     java = tmp_path / "java"

@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bulkinfer.pipelines.beam_flags import parse_flags
-from bulkinfer.pipelines.runner_checks import check_runner, explained
-from bulkinfer.pipelines.runners import (
+from bulkinfer.pipelines.runners.checks import check_runner, explained
+from bulkinfer.pipelines.runners.flags import parse_flags
+from bulkinfer.pipelines.runners.options import (
     describe,
     merged_options,
     pipeline_options,
     with_flags,
     workers_of,
 )
-from bulkinfer.transforms.config import JobConfig, RunnerConfig
 from bulkinfer.transforms.errors import ConfigError, RunnerError, StoreError
-from bulkinfer.transforms.job_file import load_job
+from bulkinfer.transforms.job.config import JobConfig, RunnerConfig
+from bulkinfer.transforms.job.job_file import load_job
 from support.http_server import http_server
 from support.jobs import run_cli, write_job
 
@@ -128,7 +128,7 @@ def test_a_prism_that_does_not_start_is_named_with_what_it_said(
     tmp_path: Path, script: str, why: str
 ) -> None:
     """Such as one that was built for another machine."""
-    from bulkinfer.pipelines.job_servers import PrismRunner
+    from bulkinfer.pipelines.runners.job_servers import PrismRunner
 
     binary = tmp_path / "prism"
     binary.write_text(script)

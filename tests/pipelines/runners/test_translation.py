@@ -14,17 +14,18 @@ from typing import Any
 import pytest
 from apache_beam.options.pipeline_options import GoogleCloudOptions, WorkerOptions
 from apache_beam.portability.api import beam_runner_api_pb2
-from bulkinfer.pipelines.embedded_server import EmbeddedServer, serve
-from bulkinfer.pipelines.preflight import new_run_id, prepare
-from bulkinfer.pipelines.runners import describe, pipeline_options, with_flags
-from bulkinfer.transforms.addresses import parse_endpoint
-from bulkinfer.transforms.config import RunnerConfig
+from bulkinfer.pipelines.embedded.server import EmbeddedServer, serve
+from bulkinfer.pipelines.jobs.preflight import new_run_id, prepare
+from bulkinfer.pipelines.runners.options import describe, pipeline_options, with_flags
+from bulkinfer.transforms.endpoints.clarifai.addresses import parse_endpoint
 from bulkinfer.transforms.errors import ConfigError
-from bulkinfer.transforms.job_file import load_job
+from bulkinfer.transforms.job.config import RunnerConfig
+from bulkinfer.transforms.job.job_file import load_job
 from support.google_cloud import GoogleCloud, google_cloud
 from support.jobs import Ran, photo, rows, run_cli, write_job
+from support.paths import CONFIGS
 
-LAUNCH = Path(__file__).parents[2] / "configs" / "launch.py"
+LAUNCH = CONFIGS / "launch.py"
 KEY = "pat-never-to-be-seen-4711"
 OPTIONS = {
     "project": "pro-ject",

@@ -14,7 +14,7 @@ from pathlib import Path
 import grpc
 import pytest
 from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc, endpoints_pb2
-from bulkinfer.pipelines.worker_pool import serve
+from bulkinfer.pipelines.runners.worker_pool import serve
 from bulkinfer.transforms.errors import RunnerError
 
 
@@ -97,7 +97,15 @@ def test_two_runners_that_count_alike_stop_their_own_workers(runner_socket: sock
 @linux
 def test_a_terminated_pool_leaves_no_worker_behind(runner_socket: socket.socket) -> None:
     """Beam's own pool leaves them running."""
-    command = [sys.executable, "-m", "bulkinfer.pipelines.worker_pool", "--port", "0", "--spares", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "bulkinfer.pipelines.runners.worker_pool",
+        "--port",
+        "0",
+        "--spares",
+        "1",
+    ]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         port = next(line for line in process.stderr if "listens on" in line).rpartition(":")[2].strip()
@@ -114,7 +122,15 @@ def test_a_terminated_pool_leaves_no_worker_behind(runner_socket: socket.socket)
 
 @linux
 def test_workers_in_reserve_end_with_a_pool_that_is_killed(runner_socket: socket.socket) -> None:
-    command = [sys.executable, "-m", "bulkinfer.pipelines.worker_pool", "--port", "0", "--spares", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "bulkinfer.pipelines.runners.worker_pool",
+        "--port",
+        "0",
+        "--spares",
+        "1",
+    ]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         port = next(line for line in process.stderr if "listens on" in line).rpartition(":")[2].strip()

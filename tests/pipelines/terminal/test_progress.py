@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import sys
 
-from bulkinfer.pipelines import progress
-from bulkinfer.pipelines.progress import ProgressSnapshot, describe, show_progress
+from bulkinfer.pipelines.terminal import progress
+from bulkinfer.pipelines.terminal.progress import ProgressSnapshot, describe, show_progress
 
 
 class SteadyRate:

@@ -10,8 +10,8 @@ from typing import Any
 
 import grpc
 import pytest
-from bulkinfer.transforms.settling import GIVEN_UP_AFTER
-from bulkinfer.transforms.statuses import Fault, fault_of_grpc
+from bulkinfer.transforms.calls.batch_sender import GIVEN_UP_AFTER
+from bulkinfer.transforms.endpoints.clarifai.statuses import Fault, fault_of_grpc
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.played_server import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from bulkinfer.transforms.batching import Batcher, cut, even_batch_size
+from bulkinfer.transforms.calls.batching import Batcher, cut, even_batch_size
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bulkinfer.transforms.splitting import Halving
+from bulkinfer.transforms.calls.bisection import Halving
 from hypothesis import given
 from hypothesis import strategies as st
 

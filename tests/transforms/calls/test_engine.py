@@ -14,15 +14,15 @@ from typing import Any
 
 import pytest
 import redis
-from bulkinfer.transforms import lanes
-from bulkinfer.transforms.batching import cut
-from bulkinfer.transforms.caller import Item, encoder
-from bulkinfer.transforms.control import ControlSpec, JobControl
-from bulkinfer.transforms.engine import Engine
-from bulkinfer.transforms.lanes import WAITING_ROUNDS, Lane, Result, Room
+from bulkinfer.transforms.calls import submissions as lanes
+from bulkinfer.transforms.calls.batching import cut
+from bulkinfer.transforms.calls.engine import Engine
+from bulkinfer.transforms.calls.model_call import ModelCall
+from bulkinfer.transforms.calls.submissions import WAITING_ROUNDS, Lane, Result, Room
+from bulkinfer.transforms.endpoints.clarifai.session import Item, encoder
 from bulkinfer.transforms.metrics import Metrics
-from bulkinfer.transforms.model_call import ModelCall
 from bulkinfer.transforms.records import Content, Failure, Prediction, Reference
+from bulkinfer.transforms.runs.control import ControlSpec, JobControl
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.calls import call_to, texts
@@ -343,7 +343,7 @@ def test_counters_tell_what_happened(server: FaultServer) -> None:
 
 
 def test_no_server_is_a_row_and_not_a_crash(server: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bulkinfer.transforms.caller.CONNECT_S", 0.3)
+    monkeypatch.setattr("bulkinfer.transforms.endpoints.clarifai.session.CONNECT_S", 0.3)
     with running() as short_lived:
         call = call_to(short_lived.endpoint, retry_for=1.0)
 

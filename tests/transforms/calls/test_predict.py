@@ -14,11 +14,11 @@ import redis
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing import test_stream
 from apache_beam.transforms.window import FixedWindows, IntervalWindow, SlidingWindows, TimestampedValue
-from bulkinfer.transforms import fleet_limit
-from bulkinfer.transforms.control import ControlSpec, JobControl
+from bulkinfer.transforms.calls.limits import redis_limiter as fleet_limit
+from bulkinfer.transforms.calls.predict import Predict
 from bulkinfer.transforms.errors import CredentialsError, MethodError, ModelNotFoundError, StoreError
-from bulkinfer.transforms.predict import Predict
 from bulkinfer.transforms.records import Content, Failure, Prediction, Reference
+from bulkinfer.transforms.runs.control import ControlSpec, JobControl
 from support.calls import call_to, texts
 from support.collect import collect
 from support.fault_server import FaultServer, running

@@ -15,12 +15,12 @@ import apache_beam as beam
 import pytest
 from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.transforms.window import FixedWindows, TimestampedValue
-from bulkinfer.transforms.content import LoadContent, _Pace
-from bulkinfer.transforms.control import ControlSpec, JobControl
+from bulkinfer.transforms.content.fetch import Fetcher, PassingReadError
+from bulkinfer.transforms.content.load_content import LoadContent, _Pace
+from bulkinfer.transforms.content.prefetch import Budget, Prefetcher
 from bulkinfer.transforms.errors import ReadError
-from bulkinfer.transforms.fetch import Fetcher, PassingReadError
-from bulkinfer.transforms.prefetch import Budget, Prefetcher
 from bulkinfer.transforms.records import Content, Reference
+from bulkinfer.transforms.runs.control import ControlSpec, JobControl
 from PIL import Image
 from support.http_server import HttpServer, http_server
 from support.s3_server import S3Server, s3_server

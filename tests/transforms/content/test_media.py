@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 
 import pytest
+from bulkinfer.transforms.content.media import check_text, image_size, media_of
 from bulkinfer.transforms.errors import ReadError
-from bulkinfer.transforms.media import check_text, image_size, media_of
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image

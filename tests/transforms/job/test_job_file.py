@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from bulkinfer.transforms.errors import ConfigError
-from bulkinfer.transforms.job_file import json_schema, load_job
+from bulkinfer.transforms.job.job_file import json_schema, load_job
 
 MINIMAL = "source: {files: photos/*.jpg}\nmodel: {endpoint: embedded}\noutput: {uri: out}\n"
 

@@ -9,7 +9,7 @@ import zlib
 import numpy as np
 import pytest
 from bulkinfer.transforms.errors import DecodeError
-from bulkinfer.transforms.masks import MaskRle, encode_mask, encode_pixels, png_size
+from bulkinfer.transforms.rows.masks import MaskRle, encode_mask, encode_pixels, png_size
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays

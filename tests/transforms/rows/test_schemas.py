@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from bulkinfer.transforms.errors import ConfigError
-from bulkinfer.transforms.footers import footer_metadata, huggingface_features
-from bulkinfer.transforms.schemas import (
+from bulkinfer.transforms.rows.footers import footer_metadata, huggingface_features
+from bulkinfer.transforms.rows.schemas import (
     SCHEMA_VERSION,
     errors_schema,
     masks_schema,
     parquet_options,
     predictions_schema,
 )
+from support.paths import TESTS
 
-GOLDEN = Path(__file__).parent.parent / "golden"
+GOLDEN = TESTS / "golden"
 SCHEMAS = {"predictions": predictions_schema(), "masks": masks_schema(), "errors": errors_schema()}
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from bulkinfer.transforms.endpoints.clarifai.signatures import Field
 from bulkinfer.transforms.errors import DecodeError
-from bulkinfer.transforms.outputs import TableBuilder, TableOptions
 from bulkinfer.transforms.records import Failure, Prediction, Reference
-from bulkinfer.transforms.signatures import Field
+from bulkinfer.transforms.rows.table_builder import TableBuilder, TableOptions
 from clarifai_grpc.grpc.api import resources_pb2
 from support.answers import method, output, prediction, region, returned, rows, square, tables
 
@@ -226,7 +226,7 @@ def test_a_builder_starts_anew_after_finish() -> None:
 
 
 def test_rows_that_were_sealed_on_the_way_keep_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bulkinfer.transforms.outputs._SEAL_BYTES", 500)
+    monkeypatch.setattr("bulkinfer.transforms.rows.table_builder._SEAL_BYTES", 500)
     answers = [
         prediction(returned(regions=[region(square())] * (at % 3)), input_id=str(at)) for at in range(30)
     ]

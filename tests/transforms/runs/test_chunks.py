@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import datetime
 
-from bulkinfer.transforms.packs import MAX_PACK, Packer, pack, unpack
 from bulkinfer.transforms.records import MEDIA_TYPES, Reference
+from bulkinfer.transforms.runs.chunks import MAX_PACK, Packer, pack, unpack
 from hypothesis import given
 from hypothesis import strategies as st
 

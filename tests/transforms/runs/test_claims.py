@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 import pytest
-from bulkinfer.transforms import claims
-from bulkinfer.transforms.claims import ClaimFile
-from bulkinfer.transforms.store import Store
+from bulkinfer.transforms.runs import claims
+from bulkinfer.transforms.runs.claims import ClaimFile
+from bulkinfer.transforms.storage.store import Store
 from support.claims import write_claim
 
 MAC = "MacBook-Pro.local"

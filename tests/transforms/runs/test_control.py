@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
-from bulkinfer.transforms.config import StopConfig
-from bulkinfer.transforms.control import ControlSpec, JobControl, StopReason
 from bulkinfer.transforms.errors import CredentialsError, JobError
+from bulkinfer.transforms.job.config import StopConfig
+from bulkinfer.transforms.runs.control import ControlSpec, JobControl, StopReason
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_the_first_reason_stands_and_lies_in_the_output(spec: ControlSpec, tmp_p
 def test_another_worker_hears_of_it_within_seconds(spec: ControlSpec) -> None:
     control = JobControl.shared(spec)
     code = (
-        "import sys, pickle; from bulkinfer.transforms.control import JobControl; "
+        "import sys, pickle; from bulkinfer.transforms.runs.control import JobControl; "
         "JobControl(pickle.loads(bytes.fromhex(sys.argv[1]))).stop('interrupt', 'by hand')"
     )
     subprocess.run([sys.executable, "-c", code, pickle.dumps(spec).hex()], check=True)

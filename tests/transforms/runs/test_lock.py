@@ -9,17 +9,17 @@ import threading
 import time
 
 import pytest
-from bulkinfer.transforms import run_lock
 from bulkinfer.transforms.errors import OutputInUseError
-from bulkinfer.transforms.run_lock import LOCKS, RunLock
-from bulkinfer.transforms.store import Entry, Store
+from bulkinfer.transforms.runs import lock as run_lock
+from bulkinfer.transforms.runs.lock import LOCKS, RunLock
+from bulkinfer.transforms.storage.store import Entry, Store
 from support.claims import write_claim
 
 THEIRS = f"{LOCKS}/theirs.json"
 HOLD = """
 import sys, time
-from bulkinfer.transforms.run_lock import RunLock
-from bulkinfer.transforms.store import Store
+from bulkinfer.transforms.runs.lock import RunLock
+from bulkinfer.transforms.storage.store import Store
 with RunLock(Store(sys.argv[1]), sys.argv[2]):
     print("held", flush=True)
     time.sleep(60)

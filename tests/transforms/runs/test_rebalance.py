@@ -14,18 +14,19 @@ import apache_beam as beam
 import fsspec
 import pytest
 from apache_beam.testing.util import assert_that, equal_to
-from bulkinfer.transforms.config import SourceConfig
-from bulkinfer.transforms.content import LoadContent
-from bulkinfer.transforms.control import ControlSpec
-from bulkinfer.transforms.packs import MAX_PACK, evenly, pack, unpack
+from bulkinfer.transforms.content.load_content import LoadContent
+from bulkinfer.transforms.job.config import SourceConfig
 from bulkinfer.transforms.records import Content, Reference
-from bulkinfer.transforms.references import ListSource, OpenUnits
-from bulkinfer.transforms.rounds import Round, RoundSpec
-from bulkinfer.transforms.sources import SourceSpec, inspect_source
+from bulkinfer.transforms.runs.chunks import MAX_PACK, evenly, pack, unpack
+from bulkinfer.transforms.runs.control import ControlSpec
+from bulkinfer.transforms.runs.rebalance import Round, RoundSpec
+from bulkinfer.transforms.sources.read_references import ListSource, OpenUnits
+from bulkinfer.transforms.sources.source import SourceSpec, inspect_source
 from hypothesis import given
 from hypothesis import strategies as st
 from support.bad_days import Job, until
 from support.fault_server import FaultServer, running
+from support.paths import TESTS
 
 FAST = {"poll_s": 0.02, "grace_s": 0.1}
 
@@ -163,7 +164,7 @@ def ids_and_units(source: SourceSpec, over: RoundSpec, ids: list[str], left: lis
 def test_packs_are_handed_back_in_parts(tmp_path: Path, spec: RoundSpec) -> None:
     """So that a few large ones go to all workers."""
     Round.shared(spec).over = True
-    source = inspect_source(SourceConfig(files=f"{Path(__file__).parent}/*.py", media="text"))
+    source = inspect_source(SourceConfig(files=f"{TESTS}/support/*.py", media="text"))
     many = [Reference(str(number), f"{number}.txt", "text") for number in range(10)]
 
     with beam.Pipeline(runner="FnApiRunner") as pipeline:

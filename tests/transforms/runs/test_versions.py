@@ -8,7 +8,7 @@ import pickle
 import apache_beam as beam
 import pytest
 from bulkinfer.transforms.errors import RunnerError
-from bulkinfer.transforms.versions import SameVersions, Versions
+from bulkinfer.transforms.runs.versions import SameVersions, Versions
 from support.collect import collect
 
 

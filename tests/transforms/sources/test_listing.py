@@ -11,8 +11,15 @@ from pathlib import Path
 import fsspec
 import pytest
 from bulkinfer.transforms.errors import SourceError
-from bulkinfer.transforms.filesystems import Filesystems, options_for, resolve
-from bulkinfer.transforms.listing import Folder, Found, folders, list_folder, parse_pattern, version_of
+from bulkinfer.transforms.sources.listing import (
+    Folder,
+    Found,
+    folders,
+    list_folder,
+    parse_pattern,
+    version_of,
+)
+from bulkinfer.transforms.storage.filesystems import Filesystems, options_for, resolve
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from support.s3_server import s3_server
@@ -162,7 +169,7 @@ def test_a_missing_driver_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> No
     def missing(*_: object, **__: object) -> None:
         raise ImportError("Please install gcsfs to access Google Storage")
 
-    monkeypatch.setattr("bulkinfer.transforms.filesystems.url_to_fs", missing)
+    monkeypatch.setattr("bulkinfer.transforms.storage.filesystems.url_to_fs", missing)
     with pytest.raises(SourceError, match=r"pip install 'bulkinfer\[gcs\]'"):
         listed("gs://bucket/*.jpg")
 

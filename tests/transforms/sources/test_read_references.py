@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.util import assert_that, equal_to
-from bulkinfer.transforms.config import SourceConfig
+from bulkinfer.transforms.job.config import SourceConfig
 from bulkinfer.transforms.records import Reference
-from bulkinfer.transforms.references import ReadReferences
-from bulkinfer.transforms.sources import SourceSpec, inspect_source
+from bulkinfer.transforms.sources.read_references import ReadReferences
+from bulkinfer.transforms.sources.source import SourceSpec, inspect_source
 from support.s3_server import s3_server
 
 

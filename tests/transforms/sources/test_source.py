@@ -11,12 +11,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from bulkinfer.transforms.config import SourceConfig
+from bulkinfer.transforms.content.fetch import Fetcher
 from bulkinfer.transforms.errors import SourceError
-from bulkinfer.transforms.fetch import Fetcher
+from bulkinfer.transforms.job.config import SourceConfig
 from bulkinfer.transforms.records import Failure, Reference
-from bulkinfer.transforms.rows import RowReader
-from bulkinfer.transforms.sources import SourceCount, SourceSpec, count_source, inspect_source
+from bulkinfer.transforms.sources.rows import RowReader
+from bulkinfer.transforms.sources.source import SourceCount, SourceSpec, count_source, inspect_source
 
 
 @pytest.fixture
@@ -219,5 +219,5 @@ def test_a_checked_source_pickles_with_its_scan(tmp_path: Path) -> None:
 
 
 def test_the_check_does_not_import_beam() -> None:
-    code = "import sys, bulkinfer.transforms.sources; sys.exit('apache_beam' in sys.modules)"
+    code = "import sys, bulkinfer.transforms.sources.source; sys.exit('apache_beam' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

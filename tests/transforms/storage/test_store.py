@@ -9,10 +9,10 @@ import subprocess
 import sys
 
 import pytest
-from bulkinfer.transforms import store_faults
 from bulkinfer.transforms.errors import StoreError
-from bulkinfer.transforms.store import Store
-from bulkinfer.transforms.store_faults import is_transient, redact, store_error
+from bulkinfer.transforms.storage import faults as store_faults
+from bulkinfer.transforms.storage.faults import is_transient, redact, store_error
+from bulkinfer.transforms.storage.store import Store
 from support.s3_server import s3_server
 from support.tables import temporary_output
 
@@ -137,7 +137,7 @@ def test_a_relative_path_means_the_directory_in_which_it_was_written(tmp_path, m
 def test_a_full_disk_is_told_with_its_fix(tmp_path):
     code = f"""
 import resource
-from bulkinfer.transforms.store import Store
+from bulkinfer.transforms.storage.store import Store
 from bulkinfer.transforms.errors import StoreError
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 try:

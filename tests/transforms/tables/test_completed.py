@@ -8,11 +8,11 @@ import os
 import pickle
 
 import numpy as np
-from bulkinfer.transforms.commit import commit_run
-from bulkinfer.transforms.completed import CompletedSpec
-from bulkinfer.transforms.input_index import IdLookup, InputIndex, hash_ids
-from bulkinfer.transforms.listing import local_version
 from bulkinfer.transforms.records import Reference
+from bulkinfer.transforms.sources.listing import local_version
+from bulkinfer.transforms.tables.commit.commit import commit_run
+from bulkinfer.transforms.tables.completed import CompletedSpec
+from bulkinfer.transforms.tables.input_index import IdLookup, InputIndex, hash_ids
 from hypothesis import given
 from hypothesis import strategies as st
 from support.tables import failure, make_spec, prediction, stage

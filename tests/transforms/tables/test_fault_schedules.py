@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from bulkinfer.transforms.batching import cut
-from bulkinfer.transforms.caller import Item, encoder
-from bulkinfer.transforms.engine import Engine
-from bulkinfer.transforms.lanes import Lane, Result
+from bulkinfer.transforms.calls.batching import cut
+from bulkinfer.transforms.calls.engine import Engine
+from bulkinfer.transforms.calls.model_call import ModelCall
+from bulkinfer.transforms.calls.submissions import Lane, Result
+from bulkinfer.transforms.endpoints.clarifai.session import Item, encoder
 from bulkinfer.transforms.metrics import Metrics
-from bulkinfer.transforms.model_call import ModelCall
 from bulkinfer.transforms.records import Failure, Prediction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st

@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from bulkinfer.transforms.store import Store
+from bulkinfer.transforms.storage.store import Store
 from support import killed_job
 from support.s3_server import s3_server
 from support.tables import rows_seen

@@ -6,11 +6,11 @@ import json
 
 import pyarrow as pa
 import pytest
-from bulkinfer.transforms.commit import commit_run, recover
 from bulkinfer.transforms.errors import ConfigError, StoreError
-from bulkinfer.transforms.output_check import check_output
-from bulkinfer.transforms.run_record import begin_run, list_runs, read_run, without_secrets
-from bulkinfer.transforms.store import Store
+from bulkinfer.transforms.runs.record import begin_run, list_runs, read_run, without_secrets
+from bulkinfer.transforms.storage.store import Store
+from bulkinfer.transforms.tables.commit.commit import commit_run, recover
+from bulkinfer.transforms.tables.output_check import check_output
 from support.tables import failure, make_spec, prediction, stage
 
 RUN = "20260131T120000Z-000001"

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
-from bulkinfer.transforms.footers import footer_metadata
-from bulkinfer.transforms.outputs import TableBuilder, TableOptions, Tables
 from bulkinfer.transforms.records import Failure
-from bulkinfer.transforms.schemas import parquet_options
+from bulkinfer.transforms.rows.footers import footer_metadata
+from bulkinfer.transforms.rows.schemas import parquet_options
+from bulkinfer.transforms.rows.table_builder import TableBuilder, TableOptions, Tables
 from clarifai_grpc.grpc.api import resources_pb2
 from pycocotools import mask as coco
 from support.answers import output, prediction, region, returned, square

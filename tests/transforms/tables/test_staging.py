@@ -8,14 +8,15 @@ import sys
 import time
 
 import pytest
-from bulkinfer.transforms.commit import recover
 from bulkinfer.transforms.errors import DecodeError, StoreError
 from bulkinfer.transforms.metrics import process_metrics
-from bulkinfer.transforms.outputs import TableBuilder
-from bulkinfer.transforms.parts import PartManifest, read_manifest
-from bulkinfer.transforms.run_record import begin_run
-from bulkinfer.transforms.staging import PartWriter, options_of
-from bulkinfer.transforms.store import Store
+from bulkinfer.transforms.rows.table_builder import TableBuilder
+from bulkinfer.transforms.runs.parts import PartManifest, read_manifest
+from bulkinfer.transforms.runs.record import begin_run
+from bulkinfer.transforms.storage.store import Store
+from bulkinfer.transforms.tables.commit.commit import recover
+from bulkinfer.transforms.tables.staging import PartWriter, options_of
+from support.paths import TESTS
 from support.tables import failure, make_spec, prediction, rows_seen
 
 
@@ -151,8 +152,8 @@ FULL = """
 import sys
 sys.path.insert(0, sys.argv[2])
 from bulkinfer.transforms.errors import StoreError
-from bulkinfer.transforms.run_record import begin_run
-from bulkinfer.transforms.staging import PartWriter
+from bulkinfer.transforms.runs.record import begin_run
+from bulkinfer.transforms.tables.staging import PartWriter
 from support.tables import make_spec, prediction
 import os, pathlib
 
@@ -174,10 +175,13 @@ except StoreError as error:
 
 
 def test_a_full_disk_stops_the_job_and_loses_nothing_durable(tmp_path):
-    tests = os.path.dirname(os.path.dirname(__file__))  # noqa: PTH120
     out = tmp_path / "out"
     said = subprocess.run(
-        [sys.executable, "-c", FULL, str(out), tests], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", FULL, str(out), str(TESTS)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
     ).stdout
     assert "the disk is full, or over its quota" in said
     assert "what was durable is kept and not paid again" in said

@@ -11,11 +11,11 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.util import assert_that
 from apache_beam.transforms.window import FixedWindows, TimestampedValue
 from bulkinfer.transforms import WriteTables
-from bulkinfer.transforms.commit import commit_run, recover
-from bulkinfer.transforms.parts import OutputSpec
-from bulkinfer.transforms.run_lock import RunLock
-from bulkinfer.transforms.store import Store
-from bulkinfer.transforms.tables import _CommitFn
+from bulkinfer.transforms.runs.lock import RunLock
+from bulkinfer.transforms.runs.parts import OutputSpec
+from bulkinfer.transforms.storage.store import Store
+from bulkinfer.transforms.tables.commit.commit import commit_run, recover
+from bulkinfer.transforms.tables.write_tables import _CommitFn
 from support.s3_server import s3_server
 from support.tables import failure, make_spec, prediction, rows_seen, stage
 

@@ -13,12 +13,12 @@ import math
 import time
 from typing import TYPE_CHECKING
 
-from .config import CallsConfig, StopConfig
-from .errors import ConfigError
-from .rounds import Place
+from ...errors import ConfigError
+from ...job.config import CallsConfig, StopConfig
+from ...runs.rebalance import Place
 
 if TYPE_CHECKING:
-    from .rate_limit import LocalLimiter
+    from .local import LocalLimiter
 
 __all__ = ["DividedLimits", "check_shares", "share_of"]
 

@@ -15,8 +15,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from .config import CallsConfig
-from .shares import share_of
+from ...job.config import CallsConfig
+from .divided import share_of
 
 __all__ = ["Limiter", "LocalLimiter", "Permit", "limiter_for"]
 
@@ -305,7 +305,7 @@ def limiter_for(calls: CallsConfig, share: int = 1) -> Limiter:
         share: workers that divide the limits among them.
     """
     if calls.limiter and (calls.calls_per_second or calls.inputs_per_second):
-        from .fleet_limit import FleetLimiter  # noqa: PLC0415  (it needs this module)
+        from .redis_limiter import FleetLimiter  # noqa: PLC0415  (it needs this module)
 
         return FleetLimiter(calls.limiter, calls.calls_per_second, calls.inputs_per_second)
     return LocalLimiter(share_of(calls.calls_per_second, share), share_of(calls.inputs_per_second, share))

@@ -16,9 +16,9 @@ import time
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
-from .errors import ConfigError, StoreError
-from .fleet_script import SCRIPT
-from .rate_limit import CATCH_UP, LocalLimiter, Permit
+from ...errors import ConfigError, StoreError
+from .local import CATCH_UP, LocalLimiter, Permit
+from .redis_script import SCRIPT
 
 if TYPE_CHECKING:
     import redis.asyncio

@@ -7,7 +7,7 @@ import ipaddress
 import re
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from .errors import ConfigError
+from ...errors import ConfigError
 
 __all__ = ["PUBLIC_API", "Endpoint", "ModelAddress", "parse_endpoint", "parse_model_url"]
 

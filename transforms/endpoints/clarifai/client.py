@@ -17,8 +17,8 @@ import grpc
 import grpc.aio
 from clarifai_grpc.grpc.api import service_pb2
 
+from ...errors import CredentialsError
 from .addresses import Endpoint
-from .errors import CredentialsError
 
 __all__ = [
     "METHODS",

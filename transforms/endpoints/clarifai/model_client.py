@@ -10,16 +10,16 @@ from typing import Any
 import grpc
 from clarifai_grpc.grpc.api import resources_pb2, service_pb2
 
+from ...calls.retry import Backoff, retry_hint
+from ...errors import BulkinferError, CallError, CredentialsError, EndpointError
+from ...job.config import DeploymentConfig, NodepoolConfig
+from ...records import Content
 from .addresses import Endpoint, ModelAddress
-from .binding import Binding
 from .client import Credentials, check_plaintext, open_channel, stub
-from .config import DeploymentConfig, NodepoolConfig
-from .errors import BulkinferError, CallError, CredentialsError, EndpointError
-from .records import Content
-from .retry import Backoff, retry_hint
+from .request.binding import Binding
+from .request.wire import encode_input, frame_request, request_envelope, signatures_request, stream_requests
 from .signatures import Method, methods_from_json, methods_from_messages
 from .statuses import Fault, Verdict, fault_of_grpc, fault_of_status, stopping_error
-from .wire import encode_input, frame_request, request_envelope, signatures_request, stream_requests
 
 __all__ = ["ModelClient"]
 

@@ -13,13 +13,13 @@ import grpc
 import grpc.aio
 from clarifai_grpc.grpc.api import resources_pb2
 
+from ...calls.model_call import ModelCall
+from ...calls.retry import retry_hint
+from ...metrics import Metrics
+from ...records import Content
 from .client import Credentials, check_plaintext, open_async_channel, stub
-from .metrics import Metrics
-from .model_call import ModelCall
-from .records import Content
-from .retry import retry_hint
+from .request.wire import EncodedInput, encode_input, frame_request, request_envelope, stream_requests
 from .statuses import Fault, Verdict, fault_of_grpc, fault_of_status
-from .wire import EncodedInput, encode_input, frame_request, request_envelope, stream_requests
 
 __all__ = ["Caller", "Item", "Reply", "encoder"]
 

@@ -14,7 +14,7 @@ from typing import Any
 from clarifai_grpc.grpc.api import resources_pb2
 from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
 
-from .errors import EndpointError
+from ...errors import EndpointError
 
 __all__ = ["Field", "Method", "legacy_method", "methods_from_json", "methods_from_messages"]
 

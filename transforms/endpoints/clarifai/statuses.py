@@ -14,7 +14,7 @@ import re
 import grpc
 from clarifai_grpc.grpc.api.status import status_code_pb2
 
-from .errors import CredentialsError, EndpointError, JobError, MethodError, ModelNotFoundError
+from ...errors import CredentialsError, EndpointError, JobError, MethodError, ModelNotFoundError
 
 __all__ = [
     "Fault",

@@ -17,12 +17,12 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.utils.windowed_value import WindowedValue
 
-from .errors import ReadError
-from .fetch import Fetcher
-from .packs import pack, unpack
-from .prefetch import Prefetcher, process_budget
-from .records import Content, Reference
-from .sources import SourceSpec
+from ...content.fetch import Fetcher
+from ...content.prefetch import Prefetcher, process_budget
+from ...errors import ReadError
+from ...records import Content, Reference
+from ...runs.chunks import pack, unpack
+from ..source import SourceSpec
 
 __all__ = ["Deduplicate", "merge"]
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
 
-from .filesystems import Filesystems, local_path
+from ...storage.filesystems import Filesystems, local_path
 
 __all__ = [
     "GIVEN",

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .errors import SourceError
-from .filesystems import Filesystems, local_path
-from .manifest_files import FileScan, Manifest, Row, Split, hash_id, open_manifest
+from ...errors import SourceError
+from ...storage.filesystems import Filesystems, local_path
+from .files import FileScan, Manifest, Row, Split, hash_id, open_manifest
 
 __all__ = ["open_parquet", "parquet_rows", "scan_parquet"]
 

@@ -18,11 +18,11 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 
-from .errors import SourceError
-from .filesystems import Filesystems, local_path
-from .manifest_files import FileScan, Manifest, Row, Split, hash_id, open_manifest
-from .parquet_manifests import open_parquet, parquet_rows, scan_parquet
-from .text_manifests import DELIMITERS, Record, header_of, json_records, split_delimited
+from ...errors import SourceError
+from ...storage.filesystems import Filesystems, local_path
+from .files import FileScan, Manifest, Row, Split, hash_id, open_manifest
+from .parquet import open_parquet, parquet_rows, scan_parquet
+from .text import DELIMITERS, Record, header_of, json_records, split_delimited
 
 __all__ = ["columns_of", "manifest_of", "read_split", "scan"]
 

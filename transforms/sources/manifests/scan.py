@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from .errors import SourceError
-from .filesystems import Filesystems
-from .manifest_files import FileScan, Manifest, Split
-from .manifests import scan
+from ...errors import SourceError
+from ...storage.filesystems import Filesystems
+from .files import FileScan, Manifest, Split
+from .reading import scan
 
 __all__ = ["SourceScan", "scan_manifests"]
 

@@ -13,10 +13,10 @@ import secrets
 import time
 from collections.abc import Iterator
 
-from .claims import TTL_S, Claim, ClaimFile
-from .errors import OutputInUseError
-from .parts import run_directory
-from .store import Store
+from ...errors import OutputInUseError
+from ...runs.claims import TTL_S, Claim, ClaimFile
+from ...runs.parts import run_directory
+from ...storage.store import Store
 
 __all__ = ["committing"]
 

@@ -17,14 +17,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 
-from .claims import ClaimFile
-from .commit_claim import committing
-from .commit_plan import CommitPlan, Step, make_plan, read_plan
-from .control import POLL_S, ControlSpec, StopReason
-from .errors import StoreError
-from .parts import commit_path, run_directory
-from .run_record import RunRecord, list_runs, read_run, write_run
-from .store import Store
+from ...errors import StoreError
+from ...runs.claims import ClaimFile
+from ...runs.control import POLL_S, ControlSpec, StopReason
+from ...runs.parts import commit_path, run_directory
+from ...runs.record import RunRecord, list_runs, read_run, write_run
+from ...storage.store import Store
+from .claim import committing
+from .plan import CommitPlan, Step, make_plan, read_plan
 
 __all__ = ["CommitResult", "commit_run", "recover", "result_of", "stop_workers"]
 

@@ -11,11 +11,11 @@ from typing import IO, Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .errors import BulkinferError
-from .input_index import IdLookup, hash_column
-from .parts import PartFile, PartManifest, final_name
-from .store import Store
-from .table_files import BATCH_ROWS, RollingWriter, read_batches
+from ...errors import BulkinferError
+from ...runs.parts import PartFile, PartManifest, final_name
+from ...storage.store import Store
+from ..files import BATCH_ROWS, RollingWriter, read_batches
+from ..input_index import IdLookup, hash_column
 
 __all__ = ["BrokenPartError", "NewFile", "merge_table"]
 

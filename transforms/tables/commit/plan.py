@@ -17,11 +17,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .errors import StoreError
-from .footers import footer_metadata
-from .input_index import IdLookup, InputIndex
-from .merge import BrokenPartError, NewFile, merge_table
-from .parts import (
+from ...errors import StoreError
+from ...rows.footers import footer_metadata
+from ...rows.schemas import errors_schema, masks_schema, predictions_schema
+from ...runs.parts import (
     FORMAT,
     TABLES,
     PartFile,
@@ -32,11 +31,12 @@ from .parts import (
     read_manifest,
     run_directory,
 )
+from ...runs.record import RunRecord, list_runs
+from ...storage.store import Entry, Store
+from ..files import write_parquet
+from ..input_index import IdLookup, InputIndex
+from .merge import BrokenPartError, NewFile, merge_table
 from .replace import Rewrite, drop_older_rows, visible_files
-from .run_record import RunRecord, list_runs
-from .schemas import errors_schema, masks_schema, predictions_schema
-from .store import Entry, Store
-from .table_files import write_parquet
 
 __all__ = ["CommitPlan", "Step", "make_plan", "read_index", "read_plan"]
 

@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from .errors import BulkinferError, StoreError
-from .input_index import IdLookup, hash_column
-from .parts import TABLES, run_id_of
-from .store import Store
-from .store_files import Entry
-from .table_files import RollingWriter, read_batches
+from ...errors import BulkinferError, StoreError
+from ...runs.parts import TABLES, run_id_of
+from ...storage.files import Entry
+from ...storage.store import Store
+from ..files import RollingWriter, read_batches
+from ..input_index import IdLookup, hash_column
 
 __all__ = ["Rewrite", "drop_older_rows", "visible_files"]
 

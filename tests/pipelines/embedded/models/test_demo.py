@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import io
-import pathlib
 import re
 
 import numpy as np
 import pytest
-from bulkinfer.pipelines.embedded_segmentation import predict, segment_anything
-from bulkinfer.pipelines.embedded_text import classify, summarize
-from bulkinfer.pipelines.embedded_types import Concept, Image, Region, Video
-from bulkinfer.pipelines.embedded_video import generate
+from bulkinfer.pipelines.embedded.models.segmentation import predict, segment_anything
+from bulkinfer.pipelines.embedded.models.text import classify, summarize
+from bulkinfer.pipelines.embedded.models.video import generate
+from bulkinfer.pipelines.embedded.types import Concept, Image, Region, Video
 from numpy.typing import NDArray
 from PIL import Image as Pillow
+from support.paths import PHOTOS
 from support.videos import moving_object
-
-PHOTOS = pathlib.Path(__file__).parents[2] / "configs" / "photos"
 
 
 def _photo(name: str) -> Image:

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bulkinfer.transforms.config import CallsConfig, StopConfig
-from bulkinfer.transforms.control import ControlSpec
+from bulkinfer.transforms.calls.limits.divided import DividedLimits, check_shares, share_of
+from bulkinfer.transforms.calls.limits.local import LocalLimiter
 from bulkinfer.transforms.errors import ConfigError, StoreError
-from bulkinfer.transforms.rate_limit import LocalLimiter
-from bulkinfer.transforms.rounds import COMEBACK_S, Place, Round, RoundSpec, place_in
-from bulkinfer.transforms.shares import DividedLimits, check_shares, share_of
-from bulkinfer.transforms.store import Store
+from bulkinfer.transforms.job.config import CallsConfig, StopConfig
+from bulkinfer.transforms.runs.control import ControlSpec
+from bulkinfer.transforms.runs.rebalance import COMEBACK_S, Place, Round, RoundSpec, place_in
+from bulkinfer.transforms.storage.store import Store
 from hypothesis import given
 from hypothesis import strategies as st
 from support.bad_days import Job, until
@@ -318,8 +318,8 @@ def test_processes_find_each_other(spec: RoundSpec) -> None:
     """Through nothing but the store."""
     code = """
 import sys, threading
-from bulkinfer.transforms.control import ControlSpec
-from bulkinfer.transforms.rounds import Round, RoundSpec
+from bulkinfer.transforms.runs.control import ControlSpec
+from bulkinfer.transforms.runs.rebalance import Round, RoundSpec
 told = threading.Event()
 class Limits:
     def hold(self, seconds): pass

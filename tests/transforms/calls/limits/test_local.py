@@ -9,10 +9,10 @@ from collections import deque
 from collections.abc import Callable
 
 import pytest
-from bulkinfer.transforms.batching import even_batch_size
-from bulkinfer.transforms.config import CallsConfig
-from bulkinfer.transforms.rate_limit import GUARD, LocalLimiter, Permit, limiter_for
-from bulkinfer.transforms.shares import share_of
+from bulkinfer.transforms.calls.batching import even_batch_size
+from bulkinfer.transforms.calls.limits.divided import share_of
+from bulkinfer.transforms.calls.limits.local import GUARD, LocalLimiter, Permit, limiter_for
+from bulkinfer.transforms.job.config import CallsConfig
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.virtual_time import simulate

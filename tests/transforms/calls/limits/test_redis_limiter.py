@@ -10,16 +10,16 @@ import re
 import socket
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
-from bulkinfer.transforms import fleet_limit
-from bulkinfer.transforms.config import CallsConfig
+from bulkinfer.transforms.calls.limits import redis_limiter as fleet_limit
+from bulkinfer.transforms.calls.limits.local import LocalLimiter, limiter_for
+from bulkinfer.transforms.calls.limits.redis_limiter import PASSWORD, FleetLimiter, check_limiter
 from bulkinfer.transforms.errors import ConfigError, StoreError
-from bulkinfer.transforms.fleet_limit import PASSWORD, FleetLimiter, check_limiter
-from bulkinfer.transforms.rate_limit import LocalLimiter, limiter_for
+from bulkinfer.transforms.job.config import CallsConfig
+from support.paths import ROOT
 from support.redis_server import redis_server
 
 
@@ -392,7 +392,7 @@ def _user(address: str, *rules: str) -> str:
 
 def test_the_rights_that_the_documentation_lists_are_enough(address: str) -> None:
     """For the check and for the limits."""
-    guide = (Path(__file__).parents[2] / "docs" / "flink.md").read_text()
+    guide = (ROOT / "docs" / "flink.md").read_text()
     assert " ".join(RIGHTS).replace("{mine}", "{NAME}") in guide
     limited = _user(address, *RIGHTS)
 

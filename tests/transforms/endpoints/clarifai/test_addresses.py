@@ -5,7 +5,13 @@ from __future__ import annotations
 import pickle
 
 import pytest
-from bulkinfer.transforms.addresses import PUBLIC_API, Endpoint, ModelAddress, parse_endpoint, parse_model_url
+from bulkinfer.transforms.endpoints.clarifai.addresses import (
+    PUBLIC_API,
+    Endpoint,
+    ModelAddress,
+    parse_endpoint,
+    parse_model_url,
+)
 from bulkinfer.transforms.errors import ConfigError
 
 

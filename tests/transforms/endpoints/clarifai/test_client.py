@@ -10,9 +10,15 @@ from collections.abc import Iterator
 
 import grpc
 import pytest
-from bulkinfer.transforms.addresses import Endpoint, ModelAddress, parse_endpoint, parse_model_url
-from bulkinfer.transforms.binding import bind
-from bulkinfer.transforms.client import Credentials, channel_options, check_plaintext
+from bulkinfer.transforms.endpoints.clarifai.addresses import (
+    Endpoint,
+    ModelAddress,
+    parse_endpoint,
+    parse_model_url,
+)
+from bulkinfer.transforms.endpoints.clarifai.client import Credentials, channel_options, check_plaintext
+from bulkinfer.transforms.endpoints.clarifai.model_client import ModelClient
+from bulkinfer.transforms.endpoints.clarifai.request.binding import bind
 from bulkinfer.transforms.errors import (
     CallError,
     CredentialsError,
@@ -20,7 +26,6 @@ from bulkinfer.transforms.errors import (
     MethodError,
     ModelNotFoundError,
 )
-from bulkinfer.transforms.model_client import ModelClient
 from bulkinfer.transforms.records import Content, Reference
 from support.calls import MODEL_URL, call_to
 from support.fault_server import FaultServer, running

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from bulkinfer.transforms.client import Credentials
+from bulkinfer.transforms.endpoints.clarifai.client import Credentials
 from bulkinfer.transforms.errors import CredentialsError
 
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import grpc
 import pytest
-from bulkinfer.transforms.addresses import parse_endpoint, parse_model_url
-from bulkinfer.transforms.client import Credentials, channel_options
+from bulkinfer.transforms.endpoints.clarifai.addresses import parse_endpoint, parse_model_url
+from bulkinfer.transforms.endpoints.clarifai.client import Credentials, channel_options
+from bulkinfer.transforms.endpoints.clarifai.model_client import ModelClient
 from bulkinfer.transforms.errors import CredentialsError, EndpointError, ModelNotFoundError
-from bulkinfer.transforms.model_client import ModelClient
 from clarifai_grpc.grpc.api import service_pb2
 from support.calls import MODEL_URL
 from support.fault_server import SIGNATURES

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from bulkinfer.transforms.caller import Reply, _judge
-from bulkinfer.transforms.statuses import Fault, Verdict
+from bulkinfer.transforms.endpoints.clarifai.session import Reply, _judge
+from bulkinfer.transforms.endpoints.clarifai.statuses import Fault, Verdict
 from clarifai_grpc.grpc.api import service_pb2
 from hypothesis import given
 from hypothesis import strategies as st

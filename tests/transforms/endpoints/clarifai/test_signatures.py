@@ -6,15 +6,15 @@ import json
 import pickle
 
 import pytest
-from bulkinfer.transforms.binding import find_method
-from bulkinfer.transforms.errors import EndpointError, MethodError
-from bulkinfer.transforms.signatures import (
+from bulkinfer.transforms.endpoints.clarifai.request.binding import find_method
+from bulkinfer.transforms.endpoints.clarifai.signatures import (
     Field,
     Method,
     legacy_method,
     methods_from_json,
     methods_from_messages,
 )
+from bulkinfer.transforms.errors import EndpointError, MethodError
 from clarifai_grpc.grpc.api import resources_pb2
 from support.vendor import signature_json, signatures
 

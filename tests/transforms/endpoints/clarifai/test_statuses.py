@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import grpc
 import pytest
-from bulkinfer.transforms.errors import CredentialsError, EndpointError, MethodError, ModelNotFoundError
-from bulkinfer.transforms.statuses import (
+from bulkinfer.transforms.endpoints.clarifai.statuses import (
     GRPC,
     STATUSES,
     Verdict,
@@ -15,6 +14,7 @@ from bulkinfer.transforms.statuses import (
     judge_status,
     stopping_error,
 )
+from bulkinfer.transforms.errors import CredentialsError, EndpointError, MethodError, ModelNotFoundError
 from clarifai_grpc.grpc.api.status import status_code_pb2, status_pb2
 
 CODES = dict(status_code_pb2.StatusCode.items())

@@ -8,16 +8,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from bulkinfer.transforms.addresses import ModelAddress, parse_endpoint
-from bulkinfer.transforms.answers import output_value
-from bulkinfer.transforms.binding import bind
+from bulkinfer.transforms.endpoints.clarifai.addresses import ModelAddress, parse_endpoint
+from bulkinfer.transforms.endpoints.clarifai.answer.answers import output_value
+from bulkinfer.transforms.endpoints.clarifai.model_client import ModelClient
+from bulkinfer.transforms.endpoints.clarifai.request.binding import bind
 from bulkinfer.transforms.errors import CallError
-from bulkinfer.transforms.masks import encode_mask
-from bulkinfer.transforms.model_client import ModelClient
 from bulkinfer.transforms.records import Content, Reference
+from bulkinfer.transforms.rows.masks import encode_mask
+from support.paths import PHOTOS
 from support.vendor_server import vendor_server
 
-COINS = (pathlib.Path(__file__).parents[2] / "configs" / "photos" / "coins.jpg").read_bytes()
+COINS = (PHOTOS / "coins.jpg").read_bytes()
 
 
 @pytest.fixture(scope="module", name="endpoint")

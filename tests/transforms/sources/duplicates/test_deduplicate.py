@@ -6,12 +6,12 @@ from pathlib import Path
 
 import apache_beam as beam
 from apache_beam.testing.util import assert_that, equal_to
-from bulkinfer.transforms.config import SourceConfig
-from bulkinfer.transforms.content import LoadContent
-from bulkinfer.transforms.duplicates import merge
+from bulkinfer.transforms.content.load_content import LoadContent
+from bulkinfer.transforms.job.config import SourceConfig
 from bulkinfer.transforms.records import Reference
-from bulkinfer.transforms.references import ReadReferences
-from bulkinfer.transforms.sources import inspect_source
+from bulkinfer.transforms.sources.duplicates.deduplicate import merge
+from bulkinfer.transforms.sources.read_references import ReadReferences
+from bulkinfer.transforms.sources.source import inspect_source
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -13,15 +13,17 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from bulkinfer.transforms import claims, commit, commit_claim
-from bulkinfer.transforms.claims import ClaimFile
-from bulkinfer.transforms.commit import commit_run, recover
-from bulkinfer.transforms.commit_claim import committing
-from bulkinfer.transforms.commit_plan import CommitPlan, Step
-from bulkinfer.transforms.completed import CompletedSpec
 from bulkinfer.transforms.errors import OutputInUseError, StoreError
-from bulkinfer.transforms.parts import index_directory
-from bulkinfer.transforms.store import Store
+from bulkinfer.transforms.runs import claims
+from bulkinfer.transforms.runs.claims import ClaimFile
+from bulkinfer.transforms.runs.parts import index_directory
+from bulkinfer.transforms.storage.store import Store
+from bulkinfer.transforms.tables.commit import claim as commit_claim
+from bulkinfer.transforms.tables.commit import commit
+from bulkinfer.transforms.tables.commit.claim import committing
+from bulkinfer.transforms.tables.commit.commit import commit_run, recover
+from bulkinfer.transforms.tables.commit.plan import CommitPlan, Step
+from bulkinfer.transforms.tables.completed import CompletedSpec
 from support.claims import write_claim
 from support.tables import make_spec, prediction, rows_seen, stage
 

@@ -8,12 +8,12 @@ from collections import Counter
 
 import pyarrow.parquet as pq
 import pytest
-from bulkinfer.transforms.commit import commit_run, recover
-from bulkinfer.transforms.completed import CompletedSpec
 from bulkinfer.transforms.errors import StoppedError, StoreError
-from bulkinfer.transforms.parts import TABLES, run_id_of
-from bulkinfer.transforms.run_record import read_run
-from bulkinfer.transforms.store import Store
+from bulkinfer.transforms.runs.parts import TABLES, run_id_of
+from bulkinfer.transforms.runs.record import read_run
+from bulkinfer.transforms.storage.store import Store
+from bulkinfer.transforms.tables.commit.commit import commit_run, recover
+from bulkinfer.transforms.tables.completed import CompletedSpec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.tables import (

@@ -6,10 +6,10 @@ import json
 import threading
 
 import pytest
-from bulkinfer.transforms import commit
-from bulkinfer.transforms.commit import recover
-from bulkinfer.transforms.control import ControlSpec, JobControl
-from bulkinfer.transforms.run_record import begin_run
+from bulkinfer.transforms.runs.control import ControlSpec, JobControl
+from bulkinfer.transforms.runs.record import begin_run
+from bulkinfer.transforms.tables.commit import commit
+from bulkinfer.transforms.tables.commit.commit import recover
 from support.tables import make_spec, prediction, stage
 
 MARKER = "_runs/20260131T120000Z-000001/stop.json"

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from google.protobuf.json_format import MessageToDict
 
-from .errors import DecodeError
-from .signatures import Field, Method
-from .values import REPEATED
+from ....errors import DecodeError
+from ..request.values import REPEATED
+from ..signatures import Field, Method
 
 __all__ = ["concept_json", "data_value", "frame_json", "output_value", "region_json", "struct_json"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from .errors import DecodeError
+from ....errors import DecodeError
 
 __all__ = [
     "cluster_row",

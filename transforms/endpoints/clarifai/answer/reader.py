@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any
 
-from .answer_items import microseconds, whole_number
-from .answer_values import TEXTS, Leaf, is_composed, json_text, leaves, plain_leaf, plain_value, spoken
+from ....records import Prediction, Reference
+from ....rows.columns import utf8
+from ....rows.prediction_rows import PredictionRows, grouped
+from ..signatures import Field, Method
 from .answers import struct_json
-from .columns import utf8
-from .prediction_rows import PredictionRows, grouped
-from .records import Prediction, Reference
+from .items import microseconds, whole_number
 from .regions import RegionReader
-from .signatures import Field, Method
 from .tool_calls import Answer, join_pieces, read_text, read_value
+from .values import TEXTS, Leaf, is_composed, json_text, leaves, plain_leaf, plain_value, spoken
 
 __all__ = ["RowWriter", "TableOptions"]
 

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from .arrow_types import SEGMENTATION
-from .columns import ConceptColumn, FloatListColumn, RegionColumn, SparseColumn
-from .errors import DecodeError
-from .masks import MaskRle, encode_mask, png_size
+from ....errors import DecodeError
+from ....rows.columns import ConceptColumn, FloatListColumn, RegionColumn, SparseColumn
+from ....rows.masks import MaskRle, encode_mask, png_size
+from ....rows.types import SEGMENTATION
 
 __all__ = ["MaskRows", "RegionReader", "RowKey", "Size"]
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from clarifai_grpc.grpc.api import resources_pb2
 
+from ....errors import DecodeError
+from ..signatures import Field
 from .answers import struct_json
-from .errors import DecodeError
-from .signatures import Field
 
 __all__ = [
     "Leaf",

@@ -10,12 +10,12 @@ import dataclasses
 import json
 from typing import Any, TypeAlias
 
-from .config import StreamConfig
-from .errors import EncodeError
+from ....errors import EncodeError
+from ....job.config import StreamConfig
+from ....records import Content
+from ..signatures import Field
 from .framing import MEDIA, PART, RAW, TEXTUAL, URL, wrap
 from .pieces import cut_bytes, cut_text
-from .records import Content
-from .signatures import Field
 from .values import MisfitError, encode_value
 
 __all__ = [

@@ -9,6 +9,9 @@ from typing import Any
 
 from clarifai_grpc.grpc.api import resources_pb2, service_pb2
 
+from ....errors import EndpointError, MethodError
+from ....job.config import StreamConfig
+from ..signatures import Field, Method
 from .arguments import (
     Argument,
     Constant,
@@ -18,13 +21,10 @@ from .arguments import (
     FromUri,
     Source,
 )
-from .config import StreamConfig
-from .errors import EndpointError, MethodError
 from .expressions import ArgumentError, closest, is_expression, parse_constant, parse_source, source_parts
 from .fitting import check_stream, content_field, example, located
 from .framing import tag, varint
 from .prompts import kind
-from .signatures import Field, Method
 from .values import MisfitError, encode_value
 
 __all__ = ["Binding", "bind", "find_method"]

@@ -10,6 +10,8 @@ import string
 from collections.abc import Collection, Iterator
 from typing import Any
 
+from ....errors import MethodError
+from ..signatures import Field
 from .arguments import (
     Constant,
     FromColumn,
@@ -19,10 +21,8 @@ from .arguments import (
     FromUri,
     Source,
 )
-from .errors import MethodError
 from .framing import MEDIA, TEXTUAL
 from .prompts import kind
-from .signatures import Field
 from .values import REPEATED, MisfitError, encode_value
 
 __all__ = [

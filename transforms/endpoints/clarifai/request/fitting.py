@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from .config import StreamConfig
-from .errors import MethodError
+from ....errors import MethodError
+from ....job.config import StreamConfig
+from ..signatures import Field, Method
 from .framing import MEDIA, RAW, TEXTUAL
-from .signatures import Field, Method
 
 __all__ = ["check_stream", "content_field", "example", "located", "takes"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import wave
 
-from .config import StreamConfig
-from .errors import EncodeError
+from ....errors import EncodeError
+from ....job.config import StreamConfig
 
 __all__ = ["cut_bytes", "cut_text", "cut_wav"]
 

@@ -17,8 +17,8 @@ import numpy as np
 from clarifai_grpc.grpc.api import resources_pb2
 from google.protobuf import struct_pb2
 
+from ..signatures import Field
 from .prompts import MisfitError, fill_concept, fill_frame, fill_media, fill_region, kind, unbase64
-from .signatures import Field
 
 __all__ = ["REPEATED", "MisfitError", "encode_value"]
 

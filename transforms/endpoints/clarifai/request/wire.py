@@ -12,13 +12,13 @@ from collections.abc import Sequence
 
 from clarifai_grpc.grpc.api import resources_pb2, service_pb2
 
-from .addresses import ModelAddress
-from .answers import output_value
+from ....errors import MethodError
+from ....job.config import DeploymentConfig, NodepoolConfig
+from ....records import Content
+from ..addresses import ModelAddress
+from ..answer.answers import output_value
 from .binding import Binding
-from .config import DeploymentConfig, NodepoolConfig
-from .errors import MethodError
 from .framing import tag, varint
-from .records import Content
 
 __all__ = [
     "EncodedInput",

@@ -7,10 +7,10 @@ import json
 
 import numpy as np
 import pytest
-from bulkinfer.transforms.answers import data_value, output_value, struct_json
+from bulkinfer.transforms.endpoints.clarifai.answer.answers import data_value, output_value, struct_json
+from bulkinfer.transforms.endpoints.clarifai.request.values import encode_value
+from bulkinfer.transforms.endpoints.clarifai.signatures import Field, Method, legacy_method
 from bulkinfer.transforms.errors import DecodeError
-from bulkinfer.transforms.signatures import Field, Method, legacy_method
-from bulkinfer.transforms.values import encode_value
 from clarifai_grpc.grpc.api import resources_pb2
 from hypothesis import given
 from hypothesis import strategies as st

@@ -5,7 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
-from bulkinfer.transforms.tool_calls import Answer, join_pieces, read_text, read_value
+from bulkinfer.transforms.endpoints.clarifai.answer.tool_calls import (
+    Answer,
+    join_pieces,
+    read_text,
+    read_value,
+)
 
 CALL = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Oslo"}'}}
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from bulkinfer.transforms.signatures import Field
+from bulkinfer.transforms.endpoints.clarifai.signatures import Field
 from clarifai_grpc.grpc.api import resources_pb2
 from google.protobuf import struct_pb2
 from support.answers import method, output, part, png, prediction, region, returned, rows, square, tables

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from bulkinfer.transforms.errors import EncodeError
-from bulkinfer.transforms.signatures import Field, Method
-from bulkinfer.transforms.wire import (
+from bulkinfer.transforms.endpoints.clarifai.request.wire import (
     encode_input,
 )
+from bulkinfer.transforms.endpoints.clarifai.signatures import Field, Method
+from bulkinfer.transforms.errors import EncodeError
 from clarifai.runners.utils.data_types import Video
 from support.wire import answered, bound, content_of, request_of
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pickle
 
 import pytest
-from bulkinfer.transforms.binding import bind
-from bulkinfer.transforms.config import StreamConfig
+from bulkinfer.transforms.endpoints.clarifai.request.binding import bind
+from bulkinfer.transforms.endpoints.clarifai.request.expressions import named_columns
+from bulkinfer.transforms.endpoints.clarifai.signatures import Field, Method, legacy_method, methods_from_json
 from bulkinfer.transforms.errors import MethodError
-from bulkinfer.transforms.expressions import named_columns
-from bulkinfer.transforms.signatures import Field, Method, legacy_method, methods_from_json
+from bulkinfer.transforms.job.config import StreamConfig
 from support.vendor import signature_json
 
 METHODS = methods_from_json(signature_json())

@@ -6,9 +6,9 @@ import io
 import wave
 
 import pytest
-from bulkinfer.transforms.config import StreamConfig
+from bulkinfer.transforms.endpoints.clarifai.request.pieces import cut_bytes, cut_text, cut_wav
 from bulkinfer.transforms.errors import EncodeError
-from bulkinfer.transforms.pieces import cut_bytes, cut_text, cut_wav
+from bulkinfer.transforms.job.config import StreamConfig
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -6,11 +6,11 @@ import io
 import wave
 
 import pytest
-from bulkinfer.transforms.config import StreamConfig
-from bulkinfer.transforms.errors import EncodeError, MethodError
-from bulkinfer.transforms.wire import (
+from bulkinfer.transforms.endpoints.clarifai.request.wire import (
     stream_requests,
 )
+from bulkinfer.transforms.errors import EncodeError, MethodError
+from bulkinfer.transforms.job.config import StreamConfig
 from clarifai_grpc.grpc.api import service_pb2
 from support.wire import ENVELOPE, bound, content_of, streamed
 

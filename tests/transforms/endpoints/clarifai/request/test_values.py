@@ -9,8 +9,8 @@ import json
 
 import numpy as np
 import pytest
-from bulkinfer.transforms.signatures import Field, methods_from_json
-from bulkinfer.transforms.values import MisfitError, encode_value
+from bulkinfer.transforms.endpoints.clarifai.request.values import MisfitError, encode_value
+from bulkinfer.transforms.endpoints.clarifai.signatures import Field, methods_from_json
 from clarifai.runners.utils import data_types
 from clarifai.runners.utils.method_signatures import serialize
 from clarifai_grpc.grpc.api import resources_pb2

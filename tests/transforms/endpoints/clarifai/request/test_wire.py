@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from bulkinfer.transforms.addresses import ModelAddress
-from bulkinfer.transforms.config import DeploymentConfig, NodepoolConfig
-from bulkinfer.transforms.framing import varint
-from bulkinfer.transforms.signatures import legacy_method, methods_from_json
-from bulkinfer.transforms.wire import (
+from bulkinfer.transforms.endpoints.clarifai.addresses import ModelAddress
+from bulkinfer.transforms.endpoints.clarifai.request.framing import varint
+from bulkinfer.transforms.endpoints.clarifai.request.wire import (
     encode_input,
     frame_request,
     output_value,
     request_envelope,
     signatures_request,
 )
+from bulkinfer.transforms.endpoints.clarifai.signatures import legacy_method, methods_from_json
+from bulkinfer.transforms.job.config import DeploymentConfig, NodepoolConfig
 from clarifai.runners.utils.data_types import Image
 from clarifai.runners.utils.method_signatures import serialize
 from clarifai_grpc.grpc.api import resources_pb2, service_pb2
