@@ -9,6 +9,7 @@ processor, so that other processes on the machine do not change it. One JSON lin
 from __future__ import annotations
 
 import argparse
+import functools
 import io
 import json
 import time
@@ -17,6 +18,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pyarrow.parquet as pq
+from bulkinfer.transforms.endpoints.clarifai.answer.reader import OutputReader
 from bulkinfer.transforms.records import Prediction, Reference
 from bulkinfer.transforms.rows.schemas import parquet_options
 from bulkinfer.transforms.rows.table_builder import TableBuilder, TableOptions
@@ -35,11 +37,11 @@ CASES = {  # name: bits, width, height, masks an image, target a second
 def ours(answers: list[bytes], folder: Path) -> float:
     """Seconds of processor time from serialized responses to a closed Parquet file."""
     start = time.process_time()
-    builder = TableBuilder(TableOptions(run_id="benchmark"))
+    builder = TableBuilder(TableOptions("benchmark", functools.partial(OutputReader, None)))
     for number, answer in enumerate(answers):
         message = service_pb2.MultiOutputResponse.FromString(answer)
-        for output in message.outputs:
-            builder.add(Prediction(Reference(f"image-{number}", f"s3://b/{number}.jpg", "image"), (output,)))
+        reference = Reference(f"image-{number}", f"s3://b/{number}.jpg", "image")
+        builder.add([Prediction(reference, (output,)) for output in message.outputs])
     tables = builder.finish()
     pq.write_table(tables.masks, folder / "masks.parquet", **parquet_options(tables.masks.schema))
     return time.process_time() - start

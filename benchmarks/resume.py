@@ -33,7 +33,7 @@ def lay_down(folder: Path, inputs: int) -> None:
     from bulkinfer.transforms.tables.input_index import InputIndex, hash_ids, version_code
 
     uris = [f"s3://bucket/photos/2026/{number % 365:03d}/{number:012d}.jpg" for number in range(inputs)]
-    from bulkinfer.transforms.sources.manifests.files import GIVEN
+    from bulkinfer.transforms.content.versions import GIVEN
 
     etags = [f"{number:032x}" for number in range(inputs)]
     versions = [GIVEN + etag for etag in etags]
@@ -52,10 +52,10 @@ def lay_down(folder: Path, inputs: int) -> None:
 
 def resume(folder: str, inputs: int, through_beam: bool, answer: Any) -> None:
     """Go over the manifest, and tell seconds, peak memory and what came through."""
+    from bulkinfer.transforms.content.versions import GIVEN
     from bulkinfer.transforms.job.config import ColumnsConfig, SourceConfig
     from bulkinfer.transforms.records import Reference
     from bulkinfer.transforms.runs.parts import OutputSpec
-    from bulkinfer.transforms.sources.manifests.files import GIVEN
     from bulkinfer.transforms.sources.source import inspect_source
     from bulkinfer.transforms.tables.completed import CompletedSpec
 

@@ -9,6 +9,7 @@ processor, so that other processes on the machine do not change it. One JSON lin
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from bulkinfer.transforms.endpoints.clarifai.answer.reader import OutputReader
 from bulkinfer.transforms.records import Prediction, Reference
 from bulkinfer.transforms.rows.schemas import parquet_options
 from bulkinfer.transforms.rows.table_builder import TableBuilder, TableOptions
@@ -34,10 +36,10 @@ def ours(answers: list[bytes], path: Path) -> float:
     names = [f"{number:08d}" for number in range(len(answers) * BATCH)]
     references = iter([Reference(name, f"s3://b/{name}.jpg", "image") for name in names])
     start = time.process_time()
-    builder = TableBuilder(TableOptions(run_id="benchmark"))
+    builder = TableBuilder(TableOptions("benchmark", functools.partial(OutputReader, None)))
     for answer in answers:
-        for output in service_pb2.MultiOutputResponse.FromString(answer).outputs:
-            builder.add(Prediction(next(references), (output,), width=1024, height=768))
+        outputs = service_pb2.MultiOutputResponse.FromString(answer).outputs
+        builder.add([Prediction(next(references), (one,), width=1024, height=768) for one in outputs])
     table = builder.finish().predictions
     pq.write_table(table, path, **parquet_options(table.schema))
     return time.process_time() - start

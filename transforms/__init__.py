@@ -25,7 +25,7 @@ _HOMES = {
     "WriteTables": "tables.write_tables",
     "inspect_source": "sources.source",
     "load_job": "job.job_file",
-    "prepare_call": "calls.model_call",
+    "prepare_call": "endpoints.clarifai.prepare",
     "prepare_job": "preparation",
 }
 

@@ -8,9 +8,10 @@ part.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
-__all__ = ["COUNTERS", "Metrics", "process_metrics", "report_to_beam"]
+__all__ = ["COUNTERS", "Metrics", "process_metrics"]
 
 #: Name to meaning. All but `in_flight` only grow.
 COUNTERS: Mapping[str, str] = {
@@ -32,6 +33,13 @@ COUNTERS: Mapping[str, str] = {
     "errors_skipped": "of these, inputs that are in `errors` (completed)",
     "in_flight": "calls under way at this moment (engine)",
 }
+
+
+class Counter(Protocol):
+    """A counter of Beam's."""
+
+    def inc(self, n: int) -> None:
+        """Grow by so much."""
 
 
 class Metrics:
@@ -68,6 +76,15 @@ class Metrics:
                 if name != "in_flight" and value != before.get(name, 0)
             }
 
+    def report(self, counter: Callable[[str], Counter]) -> None:
+        """Pass the growth of all counters on; only a bundle's own thread may, for Beam hears no other.
+
+        Args:
+            counter: gives Beam's counter of a name.
+        """
+        for name, growth in self.take_delta("beam").items():
+            counter(name).inc(growth)
+
 
 _PROCESS = Metrics()
 
@@ -75,11 +92,3 @@ _PROCESS = Metrics()
 def process_metrics() -> Metrics:
     """The counters of this process."""
     return _PROCESS
-
-
-def report_to_beam(metrics: Metrics = _PROCESS) -> None:
-    """Pass the growth of all counters on to Beam's; only a bundle's own thread may, for Beam hears no other."""
-    from apache_beam.metrics import Metrics as BeamMetrics  # noqa: PLC0415  (1.8 s, and whoever calls has paid them)
-
-    for name, growth in metrics.take_delta("beam").items():
-        BeamMetrics.counter("bulkinfer", name).inc(growth)

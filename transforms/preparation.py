@@ -15,23 +15,18 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from .calls.limits.divided import check_shares
-from .calls.model_call import ModelCall, prepare_call
-from .endpoints.clarifai.addresses import PUBLIC_API, Endpoint, parse_endpoint
-from .endpoints.clarifai.client import Credentials
+from .calls.limits.divided import check_divided
+from .calls.model_call import ModelCall, within_limits
+from .endpoints.clarifai.addresses import PUBLIC_API, ServerAddress, parse_endpoint
+from .endpoints.clarifai.prepare import check_credentials, prepare_call, published_limits
 from .endpoints.clarifai.request.expressions import named_columns
-from .errors import ConfigError, CredentialsError
-from .job.config import CallsConfig, JobConfig, ModelConfig
+from .job.config import JobConfig
 from .job.job_file import check_sections
 from .runs.parts import OutputSpec
 from .sources.source import SourceSpec, inspect_source
 from .tables.output_check import check_output
 
-__all__ = ["Preparation", "fingerprint", "new_run_id", "prepare", "prepare_job", "within_public_limits"]
-
-# The public API's own limits, per https://docs.clarifai.com: a call for shared models, and any call's message.
-_PUBLIC_CALLS_PER_SECOND = 15.0
-_PUBLIC_BATCH_BYTES = 128_000_000
+__all__ = ["Preparation", "fingerprint", "new_run_id", "prepare", "prepare_job"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,12 +48,12 @@ class Preparation:
     @property
     def loading(self) -> dict[str, Any]:
         """Arguments for LoadContent."""
-        source, binding = self.config.source, self.call.binding
+        source, needs = self.config.source, self.call.endpoint.needs
         return {
             "max_bytes": int(source.max_bytes),
             "storage": source.storage,
-            "by_url": not binding.needs_content,
-            "reference_columns": binding.reference_columns,
+            "by_url": not needs.content,
+            "reference_columns": needs.columns,
             "base": self.source.base,
         }
 
@@ -94,7 +89,7 @@ def prepare_job(
 
 def prepare(
     config: JobConfig,
-    endpoint: Endpoint,
+    endpoint: ServerAddress,
     *,
     run_id: str,
     limit: int | None = None,
@@ -118,12 +113,9 @@ def prepare(
         SourceError: the source matches nothing or lacks a column.
         CredentialsError, EndpointError, ModelNotFoundError, MethodError: as `prepare_call` says.
     """
-    if endpoint == parse_endpoint(PUBLIC_API) and not Credentials.from_environment():
-        raise CredentialsError(
-            f"{endpoint.url} wants credentials and none are set; export CLARIFAI_PAT, or name another model.endpoint"
-        )
-    calls = within_public_limits(config.model, config.calls, endpoint)
-    check_shares(calls, config.stop, workers, fixed=fixed)
+    check_credentials(endpoint)
+    calls = within_limits(config.calls, published_limits(config.model, endpoint), endpoint.url)
+    check_divided(calls, config.stop, workers, fixed=fixed)
     source = inspect_source(config.source, named_columns(config.model.arguments), limit)
     call = prepare_call(
         config.model,
@@ -145,10 +137,10 @@ def prepare(
         file_bytes=int(config.output.file_bytes),
         part_seconds=config.output.part_seconds,
         keep_schema=source.keep_schema,
-        model_url=call.address.url,
-        model_version=call.model_version,
+        model_url=call.endpoint.identity,
+        model_version=call.endpoint.version,
         fingerprint=fingerprint(config, call),
-        method=call.binding.method,
+        reader=call.endpoint.reader,
         lists_all=limit is None and not partial,
     )
     return Preparation(config, source, call, output)
@@ -157,8 +149,8 @@ def prepare(
 def fingerprint(config: JobConfig, call: ModelCall) -> str:
     """What makes two jobs ask the same of the model: model, version, method and arguments; no secrets, no addresses."""
     asked: dict[str, Any] = {
-        "model": call.address.url,
-        "version": call.model_version,
+        "model": call.endpoint.identity,
+        "version": call.endpoint.version,
         "method": config.model.method,
         "arguments": config.model.arguments,
         "stream": config.model.stream.model_dump(mode="json"),
@@ -169,22 +161,3 @@ def fingerprint(config: JobConfig, call: ModelCall) -> str:
 def new_run_id() -> str:
     """Sorts by start time and is unlike any other: "20260131T235959Z-1f2e3d"."""
     return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + "-" + secrets.token_hex(3)
-
-
-def within_public_limits(model: ModelConfig, calls: CallsConfig, endpoint: Endpoint) -> CallsConfig:
-    """The calls of a job with the public API's limits as defaults; at any other endpoint as they are.
-
-    Raises:
-        ConfigError: a call of the job would be larger than the public API takes.
-    """
-    if endpoint != parse_endpoint(PUBLIC_API):
-        return calls
-    if calls.batch_bytes > _PUBLIC_BATCH_BYTES:
-        raise ConfigError(
-            f"calls.batch_bytes={int(calls.batch_bytes)} is more than the {_PUBLIC_BATCH_BYTES} bytes that "
-            f"{endpoint.url} takes in one call; lower it to 128MB or less"
-        )
-    shared = not (model.deployment or model.nodepool)
-    if shared and calls.calls_per_second is None:
-        return calls.model_copy(update={"calls_per_second": _PUBLIC_CALLS_PER_SECOND})
-    return calls

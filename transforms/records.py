@@ -100,18 +100,23 @@ class Prediction:
 
     Attributes:
         reference: the input.
-        outputs: `clarifai_grpc` `Output` messages: one for a unary method, one per item for a stream.
+        answer: the endpoint's own, opaque to all but its reader (`calls.endpoint`).
         width: pixels, of an image input; None when unknown.
         height: pixels, of an image input; None when unknown.
         model_version: the version that answered; "" when the server names none.
     """
 
     reference: Reference
-    outputs: tuple[Any, ...]
+    answer: Any
     stats: CallStats = CallStats()
     width: int | None = None
     height: int | None = None
     model_version: str = ""
+
+    @property
+    def outputs(self) -> Any:
+        """The answer; of Clarifai's API its `Output` messages, one for a unary method, one an item for a stream."""
+        return self.answer
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""How a Python type travels in the API's `Data` message: one codec a type.
+"""Writes Python values into the API's `Data` messages and reads them back: one codec a type.
 
 The layout is that of the API: plain values in their own field, lists of regions, concepts or frames in the
 repeated field, every other list, tuple and named-field type as nested parts.

@@ -1,13 +1,12 @@
-"""A plain typed Python function as a method of a model: its signature and its calls."""
+"""Makes a typed Python function a method of a model: its signature as the API tells it, and how it is called."""
 
 from __future__ import annotations
 
-import collections.abc
 import dataclasses
 import inspect
 import json
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias
 
 from clarifai_grpc.grpc.api import resources_pb2
@@ -137,7 +136,7 @@ class ModelMethod:
             yield self.write_result(value)
 
 
-def signatures_json(methods: collections.abc.Iterable[ModelMethod]) -> str:
+def signatures_json(methods: Iterable[ModelMethod]) -> str:
     """What `_GET_SIGNATURES` answers: each method's signature as JSON, by name."""
     return json.dumps({m.signature.name: json_format.MessageToDict(m.signature) for m in methods})
 
@@ -149,6 +148,6 @@ def _is_given(value: Any) -> bool:
 
 def _streamed(annotation: Any) -> tuple[Any, bool]:
     """The item's type of an iterator, and True; any other type as it is, and False."""
-    if typing.get_origin(annotation) in (collections.abc.Iterator, collections.abc.Iterable):
+    if typing.get_origin(annotation) in (Iterator, Iterable):
         return typing.get_args(annotation)[0], True
     return annotation, False

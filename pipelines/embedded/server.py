@@ -1,4 +1,4 @@
-"""The embedded model server: real models behind the model API on this machine, for a first run and for tests.
+"""Start and stop the embedded server: a process on this machine that answers the model API with real models.
 
     with serve() as server:                       # a process of its own, on a free loopback port
         run_job(endpoint=server.endpoint)         # http://127.0.0.1:PORT
@@ -16,6 +16,7 @@ import ipaddress
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -23,8 +24,8 @@ import threading
 import types
 from collections.abc import Callable
 from typing import IO, Any
+from urllib.parse import unquote
 
-from bulkinfer.transforms.endpoints.clarifai.addresses import parse_model_url
 from bulkinfer.transforms.errors import ConfigError, EndpointError, JobError
 
 __all__ = ["EmbeddedServer", "run_forever", "serve"]
@@ -38,7 +39,13 @@ STOP_SECONDS = 2.0
 
 _CHILD = (
     "import sys; sys.path[:] = [p for p in sys.path if p]; sys.path.append(sys.argv[1]); "
-    "from bulkinfer.pipelines.embedded.server import _serve_for_parent; _serve_for_parent()"
+    f"from {__name__} import _serve_for_parent; _serve_for_parent()"
+)
+#: Where the child finds this module by its full name: the folder that holds `bulkinfer/`, such as site-packages.
+_ROOT = pathlib.Path(__file__).parents[__name__.count(".")]
+
+_MODEL_URL = re.compile(
+    r"(?i:https://(?:www\.)?clarifai\.com)/([^\s/?#]+)/([^\s/?#]+)/models/([^\s/?#]+)/?(?:[?#].*)?"
 )
 
 
@@ -100,17 +107,22 @@ def serve(
 
     Raises:
         JobError: the demo extra is not installed.
+        ConfigError: the URL names no model, or the variable holds no key.
         EndpointError: the port is taken or the host is not this machine's; or the server did not start.
     """
     _require_demo_extra()
-    options = {"port": port, "host": host, "model_url": model_url}
-    options |= {"required_key_env": required_key_env, "workers": workers}
     _model_of(model_url)
     _required_key(required_key_env)
-    root = str(pathlib.Path(__file__).parents[2])
+    options = {
+        "port": port,
+        "host": host,
+        "model_url": model_url,
+        "required_key_env": required_key_env,
+        "workers": workers,
+    }
     with tempfile.TemporaryFile("w+", encoding="utf-8") as complaints:
         process = subprocess.Popen(
-            [sys.executable, "-c", _CHILD, root],
+            [sys.executable, "-c", _CHILD, str(_ROOT)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=complaints,
@@ -150,6 +162,7 @@ def run_forever(
 
     Raises:
         JobError: the demo extra is not installed.
+        ConfigError: the URL names no model, or the variable holds no key.
         EndpointError: the port is taken or the host is not this machine's.
     """
     _require_demo_extra()
@@ -263,10 +276,18 @@ def _is_loopback(host: str) -> bool:
 
 
 def _model_of(url: str | None) -> tuple[str, str, str] | None:
+    """User, app and model of a model's URL."""
     if url is None:
         return None
-    address = parse_model_url(url)
-    return address.user_id, address.app_id, address.model_id
+    found = _MODEL_URL.fullmatch(url.strip())
+    if found is None:
+        shown = re.sub(r"[^/]*@", "***@", url)  # what stands before an @ may be a password
+        raise ConfigError(
+            f"{shown!r} is not the URL of a model; write https://clarifai.com/USER/APP/models/MODEL, without a "
+            "version or a method"
+        )
+    user_id, app_id, model_id = map(unquote, found.groups())
+    return user_id, app_id, model_id
 
 
 def _required_key(variable: str | None) -> str | None:

@@ -1,4 +1,4 @@
-"""The V2 API's calls on one model: the three predict calls and the model's version.
+"""What the embedded server answers to each call of the model API: the three predict calls, the model, its version.
 
 It answers as the vendor's local model server does: any exception in a method, and any argument that does not
 fit, is a response with status FAILURE and no outputs, whatever else was in the batch.

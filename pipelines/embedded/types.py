@@ -1,4 +1,4 @@
-"""The values that the embedded models take and give, and how each travels in the API's messages.
+"""The types of what models take and give, such as Image and Region, each with its message of the API.
 
 The types carry the names that the API's signatures use, so that a model's method reads like its signature:
 `def classify(text: str) -> list[Concept]`.
@@ -8,57 +8,49 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from typing import Any, ClassVar, TypeVar
 
 from clarifai_grpc.grpc.api import resources_pb2
 
 __all__ = ["Audio", "Concept", "Frame", "Image", "Region", "Text", "Video"]
 
 Box = tuple[float, float, float, float]  #: x1, y1, x2, y2, each 0 to 1
+_M = TypeVar("_M", bound="_Media")  # typing.Self needs Python 3.11
 
 
 @dataclasses.dataclass(frozen=True)
-class Image:
-    """An encoded picture: its bytes, or where they lie."""
+class _Media:
+    """An encoded medium: its bytes, or where they lie."""
 
     data: bytes = b""
     url: str = ""
 
-    @classmethod
-    def from_message(cls, message: resources_pb2.Image) -> Image:
-        return cls(message.base64, message.url)
-
-    def to_message(self) -> resources_pb2.Image:
-        return resources_pb2.Image(base64=self.data, url=self.url)
-
-
-@dataclasses.dataclass(frozen=True)
-class Video:
-    """An encoded video: its bytes, or where they lie."""
-
-    data: bytes = b""
-    url: str = ""
+    message_type: ClassVar[Any]
 
     @classmethod
-    def from_message(cls, message: resources_pb2.Video) -> Video:
+    def from_message(cls: type[_M], message: Any) -> _M:
         return cls(message.base64, message.url)
 
-    def to_message(self) -> resources_pb2.Video:
-        return resources_pb2.Video(base64=self.data, url=self.url)
+    def to_message(self) -> Any:
+        return self.message_type(base64=self.data, url=self.url)
 
 
-@dataclasses.dataclass(frozen=True)
-class Audio:
-    """Encoded sound: its bytes, or where they lie."""
+class Image(_Media):
+    """An encoded picture."""
 
-    data: bytes = b""
-    url: str = ""
+    message_type = resources_pb2.Image
 
-    @classmethod
-    def from_message(cls, message: resources_pb2.Audio) -> Audio:
-        return cls(message.base64, message.url)
 
-    def to_message(self) -> resources_pb2.Audio:
-        return resources_pb2.Audio(base64=self.data, url=self.url)
+class Video(_Media):
+    """An encoded video."""
+
+    message_type = resources_pb2.Video
+
+
+class Audio(_Media):
+    """Encoded sound."""
+
+    message_type = resources_pb2.Audio
 
 
 @dataclasses.dataclass(frozen=True)

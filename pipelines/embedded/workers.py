@@ -1,4 +1,4 @@
-"""Worker processes for calls that keep a core busy: one a core, restarted when one dies."""
+"""The embedded server's worker processes, for calls that keep a core busy: one a core, replaced when one dies."""
 
 from __future__ import annotations
 

@@ -20,10 +20,9 @@ from bulkinfer.transforms.errors import BulkinferError, JobError
 from bulkinfer.transforms.job.job_file import JobFile
 from bulkinfer.transforms.runs.control import ControlSpec, JobControl, StopReason
 from bulkinfer.transforms.runs.lock import RunLock
-from bulkinfer.transforms.runs.rebalance import ROUNDS, RoundSpec
+from bulkinfer.transforms.runs.rebalance import PASSES, WorkPassSpec
 from bulkinfer.transforms.runs.record import begin_run
-from bulkinfer.transforms.runs.redistribute import Deal
-from bulkinfer.transforms.runs.versions import SameVersions
+from bulkinfer.transforms.runs.redistribute import Redistribute
 from bulkinfer.transforms.sources.read_references import ListSource, OpenUnits
 from bulkinfer.transforms.storage.store import Store
 from bulkinfer.transforms.tables.commit.commit import CommitResult, commit_run, recover
@@ -66,38 +65,38 @@ def build(
     completed: CompletedSpec | None,
     control: ControlSpec,
     *,
-    rounds: int = 1,
+    passes: int = 1,
     open_ended: bool = False,
     remote: bool = False,
 ) -> beam.PCollection[CommitResult]:
     """Wire the job into a pipeline.
 
     Args:
-        rounds: how often the work is dealt out, see `rounds`; 1 for a single worker, or for a runner that moves work.
+        passes: how often the work is spread over the workers, see `runs.rebalance`; 1 for a single worker, or for a
+            runner that moves work.
         open_ended: the runner moves work by itself.
         remote: workers are elsewhere, and shuffles not in this process's memory.
 
     Returns:
         One `CommitResult`, when the tables are visible.
     """
-    workers = job.call.share
+    workers = job.call.workers
     listed = pipeline | "ListSource" >> ListSource(job.source, completed, spread_compressed=remote)
     units, rows = listed.units, list(listed.failures)
-    for number in range(1, rounds + 1):
+    for number in range(1, passes + 1):
         name = str(number) if number > 1 else ""
-        last = number == rounds
-        round_ = RoundSpec(control, number, workers, last, open_ended) if workers > 1 else None
-        over = None if last else round_
-        checked = units | f"SameVersions{name}" >> SameVersions()
-        opened = checked | f"OpenUnits{name}" >> OpenUnits(job.source, completed, over, workers)
+        last = number == passes
+        work_pass = WorkPassSpec(control, number, workers, last, open_ended) if workers > 1 else None
+        over = None if last else work_pass
+        opened = units | f"OpenUnits{name}" >> OpenUnits(job.source, completed, over, workers)
         loaded = opened.references | f"LoadContent{name}" >> LoadContent(
-            **job.loading, control=control, round_=over
+            **job.loading, control=control, work_pass=over
         )
-        outcome = loaded.contents | f"Predict{name}" >> Predict(job.call, control, round_)
+        outcome = loaded.contents | f"Predict{name}" >> Predict(job.call, control, work_pass)
         rows += [outcome.predictions, outcome.failures, loaded.failures, opened.failures]
         if over is not None:
             left = (opened.left, loaded.left) | f"Left{name}" >> beam.Flatten()
-            units = left | f"DealAgain{name}" >> Deal()
+            units = left | f"RedistributeAgain{name}" >> Redistribute()
     return tuple(rows) | "WriteTables" >> WriteTables(job.output)
 
 
@@ -157,9 +156,9 @@ def _run(
     )
     spec = ControlSpec(job.output.uri, job.output.storage, run_id)
     workers, open_ended = workers_of(job.config.runner), moves_work(job.config.runner)
-    # A budget is divided among workers as well, and a new process of a later round would have all of its part again.
+    # A budget is divided among workers as well, and a new process of a later pass would have all of its part again.
     once = workers.processes == 1 or open_ended or job.config.stop.inputs is not None
-    rounds = 1 if once else ROUNDS
+    passes = 1 if once else PASSES
     control = JobControl.shared(spec)
     try:
         with follow(job):
@@ -169,7 +168,7 @@ def _run(
                     job,
                     completed,
                     spec,
-                    rounds=rounds,
+                    passes=passes,
                     open_ended=open_ended,
                     remote=workers.remote,
                 ),

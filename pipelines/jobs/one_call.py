@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bulkinfer.transforms.calls.model_call import address_of
 from bulkinfer.transforms.endpoints.clarifai.answer.answers import output_value
 from bulkinfer.transforms.endpoints.clarifai.model_client import ModelClient
+from bulkinfer.transforms.endpoints.clarifai.prepare import address_of
 from bulkinfer.transforms.endpoints.clarifai.request.binding import bind, find_method
 from bulkinfer.transforms.endpoints.clarifai.request.framing import MEDIA, RAW, TEXTUAL
 from bulkinfer.transforms.endpoints.clarifai.request.pieces import cut_bytes, cut_text

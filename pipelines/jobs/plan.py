@@ -78,25 +78,26 @@ def plan_job(file: JobFile, *, limit: int | None = None) -> Plan:
         file = with_all_columns(file)
     config = file.config
     check_runner(config)
-    with open_endpoint(config.model.endpoint) as endpoint:
-        job = prepare(file, endpoint, run_id=new_run_id(), limit=limit)
+    with open_endpoint(config.model.endpoint) as server:
+        job = prepare(file, server, run_id=new_run_id(), limit=limit)
         check_output_of(job, write=False)
         pipeline_options(config.runner)
         count = count_source(job.source)
         # A streaming method takes one input a call, whatever the batch size says.
-        batch = config.calls.batch_size if job.call.binding.method.type == "UNARY_UNARY" else 1
+        endpoint = job.call.endpoint
+        batch = min(config.calls.batch_size, endpoint.limits.inputs or config.calls.batch_size)
         calls = math.ceil(count.inputs / batch)
-        if count.bytes is not None and job.call.binding.needs_content:
+        if count.bytes is not None and endpoint.needs.content:
             calls = max(calls, math.ceil(count.bytes / int(config.calls.batch_bytes)))
         return Plan(
-            model=job.call.address.url,
-            model_version=job.call.model_version,
-            method=job.call.binding.method.signature_text,
-            endpoint=endpoint.url,
+            model=endpoint.identity,
+            model_version=endpoint.version,
+            method=endpoint.signature,
+            endpoint=endpoint.address,
             inputs=count.inputs,
             bytes=count.bytes,
             calls=calls,
-            seconds=estimate_seconds(job.call.calls, job.call.share, calls, count.inputs),
+            seconds=estimate_seconds(job.call.calls, job.call.workers, calls, count.inputs),
             assumed_call_seconds=_ASSUMED_CALL_S,
             output=config.output.uri,
             runner=describe(config.runner),

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 
 from bulkinfer.transforms import preparation
-from bulkinfer.transforms.endpoints.clarifai.addresses import PUBLIC_API, Endpoint, parse_endpoint
+from bulkinfer.transforms.endpoints.clarifai.addresses import PUBLIC_API, ServerAddress, parse_endpoint
 from bulkinfer.transforms.job.job_file import JobFile
 from bulkinfer.transforms.preparation import Preparation, new_run_id
 from bulkinfer.transforms.tables.output_check import check_output
@@ -21,7 +21,7 @@ PreparedJob = Preparation
 
 
 @contextlib.contextmanager
-def open_endpoint(endpoint: str | None) -> Iterator[Endpoint]:
+def open_endpoint(endpoint: str | None) -> Iterator[ServerAddress]:
     """The address to call; `embedded` starts our own server and stops it at the end.
 
     Raises:
@@ -39,7 +39,7 @@ def open_endpoint(endpoint: str | None) -> Iterator[Endpoint]:
 
 
 def prepare(
-    file: JobFile, endpoint: Endpoint, *, run_id: str, limit: int | None = None, partial: bool = False
+    file: JobFile, endpoint: ServerAddress, *, run_id: str, limit: int | None = None, partial: bool = False
 ) -> PreparedJob:
     """Check the source, the credentials and the model's method, and bind the arguments.
 

@@ -1,7 +1,7 @@
 """From `runner` in a job file to Beam pipeline options, in one place.
 
 Nothing here imports Beam before `pipeline_options` is called: `plan` and faulty job files answer at once.
-The figures behind the defaults are in docs/design.md.
+The figures behind the defaults are in docs/design/clusters.md.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def workers_of(runner: RunnerConfig) -> Workers:
 
 
 def moves_work(runner: RunnerConfig) -> bool:
-    """Whether the runner itself gives work to other workers: work is then dealt out once, see `rounds`.
+    """Whether the runner itself gives work to other workers: work is then distributed once, see `runs.rebalance`.
 
     Dataflow does; and a Spark cluster computes a lost part of a shuffle again, while what a worker hands back differs
     each time.

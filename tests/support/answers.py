@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from typing import Any
 
 import numpy as np
+from bulkinfer.transforms.endpoints.clarifai.answer.reader import OutputReader
 from bulkinfer.transforms.endpoints.clarifai.signatures import Field, Method
 from bulkinfer.transforms.records import CallStats, Prediction, Reference
+from bulkinfer.transforms.rows.answer_rows import ReadOptions
 from bulkinfer.transforms.rows.table_builder import TableBuilder, TableOptions, Tables
 from clarifai_grpc.grpc.api import resources_pb2
 from PIL import Image
@@ -72,11 +75,31 @@ def prediction(*outputs: Any, input_id: str = "a", **fields: Any) -> Prediction:
     return Prediction(reference, outputs, CallStats(2, 12.5, "request-1"), **fields)
 
 
+def builder_of(
+    *,
+    method: Method | None = None,
+    masks: str = "rle",
+    raw: bool = False,
+    pieces: bool = False,
+    **options: Any,
+) -> TableBuilder:
+    """A builder of the rows of this API's answers."""
+    reader = functools.partial(OutputReader, method)
+    return TableBuilder(TableOptions("run", reader, ReadOptions(masks, raw, pieces), **options))
+
+
+def add(builder: TableBuilder, one: Prediction) -> None:
+    """Add an answer, or raise what is wrong with it."""
+    (error,) = builder.add([one])
+    if error is not None:
+        raise error
+
+
 def tables(*predictions: Prediction, **options: Any) -> Tables:
     """The validated tables of some answers."""
-    builder = TableBuilder(TableOptions("run", **options))
+    builder = builder_of(**options)
     for one in predictions:
-        builder.add(one)
+        add(builder, one)
     built = builder.finish()
     for table in built[:3]:
         table.validate(full=True)

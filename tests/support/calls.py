@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from bulkinfer.transforms.calls.model_call import ModelCall, prepare_call
+from bulkinfer.transforms.calls.batching import Item
+from bulkinfer.transforms.calls.model_call import ModelCall
 from bulkinfer.transforms.endpoints.clarifai.addresses import parse_endpoint
+from bulkinfer.transforms.endpoints.clarifai.prepare import ClarifaiCall, prepare_call
 from bulkinfer.transforms.job.config import CallsConfig, ModelConfig, StopConfig
 from bulkinfer.transforms.records import Content, Reference
 
-__all__ = ["MODEL_URL", "call_to", "texts"]
+__all__ = ["MODEL_URL", "call_to", "items", "texts"]
 
 MODEL_URL = "https://clarifai.com/acme/lab/models/echo"
 
@@ -24,7 +26,7 @@ def call_to(
     workers: int = 1,
     media_type: str = "text",
     **calls: Any,
-) -> ModelCall:
+) -> ClarifaiCall:
     """A method of the fault server, ready to be called."""
     return prepare_call(
         ModelConfig(url=MODEL_URL, method=method, arguments=arguments or {}),
@@ -40,3 +42,11 @@ def call_to(
 def texts(names: Iterable[str]) -> list[Content]:
     """One text input a name; the text is the name."""
     return [Content(Reference(name, None, "text", inline=name), None) for name in names]
+
+
+def items(call: ModelCall, contents: Sequence[Content]) -> list[Item]:
+    """Contents as the engine takes them; each token is the input's id."""
+    encode = call.endpoint.encoder()
+    return [
+        Item(one.reference, encode(one), one.reference.input_id, one.width, one.height) for one in contents
+    ]

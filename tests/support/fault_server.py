@@ -5,8 +5,8 @@ counts what it saw: calls, throttled calls, the fullest one-second window, and h
 Tests talk to it by two more RPCs that carry JSON: `/faults/Set` and `/faults/Stats`.
 
 A fault is a dict with a `kind`:
-    status   {code}                 the whole call answers this API status and no outputs
-    output   {code}                 this input's output has this status; the call answers MIXED_STATUS
+    status   {code, details}        the whole call answers this API status and no outputs
+    output   {code, details}        this input's output has this status; the call answers MIXED_STATUS
     grpc     {code, details, ...}   the call fails with this gRPC code; hints: `pushback_ms`, `retry_after`
     count    {extra}                so many outputs more (or fewer) than inputs
     hang     {seconds}              the answer comes so much later
@@ -256,6 +256,8 @@ class Servicer:
                 _output(key, each.data, code)
                 for key, each, code in zip(keys, request.inputs, codes, strict=True)
             ]
+            for each, output in zip(of_inputs, outputs, strict=True):
+                output.status.details = (each or {}).get("details", "")
             if fault is not None and fault["kind"] == "count":
                 extra = fault["extra"]
                 outputs = outputs + outputs[:1] * extra if extra > 0 else outputs[:extra]

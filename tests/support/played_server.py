@@ -1,4 +1,4 @@
-"""Faults played by a sender in place of a server, and batches that are settled through them on a clock that jumps."""
+"""Faults played by a session in place of a server, and batches that are sent through them on a clock that jumps."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import grpc
-from bulkinfer.transforms.calls.batch_sender import Settings, Settling
+from bulkinfer.transforms.calls.batch_sender import BatchSender, Settings
+from bulkinfer.transforms.calls.batching import Item
+from bulkinfer.transforms.calls.endpoint import Fault, Reply, Verdict
 from bulkinfer.transforms.calls.limits.local import LocalLimiter
+from bulkinfer.transforms.calls.message_limit import MessageLimit
 from bulkinfer.transforms.endpoints.clarifai.request.wire import EncodedInput
-from bulkinfer.transforms.endpoints.clarifai.session import Item, Reply
-from bulkinfer.transforms.endpoints.clarifai.statuses import Fault, Verdict, fault_of_grpc, fault_of_status
+from bulkinfer.transforms.endpoints.clarifai.statuses import fault_of_grpc, fault_of_status
 from bulkinfer.transforms.metrics import Metrics
-from bulkinfer.transforms.records import Content, Failure, Prediction, Reference
+from bulkinfer.transforms.records import Failure, Prediction, Reference
 from clarifai_grpc.grpc.api.status import status_code_pb2, status_pb2
 
 from support.virtual_time import simulate
@@ -71,40 +73,40 @@ class PlayedServer:
             slow one; None for a good one.
         bad: faults of inputs that break every call they are in.
         refused: faults of single outputs.
-        room: most inputs of one message.
+        most: inputs of one message.
     """
 
     script: Sequence[Fault | dict[int, Fault] | float | None] = ()
     bad: dict[str, Fault] = dataclasses.field(default_factory=dict)
     refused: dict[str, Fault] = dataclasses.field(default_factory=dict)
-    room: int = 1000
+    most: int = 1000
     calls: list[list[str]] = dataclasses.field(default_factory=list)
     succeeded: Counter[str] = dataclasses.field(default_factory=Counter)
 
     async def connect(self) -> Fault | None:
         return None
 
-    def refuses(self, items: Sequence[Item]) -> Fault | None:
-        return None
+    async def close(self) -> None:
+        pass
 
-    async def send(self, items: Sequence[Item]) -> Reply:
-        names = [item.content.reference.input_id for item in items]
+    async def send(self, batch: Sequence[EncodedInput]) -> Reply:
+        names = [encoded.segments[0].decode() for encoded in batch]
         played = self.script[len(self.calls)] if len(self.calls) < len(self.script) else None
         self.calls.append(names)
         await asyncio.sleep(played if isinstance(played, float) else 0.05)
         if isinstance(played, Fault):
             return Reply(played, partial=len(names) % 2 == 0)
-        if len(names) > self.room:
+        if len(names) > self.most:
             return Reply(TOO_LARGE)
         if breaking := [self.bad[name] for name in names if name in self.bad]:
             return Reply(breaking[0])
         mixed = played if isinstance(played, dict) else {}
-        outputs: list[Any] = []
+        answers: list[Any] = []
         for place, name in enumerate(names):
             fault = self.refused.get(name) or mixed.get(place)
-            outputs.append(fault or (f"ok {name}",))
+            answers.append(fault or (f"ok {name}",))
             self.succeeded.update([] if fault else [name])
-        return Reply(outputs=outputs, latency_ms=50.0, request_id="r")
+        return Reply(answers=answers, request_id="r")
 
 
 @dataclasses.dataclass
@@ -148,37 +150,37 @@ def settle(
         limiter.hold(hold_s)
         shared = Settings(
             server,
+            MessageLimit(0),
             limiter,
             slots,
             metrics,
             retry_for,
             "v1",
             aborted.append,
-            lambda text: text.replace("SECRET", "***"),
         )
         runs = []
         for batch in batches:
             items = [
-                Item(Content(Reference(n, None, "text", inline=n), None), EncodedInput((), 1)) for n in batch
+                Item(Reference(n, None, "text", inline=n), EncodedInput((n.encode(),), 1)) for n in batch
             ]
-            runs.append(asyncio.ensure_future(Settling(items, shared, results.extend).run()))
+            runs.append(asyncio.ensure_future(BatchSender(items, shared, results.extend).run()))
         ended = await asyncio.gather(*runs, return_exceptions=True)
         assert [type(end) for end in ended if end] == ([asyncio.CancelledError] if aborted else [])
         return time.monotonic() - began
 
     seconds = simulate(main)
     assert not slots.locked()
-    assert slots._value == in_flight  # every place was given back, once
+    assert slots._value == in_flight  # every slot was given back, once
     names = [value.reference.input_id for _, value in results]
     if not aborted:
         assert sorted(names) == sorted(name for batch in batches for name in batch)
     assert len(set(names)) == len(names)
     sent = Counter(name for call in server.calls for name in call)
     for item, value in results:
-        name = item.content.reference.input_id
+        name = item.reference.input_id
         assert value.reference.input_id == name
         if isinstance(value, Prediction):
-            assert value.outputs == (f"ok {name}",)
+            assert value.answer == (f"ok {name}",)
             assert value.stats.attempts == sent[name]
         else:
             assert value.attempts == sent[name]

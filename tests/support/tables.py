@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import itertools
 import uuid
@@ -12,6 +13,7 @@ from typing import Any
 import bulkinfer.transforms.endpoints.clarifai.session  # noqa: F401  (lets Beam pickle answers, as it does in a job)
 import pyarrow as pa
 import pyarrow.parquet as pq
+from bulkinfer.transforms.endpoints.clarifai.answer.reader import OutputReader
 from bulkinfer.transforms.records import Failure, Prediction, Reference
 from bulkinfer.transforms.runs.parts import TABLES, OutputSpec
 from bulkinfer.transforms.runs.record import begin_run
@@ -44,6 +46,7 @@ def make_spec(uri: str, run_id: str = "20260131T120000Z-000001", **changes: Any)
         "keep_schema": pa.schema([("city", pa.string())]),
         "fingerprint": "one",
         "model_url": "https://clarifai.com/u/a/models/m",
+        "reader": functools.partial(OutputReader, None),
         **changes,
     }
     return OutputSpec(uri, run_id, **settings)

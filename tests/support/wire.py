@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from bulkinfer.transforms.endpoints.clarifai.addresses import ModelAddress
+from bulkinfer.transforms.endpoints.clarifai.answer.answers import output_value
 from bulkinfer.transforms.endpoints.clarifai.request.binding import bind
 from bulkinfer.transforms.endpoints.clarifai.request.wire import (
     encode_input,
     frame_request,
-    output_value,
     request_envelope,
     stream_requests,
 )

@@ -1,4 +1,4 @@
-"""The way of one batch: send, keep what succeeded, wait or split, until every input has a result."""
+"""Sends one batch: keeps what succeeded, waits or bisects on failure, until every input has a result."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import dataclasses
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
-from ..endpoints.clarifai.session import Item, Reply
-from ..endpoints.clarifai.statuses import Fault, Verdict
 from ..metrics import Metrics
 from ..records import CallStats, Failure, Prediction
-from .bisection import Halving
-from .limits.local import Limiter, Permit
+from .batching import Item
+from .bisection import Bisection
+from .endpoint import Fault, Reply, Session, Verdict
+from .limits.limiter import Limiter, Permit
+from .message_limit import MessageLimit
 from .retry import Backoff
 
-__all__ = ["Settings", "Settling"]
+__all__ = ["BatchSender", "Settings"]
 
 logger = logging.getLogger(__name__)
 
@@ -29,48 +29,34 @@ GIVEN_UP_AFTER = 10
 STREAM_TRIES = 3
 
 
-class Sender(Protocol):
-    """What sends one call; `caller.Caller` in the engine."""
-
-    async def connect(self) -> Fault | None:
-        """Wait for the connection."""
-
-    def refuses(self, items: Sequence[Item]) -> Fault | None:
-        """A fault that is known without sending."""
-
-    async def send(self, items: Sequence[Item]) -> Reply:
-        """Send the inputs in one call."""
-
-
 @dataclasses.dataclass
 class Settings:
     """What all batches of an engine share.
 
     Attributes:
-        sender: sends one call.
+        session: sends one call.
+        sizes: what the server takes.
         limiter: the process's rate limits.
         slots: one for each call that may be under way.
         metrics: the process's counters.
         retry_for: seconds, the budget of one batch from its first permit.
         model_version: for the predictions.
-        emit: takes each result.
         abort: stops the job for a fault after which nothing will work.
-        mask: takes secrets out of a text.
         answered: calls that the server answered so far, whatever it answered.
     """
 
-    sender: Sender
+    session: Session
+    sizes: MessageLimit
     limiter: Limiter
     slots: asyncio.Semaphore
     metrics: Metrics
     retry_for: float
     model_version: str
     abort: Callable[[Fault], None]
-    mask: Callable[[str], str]
     answered: int = 0
 
 
-class Settling:
+class BatchSender:
     """One batch; `run` ends when every input has its result, or is cancelled where the job stops.
 
     Args:
@@ -85,7 +71,7 @@ class Settling:
         settings: Settings,
         emit: Callable[[list[tuple[Item, Prediction | Failure]]], None],
     ) -> None:
-        self._plan = Halving(items)
+        self._plan = Bisection(items)
         self._shared = settings
         self._emit = emit
         self._holds_slot = False
@@ -93,25 +79,25 @@ class Settling:
         self.in_call = False
 
     async def run(self) -> None:
-        """Settle every input of the batch."""
+        """Give every input of the batch a result."""
         self._answered = self._shared.answered
         # Each piece of a split batch has a budget of its own; together they take no more than two.
         left = 2 * self._shared.retry_for
         try:
             while (piece := self._plan.next()) is not None:
                 backoff = Backoff(max(0.0, min(self._shared.retry_for, left)))
-                await self._settle(piece, backoff)
+                await self._send(piece, backoff)
                 left -= backoff.elapsed
         finally:
             self._release_slot()
 
-    async def _settle(self, piece: Sequence[Item], backoff: Backoff) -> None:
+    async def _send(self, piece: Sequence[Item], backoff: Backoff) -> None:
         items, lost, broken = piece, 0, 0
         answered = self._shared.answered
         while True:
-            reply, permit = await self._call(items, backoff)
+            reply, took_ms, permit = await self._call(items, backoff)
             if reply.fault is None:
-                items, fault = self._sort(items, reply)
+                items, fault = self._sort(items, reply, took_ms)
                 if fault is None:
                     return self._plan.passed()
                 backoff.succeeded()
@@ -141,49 +127,67 @@ class Settling:
                 return self._plan.gave_up()
             await self._pause(pause, items, fault)
 
-    async def _call(self, items: Sequence[Item], backoff: Backoff) -> tuple[Reply, Permit | None]:
+    async def _call(self, items: Sequence[Item], backoff: Backoff) -> tuple[Reply, float, Permit | None]:
+        """The reply, the milliseconds that it took, and the permit; none for a call that never left."""
         shared = self._shared
         if not self._holds_slot:
             await shared.slots.acquire()
             self._holds_slot = True
         asked = time.monotonic()
-        if fault := shared.sender.refuses(items) or await shared.sender.connect():
+        if fault := shared.sizes.refuses(items) or await shared.session.connect():
             backoff.start(asked)
-            return Reply(fault, sent=False), None
+            return Reply(fault), 0.0, None
         permit = await shared.limiter.acquire(len(items))
         backoff.start()  # not before: the limits may hold a call for longer than the whole budget
         fresh = sum(not item.attempts for item in items)
         shared.metrics.add(inputs_sent=fresh, retries=int(fresh < len(items)))
         for item in items:
             item.attempts += 1
+        started = time.monotonic()
         self.in_call = True
+        shared.metrics.add(calls=1, in_flight=1)
         try:
-            reply = await shared.sender.send(items)
+            reply = await shared.session.send([item.encoded for item in items])
         finally:
             self.in_call = False
-        if reply.fault is None:
-            shared.limiter.answered(permit, reply.latency_ms / 1000)
-        if reply.fault is None or reply.fault.verdict is not Verdict.TRANSPORT:
-            shared.answered += 1
-        return reply, permit
+            elapsed_ms = (time.monotonic() - started) * 1000
+            shared.metrics.add(in_flight=-1, call_ms=int(elapsed_ms))
+        self._learn(reply, elapsed_ms, permit)
+        return reply, elapsed_ms, permit
 
-    def _sort(self, items: Sequence[Item], reply: Reply) -> tuple[list[Item], Fault | None]:
+    def _learn(self, reply: Reply, elapsed_ms: float, permit: Permit) -> None:
+        """Count a call that came home, and tell the limits."""
+        shared, fault = self._shared, reply.fault
+        shared.metrics.add(
+            bytes_sent=reply.bytes_sent,
+            bytes_received=reply.bytes_received,
+            prompt_tokens=reply.prompt_tokens,
+            completion_tokens=reply.completion_tokens,
+        )
+        if fault is None:
+            shared.limiter.answered(permit, elapsed_ms / 1000)
+        else:
+            shared.sizes.learn(fault)
+        if fault is None or fault.verdict is not Verdict.TRANSPORT:
+            shared.answered += 1
+
+    def _sort(self, items: Sequence[Item], reply: Reply, took_ms: float) -> tuple[list[Item], Fault | None]:
         """Emit what is final; return the inputs that are worth another call, and the fault to wait for."""
         again: list[Item] = []
         reason: Fault | None = None
         results: list[tuple[Item, Prediction | Failure]] = []
         # Most inputs of a call have been sent equally often, so they share their figures.
-        stats = CallStats(items[0].attempts, reply.latency_ms, reply.request_id)
-        for item, output in zip(items, reply.outputs, strict=True):
-            if not isinstance(output, Fault):
+        stats = CallStats(items[0].attempts, took_ms, reply.request_id)
+        for item, answer in zip(items, reply.answers, strict=True):
+            if not isinstance(answer, Fault):
                 if item.attempts != stats.attempts:
                     stats = dataclasses.replace(stats, attempts=item.attempts)
-                results.append((item, self._prediction(item, output, stats)))
-            elif output.verdict.retried or output.verdict.stops_job:
+                results.append((item, self._prediction(item, answer, stats)))
+            elif answer.verdict.retried or answer.verdict.stops_job:
                 again.append(item)
-                reason = output if reason is None or output.verdict.stops_job else reason
+                reason = answer if reason is None or answer.verdict.stops_job else reason
             else:
-                results.append((item, self._failure(item, output, retryable=False)))
+                results.append((item, self._failure(item, answer, retryable=False)))
         self._emit(results)
         return again, reason
 
@@ -213,20 +217,19 @@ class Settling:
             self._holds_slot = False
             self._shared.slots.release()
 
-    def _prediction(self, item: Item, outputs: tuple[object, ...], stats: CallStats) -> Prediction:
-        content = item.content
+    def _prediction(self, item: Item, answer: object, stats: CallStats) -> Prediction:
         version = self._shared.model_version
-        return Prediction(content.reference, outputs, stats, content.width, content.height, version)
+        return Prediction(item.reference, answer, stats, item.width, item.height, version)
 
     def _failure(self, item: Item, fault: Fault, *, retryable: bool) -> Failure:
-        reference = item.content.reference
+        reference = item.reference
         if reference.inline is not None:
             reference = dataclasses.replace(reference, inline=None)  # an error row holds no content
         return Failure(
             reference=reference,
             stage="call",
             error_type=fault.error_type,
-            message=self._shared.mask(fault.message),
+            message=fault.message,
             status_code=fault.status_code,
             grpc_code=fault.grpc_code,
             retryable=retryable,

@@ -1,14 +1,41 @@
-"""Cutting a sequence of inputs into batches by count and by bytes."""
+"""What a batch is made of, and how inputs are cut into batches by count and by bytes."""
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-__all__ = ["Batcher", "cut", "even_batch_size"]
+from ..records import Reference
+from .endpoint import Encoded
+
+__all__ = ["Batcher", "Item", "cut", "even_batch_size"]
 
 T = TypeVar("T")
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Item:
+    """One input on its way through the engine.
+
+    Attributes:
+        reference: the input.
+        encoded: what the endpoint's session sends of it.
+        token: the caller's own; comes back with the result.
+        width: pixels, of an image; None when unknown.
+        height: pixels, of an image; None when unknown.
+        attempts: calls in which it was sent.
+        has_result: nothing more is to be done.
+    """
+
+    reference: Reference
+    encoded: Encoded
+    token: Any = None
+    width: int | None = None
+    height: int | None = None
+    attempts: int = 0
+    has_result: bool = False
 
 
 class Batcher(Generic[T]):

@@ -12,7 +12,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Generic, TypeVar
 
-__all__ = ["Halving"]
+__all__ = ["Bisection"]
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ class _Piece(Generic[T]):
     sibling: _Piece[T] | None = None  # the second half of the same bad piece, which waits for this one
 
 
-class Halving(Generic[T]):
+class Bisection(Generic[T]):
     """The pieces of one batch, the whole batch first.
 
     Ask `next` for a piece, send it, and report with `passed` or `failed`, until `next` gives None.

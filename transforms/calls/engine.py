@@ -1,9 +1,9 @@
-"""The heart of a worker: one engine for each process and model, shared by all its DoFn instances.
+"""Keeps calls in flight: one engine for each process and model, shared by all its DoFn instances.
 
-A background thread runs an asyncio loop with the channel, the limiter and one task a batch. Each DoFn
-instance has a lane: it hands batches in, and takes finished results out, from its own thread. Batches enter
-while there is room, by number and by bytes; a few wait behind those that are being called, so that the
-endpoint never waits for the bundle's thread.
+A background thread runs an asyncio loop with the endpoint's session, the limiter and one task a batch. Each DoFn
+instance has a submitter: it hands batches in, and takes finished results out, from its own thread. Batches enter while
+there is capacity, by number and by bytes; a few wait behind those that are being called, so that the endpoint never
+waits for the bundle's thread.
 """
 
 from __future__ import annotations
@@ -16,18 +16,20 @@ import threading
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
-from ..endpoints.clarifai.session import Caller, Item
-from ..endpoints.clarifai.statuses import Fault, stopping_error
 from ..errors import JobError
 from ..metrics import Metrics, process_metrics
 from ..records import Failure, Prediction
 from ..runs.control import ControlSpec, JobControl
-from .batch_sender import Settings, Settling
+from .batch_sender import BatchSender, Settings
+from .batching import Item
+from .endpoint import Fault, stopping_error
+from .limits.choose import limiter_for
 from .limits.divided import DividedLimits
-from .limits.local import LocalLimiter, limiter_for
+from .limits.local import LocalLimiter
 from .loop import engine_loop
+from .message_limit import MessageLimit
 from .model_call import ModelCall
-from .submissions import Lane, Room, Run
+from .submissions import Capacity, Submission, Submitter
 
 __all__ = ["Engine"]
 
@@ -43,7 +45,7 @@ class Engine:
     """Calls one model for all DoFn instances of a process.
 
     Args:
-        call: the model's method and how hard to press.
+        call: the endpoint and how hard to press.
         control: stops the job; by default a flag that this engine alone sees.
         metrics: counters; by default the process's.
 
@@ -62,8 +64,8 @@ class Engine:
         self.control.limits = call.stop
         self.metrics = metrics or process_metrics()
         self.changed = threading.Condition()
-        self._room = Room(call.calls.in_flight, int(call.calls.in_flight_bytes))
-        self._runs: set[Run] = set()
+        self._capacity = Capacity(call.calls.in_flight, int(call.calls.in_flight_bytes))
+        self._submissions: set[Submission] = set()
         self._closed = False
         self._key: object = call.token
         #: What this process has a part of; None where the limits are all its own, or there are none.
@@ -95,9 +97,9 @@ class Engine:
             timer.daemon = True
             timer.start()
 
-    def open_lane(self) -> Lane:
-        """A way in and out for one DoFn instance."""
-        return Lane(self)
+    def open_submitter(self) -> Submitter:
+        """The access of one DoFn instance."""
+        return Submitter(self)
 
     def close(self) -> None:
         """Cancel everything and close the channel."""
@@ -106,31 +108,30 @@ class Engine:
             with contextlib.suppress(concurrent.futures.TimeoutError):
                 self._on_loop(self._shut(), timeout=5.0)
 
-    def admit(self, lane: Lane, items: Sequence[Item]) -> bool:
-        """Take a batch in if there is room; what `Lane.submit` does."""
+    def admit(self, submitter: Submitter, items: Sequence[Item]) -> bool:
+        """Take a batch in if there is capacity; what `Submitter.submit` does."""
         nbytes = sum(item.encoded.nbytes for item in items)
         with self.changed:
-            if not self._room.enter(nbytes):
+            if not self._capacity.enter(nbytes):
                 return False
-            run = Run(lane, items, nbytes, lane.generation)
-            lane.entered(run)
-        engine_loop().call_soon_threadsafe(self._start, run)
+            submission = Submission(submitter, items, nbytes)
+            submitter.entered(submission)
+        engine_loop().call_soon_threadsafe(self._start, submission)
         return True
 
-    def cancel(self, lane: Lane) -> None:
-        """Cancel a lane's batches; what `Lane.cancel` does."""
+    def cancel(self, submitter: Submitter) -> None:
+        """Cancel a submitter's batches; what `Submitter.cancel` does."""
         with self.changed:
-            runs = lane.forget()
-        if runs:
-            engine_loop().call_soon_threadsafe(self._cancel, runs)
+            submissions = submitter.forget()
+        if submissions:
+            engine_loop().call_soon_threadsafe(self._cancel, submissions)
 
     # From here on everything runs on the loop.
 
     async def _open(self) -> None:
-        caller = Caller(self.call, self.metrics)
-        self._caller = caller
-        limiter = limiter_for(self.call.calls, self.call.share)
-        calls, workers = self.call.calls, self.call.share
+        endpoint, calls, workers = self.call.endpoint, self.call.calls, self.call.workers
+        self._session = await endpoint.open(calls.timeout)
+        limiter = limiter_for(calls, workers)
         if (
             workers > 1
             and isinstance(limiter, LocalLimiter)
@@ -138,77 +139,81 @@ class Engine:
         ):
             self.limits = DividedLimits(limiter, calls, workers, asyncio.get_running_loop())
         self._settings = Settings(
-            sender=caller,
+            session=self._session,
+            sizes=MessageLimit(endpoint.limits.overhead_bytes),
             limiter=limiter,
-            slots=asyncio.Semaphore(self.call.calls.in_flight),
+            slots=asyncio.Semaphore(calls.in_flight),
             metrics=self.metrics,
-            retry_for=self.call.calls.retry_for,
-            model_version=self.call.model_version,
+            retry_for=calls.retry_for,
+            model_version=endpoint.version,
             abort=self._abort,
-            mask=caller.credentials.mask,
         )
         self._watcher = asyncio.get_running_loop().create_task(self._watch())
 
     async def _shut(self) -> None:
         self._watcher.cancel()
-        tasks = [run.task for run in self._runs if run.task is not None]
-        self._cancel(list(self._runs))
+        tasks = [submission.task for submission in self._submissions if submission.task is not None]
+        self._cancel(list(self._submissions))
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._settings.limiter.close()
-        await self._caller.close()
+        await self._session.close()
 
-    def _start(self, run: Run) -> None:
-        run.settling = Settling(run.items, self._settings, lambda results: self._emit(run, results))
-        run.task = asyncio.get_running_loop().create_task(run.settling.run())
-        self._runs.add(run)
-        run.task.add_done_callback(lambda task: self._end(run, task))
-        if self._drops_waiting or run.generation != run.lane.generation:
-            run.task.cancel()
+    def _start(self, submission: Submission) -> None:
+        sender = BatchSender(
+            submission.items, self._settings, lambda results: self._emit(submission, results)
+        )
+        submission.sender = sender
+        submission.task = asyncio.get_running_loop().create_task(sender.run())
+        self._submissions.add(submission)
+        submission.task.add_done_callback(lambda task: self._end(submission, task))
+        if self._drops_waiting or submission.generation != submission.submitter.generation:
+            submission.task.cancel()
 
-    def _emit(self, run: Run, results: Sequence[tuple[Item, Prediction | Failure]]) -> None:
+    def _emit(self, submission: Submission, results: Sequence[tuple[Item, Prediction | Failure]]) -> None:
         failed = 0
         for item, value in results:
-            item.settled = True
+            item.has_result = True
             failed += isinstance(value, Failure)
         self.metrics.add(inputs_done=len(results) - failed, inputs_failed=failed)
         with self.changed:
-            run.lane.finished(run, [(item.token, value) for item, value in results])
+            submission.submitter.finished(submission, [(item.token, value) for item, value in results])
             self.changed.notify_all()
         self.control.record(finished=len(results), failed=failed)
         if self._drops_waiting:
             self._cancel_waiting()
 
-    def _end(self, run: Run, task: asyncio.Task[None]) -> None:
-        self._runs.discard(run)
-        unsettled = sum(not item.settled for item in run.items)
+    def _end(self, submission: Submission, task: asyncio.Task[None]) -> None:
+        self._submissions.discard(submission)
+        without_result = sum(not item.has_result for item in submission.items)
         error = None if task.cancelled() else task.exception()
         if isinstance(error, JobError):
-            self.control.stop("fatal", self._caller.credentials.mask(str(error)), error)
+            self.control.stop("fatal", str(error), error)
             self._cancel_waiting()
         elif error is not None:
-            logger.error("a batch broke the engine: inputs=%d", unsettled, exc_info=error)
+            logger.error("a batch broke the engine: inputs=%d", without_result, exc_info=error)
             self.control.stop("fatal", f"a fault of bulkinfer itself: {type(error).__name__}: {error}")
-        self.metrics.add(inputs_dropped=unsettled)
+        self.metrics.add(inputs_dropped=without_result)
         with self.changed:
-            self._room.leave(run.nbytes)
-            run.lane.left(run, unsettled)
+            self._capacity.leave(submission.nbytes)
+            submission.submitter.left(submission, without_result)
             self.changed.notify_all()
-        # A run, its task and what emits its results hold each other; the contents must not wait for the collector.
-        run.items, run.settling, run.task = (), None, None
+        # These and what emits the results hold each other; the contents must not wait for the collector.
+        submission.items, submission.sender, submission.task = (), None, None
 
     def _abort(self, fault: Fault) -> None:
-        error = stopping_error(fault, f"{self.call.endpoint.url} {self.call.address.url}")
-        self.control.stop("fatal", self._caller.credentials.mask(str(error)), error)
+        endpoint = self.call.endpoint
+        error = stopping_error(fault, f"{endpoint.address} {endpoint.identity}")
+        self.control.stop("fatal", str(error), error)
         self._cancel_waiting()
 
-    def _cancel(self, runs: Sequence[Run]) -> None:
-        for run in runs:
-            if run.task is not None:
-                run.task.cancel()
+    def _cancel(self, submissions: Sequence[Submission]) -> None:
+        for submission in submissions:
+            if submission.task is not None:
+                submission.task.cancel()
 
     def _cancel_waiting(self) -> None:
         # A call under way is paid for, so it comes home; everything else of a stopped job ends at once.
-        self._cancel([run for run in self._runs if run.settling is None or not run.settling.in_call])
+        self._cancel([one for one in self._submissions if one.sender is None or not one.sender.in_call])
 
     async def _watch(self) -> None:
         while True:

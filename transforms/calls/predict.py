@@ -8,19 +8,18 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import apache_beam as beam
+from apache_beam.metrics import Metrics as BeamMetrics
 from apache_beam.pvalue import PCollection, TaggedOutput
 
-from ..endpoints.clarifai.session import Item, encoder
 from ..errors import InputError
-from ..metrics import report_to_beam
 from ..records import Content, Failure, Prediction, failure_of
 from ..runs.control import ControlSpec, StopReason
-from ..runs.rebalance import Round, RoundSpec
-from .batching import Batcher, even_batch_size
+from ..runs.rebalance import WorkPass, WorkPassSpec
+from .batching import Batcher, Item, even_batch_size
 from .engine import Engine
-from .limits.divided import share_of
+from .limits.divided import part_of
 from .model_call import ModelCall
-from .submissions import Lane, Result
+from .submissions import Result, Submitter
 
 __all__ = ["FAILED", "Outcome", "Predict"]
 
@@ -48,24 +47,24 @@ class Predict(beam.PTransform):
     stops early, the inputs that were not sent leave nothing; a later run does them.
 
     Attributes:
-        call: the model's method and how hard to press.
+        call: the endpoint and how hard to press.
         control: where the run's stop marker lies; without it a fault after which nothing will work raises in
             the bundle, and no other worker hears of it.
-        round_: is told when this worker's last call is home, and tells its part of the limits; see `rounds`. By default
-            the only one, of a runner that moves work.
+        work_pass: is told when this worker's last call is home, and tells its part of the limits; see `runs.rebalance`.
+            By default the only one, of a runner that moves work.
     """
 
     call: ModelCall
     control: ControlSpec | None = None
-    round_: RoundSpec | None = None
+    work_pass: WorkPassSpec | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
-        if self.round_ is None and self.control is not None and self.call.share > 1:
-            self.round_ = RoundSpec(self.control, 1, self.call.share, last=True, open_ended=True)
+        if self.work_pass is None and self.control is not None and self.call.workers > 1:
+            self.work_pass = WorkPassSpec(self.control, 1, self.call.workers, last=True, open_ended=True)
 
     def expand(self, contents: PCollection[Content]) -> Outcome:
-        fn = _PredictFn(self.call, self.control, self.round_)
+        fn = _PredictFn(self.call, self.control, self.work_pass)
         sent = contents | "Call" >> beam.ParDo(fn).with_outputs(FAILED, main="predictions")
         return Outcome(sent.predictions, sent[FAILED])
 
@@ -74,46 +73,46 @@ class _PredictFn(beam.DoFn):
     """Hands batches to the process's engine; yields what finished with later elements and at the bundle's
     end."""
 
-    def __init__(self, call: ModelCall, control: ControlSpec | None, round_: RoundSpec | None) -> None:
+    def __init__(self, call: ModelCall, control: ControlSpec | None, work_pass: WorkPassSpec | None) -> None:
         super().__init__()
         self._call = call
         self._control_spec = control
-        self._round_spec = round_
+        self._pass_spec = work_pass
         self._engine: Engine | None = None
-        self._lane: Lane | None = None
-        self._round: Round | None = None  # while a bundle is open
+        self._submitter: Submitter | None = None
+        self._pass: WorkPass | None = None  # while a bundle is open
 
     def __getstate__(self) -> Mapping[str, Any]:
-        return {**self.__dict__, "_engine": None, "_lane": None, "_round": None}
+        return {**self.__dict__, "_engine": None, "_submitter": None, "_pass": None}
 
     def setup(self) -> None:
         call, limits = self._call, self._call.calls
         self._engine = Engine.shared(call, self._control_spec)
-        self._lane = self._engine.open_lane()
-        self._encode = encoder(call)
-        single = call.binding.method.type != "UNARY_UNARY"
-        workers = 1 if limits.limiter else call.share  # a limiter gives any worker all of a limit
-        allowed = share_of(limits.inputs_per_second, workers)
-        size = 1 if single else even_batch_size(limits.batch_size, allowed)
+        self._submitter = self._engine.open_submitter()
+        self._encode = call.endpoint.encoder()
+        workers = 1 if limits.limiter else call.workers  # a limiter gives any worker all of a limit
+        allowed = part_of(limits.inputs_per_second, workers)
+        most = min(limits.batch_size, call.endpoint.limits.inputs or limits.batch_size)
+        size = even_batch_size(most, allowed)
         self._batcher: Batcher[Item] = Batcher(size, int(limits.batch_bytes))
 
     def start_bundle(self) -> None:
-        assert self._lane is not None
-        self._lane.cancel()  # a bundle that failed left its calls behind
+        assert self._submitter is not None
+        self._submitter.cancel()  # a bundle that failed left its calls behind
         self._batcher.flush()
-        self._end_round(done=False)
-        if self._round_spec is not None:
+        self._end_pass(done=False)
+        if self._pass_spec is not None:
             assert self._engine is not None
-            self._round = Round.shared(self._round_spec)
-            self._round.begin(self._engine.limits)
+            self._pass = WorkPass.shared(self._pass_spec)
+            self._pass.begin(self._engine.limits)
 
     def process(self, content: Content, source: Any = beam.DoFn.WindowedValueParam) -> Iterator[Any]:
         # The windowed value and not its window: an input in several windows is sent once, and Beam prepares the
         # arguments once and not for each element, which took longer than all else here.
-        engine, lane = self._engine, self._lane
+        engine, submitter = self._engine, self._submitter
         assert engine is not None
-        assert lane is not None
-        yield from map(_output, lane.take())
+        assert submitter is not None
+        yield from map(_output, submitter.take())
         if engine.control.stopped is not None:
             self._stop(engine.control.stopped)
             return
@@ -125,54 +124,56 @@ class _PredictFn(beam.DoFn):
             reference = dataclasses.replace(content.reference, inline=None)  # an error row holds no content
             yield _output((source, failure_of(reference, error)))
             return
-        if not engine.control.may_send(1, self._call.share):
+        if not engine.control.may_send(1, self._call.workers):
             engine.metrics.add(inputs_dropped=1)
             return
-        batches = self._batcher.add(Item(content, encoded, source.with_value(None)), encoded.nbytes)
+        token = source.with_value(None)
+        item = Item(content.reference, encoded, token, content.width, content.height)
+        batches = self._batcher.add(item, encoded.nbytes)
         if self._batcher.age > FLUSH_S:
             batches.append(self._batcher.flush())
         for batch in batches:
             yield from self._submit(batch)
 
     def finish_bundle(self) -> Iterator[Any]:
-        engine, lane = self._engine, self._lane
+        engine, submitter = self._engine, self._submitter
         assert engine is not None
-        assert lane is not None
+        assert submitter is not None
         if engine.control.stopped is not None:
             self._stop(engine.control.stopped)
         if batch := self._batcher.flush():
             yield from self._submit(batch)
-        while lane.pending:
+        while submitter.pending:
             self._raise_if_lost()
-            lane.wait(WAIT_S)
-            yield from map(_output, lane.take())
-        yield from map(_output, lane.take())
+            submitter.wait(WAIT_S)
+            yield from map(_output, submitter.take())
+        yield from map(_output, submitter.take())
         if engine.control.stopped is not None:
             self._stop(engine.control.stopped)
-        self._end_round(done=True)
+        self._end_pass(done=True)
         self._report()
 
     def teardown(self) -> None:
-        self._end_round(done=False)
-        if self._lane is not None:
-            self._lane.cancel()
-            self._lane = None
+        self._end_pass(done=False)
+        if self._submitter is not None:
+            self._submitter.cancel()
+            self._submitter = None
         if self._engine is not None:
             self._engine.release()
             self._engine = None
 
     def _submit(self, batch: list[Item]) -> Iterator[Any]:
-        engine, lane = self._engine, self._lane
+        engine, submitter = self._engine, self._submitter
         assert engine is not None
-        assert lane is not None
-        while not lane.submit(batch):
+        assert submitter is not None
+        while not submitter.submit(batch):
             stopped = engine.control.stopped
             if stopped is not None and stopped.drops_waiting:
                 engine.metrics.add(inputs_dropped=len(batch))
                 return
             self._raise_if_lost()
-            lane.wait(WAIT_S)
-            yield from map(_output, lane.take())
+            submitter.wait(WAIT_S)
+            yield from map(_output, submitter.take())
         self._report()
 
     def _stop(self, why: StopReason) -> None:
@@ -185,17 +186,17 @@ class _PredictFn(beam.DoFn):
             engine.control.raise_if_fatal()
 
     def _raise_if_lost(self) -> None:
-        if self._round is not None:
-            self._round.raise_if_lost()
+        if self._pass is not None:
+            self._pass.raise_if_lost()
 
-    def _end_round(self, *, done: bool) -> None:
-        if self._round is not None:
-            self._round.end(done=done)
-            self._round = None
+    def _end_pass(self, *, done: bool) -> None:
+        if self._pass is not None:
+            self._pass.end(done=done)
+            self._pass = None
 
     def _report(self) -> None:
         assert self._engine is not None
-        report_to_beam(self._engine.metrics)
+        self._engine.metrics.report(lambda name: BeamMetrics.counter("bulkinfer", name))
 
 
 def _output(result: Result) -> Any:

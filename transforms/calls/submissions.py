@@ -1,21 +1,19 @@
-"""The ways of batches into an engine and out of it: lanes, what runs in them, and the room for all of it."""
+"""How batches get into an engine and results out of it: submitters, submissions, and the capacity for all of them."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from ..endpoints.clarifai.session import Item
 from ..records import Failure, Prediction
-from .batch_sender import Settling
+from .batch_sender import BatchSender
+from .batching import Item
 
-if TYPE_CHECKING:
-    from .engine import Engine
-
-__all__ = ["Lane", "Result", "Room", "Run"]
+__all__ = ["Capacity", "Result", "Submission", "Submitter"]
 
 #: A result with the token that its input was handed in with.
 Result = tuple[Any, Prediction | Failure]
@@ -23,12 +21,12 @@ Result = tuple[Any, Prediction | Failure]
 #: Small batches may wait in larger numbers, because the bundle's thread may be away for a while, writing a part; but no
 #: more than this worker sends in some seconds, because what waits here nobody else can take over.
 WAITING_BYTES = 8 * 1024 * 1024
-WAITING_ROUNDS = 8
+WAITING_FACTOR = 8
 WAITING_S = 2.0
 
 
-class Room:
-    """How much may be inside the engine, over all lanes; the caller holds the lock."""
+class Capacity:
+    """How much may be inside the engine, over all submitters; the caller holds the lock."""
 
     def __init__(self, calls: int, nbytes: int) -> None:
         self._calls = calls
@@ -38,10 +36,11 @@ class Room:
         self.held = 0
 
     def enter(self, nbytes: int) -> bool:
+        """Take a batch in; False when there is no capacity for it now."""
         waiting = self.batches - self._calls
-        rounds = WAITING_ROUNDS if self.held + nbytes <= WAITING_BYTES else 1
-        # A batch that is larger than all room goes when nothing else is inside.
-        if self.batches and (self.held + nbytes > self._nbytes or waiting >= rounds * self._calls):
+        factor = WAITING_FACTOR if self.held + nbytes <= WAITING_BYTES else 1
+        # A batch that is larger than all capacity goes when nothing else is inside.
+        if self.batches and (self.held + nbytes > self._nbytes or waiting >= factor * self._calls):
             return False
         if waiting > 0 and waiting >= self._sent_soon():
             return False
@@ -53,6 +52,7 @@ class Room:
         return True
 
     def leave(self, nbytes: int) -> None:
+        """A batch has left."""
         self.batches -= 1
         self.held -= nbytes
         self._left.append(time.monotonic())
@@ -64,13 +64,25 @@ class Room:
         return WAITING_S * (len(self._left) - 1) / max(time.monotonic() - self._left[0], 1e-3)
 
 
-class Lane:
-    """One DoFn instance's way in and out of an engine; all methods are for its own thread."""
+class _Engine(Protocol):
+    """What a submitter asks of its engine."""
 
-    def __init__(self, engine: Engine) -> None:
+    changed: threading.Condition
+
+    def admit(self, submitter: Submitter, items: Sequence[Item]) -> bool:
+        """Take a batch in, if there is capacity."""
+
+    def cancel(self, submitter: Submitter) -> None:
+        """Cancel a submitter's batches."""
+
+
+class Submitter:
+    """One DoFn instance's access to an engine; all methods are for its own thread."""
+
+    def __init__(self, engine: _Engine) -> None:
         self._engine = engine
         self._results: deque[Result] = deque()
-        self._runs: set[Run] = set()
+        self._submissions: set[Submission] = set()
         self._pending = 0
         self.generation = 0
 
@@ -81,7 +93,7 @@ class Lane:
             return self._pending + len(self._results)
 
     def submit(self, items: Sequence[Item]) -> bool:
-        """Hand a batch in; False when there is no room for it now."""
+        """Hand a batch in; False when there is no capacity for it now."""
         return self._engine.admit(self, items)
 
     def take(self) -> list[Result]:
@@ -94,7 +106,7 @@ class Lane:
             return results
 
     def wait(self, timeout: float) -> None:
-        """Wait until there are results, or room, or the time is over."""
+        """Wait until there are results, or capacity, or the time is over."""
         with self._engine.changed:
             if not self._results:
                 self._engine.changed.wait(timeout)
@@ -105,36 +117,40 @@ class Lane:
 
     # The following are called by the engine, which holds the lock.
 
-    def entered(self, run: Run) -> None:
-        self._runs.add(run)
-        self._pending += len(run.items)
+    def entered(self, submission: Submission) -> None:
+        """The engine took a batch in."""
+        self._submissions.add(submission)
+        self._pending += len(submission.items)
 
-    def left(self, run: Run, unsettled: int) -> None:
-        self._runs.discard(run)
-        if run.generation == self.generation:
-            self._pending -= unsettled
+    def left(self, submission: Submission, without_result: int) -> None:
+        """A batch ended, with so many inputs that have no result."""
+        self._submissions.discard(submission)
+        if submission.generation == self.generation:
+            self._pending -= without_result
 
-    def finished(self, run: Run, results: Sequence[Result]) -> None:
-        if run.generation == self.generation:
+    def finished(self, submission: Submission, results: Sequence[Result]) -> None:
+        """Inputs of a batch have their results."""
+        if submission.generation == self.generation:
             self._pending -= len(results)
             self._results.extend(results)
 
-    def forget(self) -> list[Run]:
+    def forget(self) -> list[Submission]:
+        """Results of what was handed in so far are nobody's any more; gives what is still under way."""
         self.generation += 1
         self._results.clear()
         self._pending = 0
-        return list(self._runs)
+        return list(self._submissions)
 
 
-class Run:
+class Submission:
     """A batch inside the engine."""
 
-    __slots__ = ("generation", "items", "lane", "nbytes", "settling", "task")
+    __slots__ = ("generation", "items", "nbytes", "sender", "submitter", "task")
 
-    def __init__(self, lane: Lane, items: Sequence[Item], nbytes: int, generation: int) -> None:
-        self.lane = lane
+    def __init__(self, submitter: Submitter, items: Sequence[Item], nbytes: int) -> None:
+        self.submitter = submitter
         self.items = items
         self.nbytes = nbytes
-        self.generation = generation
-        self.settling: Settling | None = None
+        self.generation = submitter.generation
+        self.sender: BatchSender | None = None
         self.task: asyncio.Task[None] | None = None

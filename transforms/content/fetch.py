@@ -20,11 +20,10 @@ from fsspec.asyn import sync
 
 from ..errors import ReadError, SourceError
 from ..records import Content, Reference
-from ..sources.listing import local_version, version_of
-from ..sources.manifests.files import GIVEN, version_of_row
 from ..storage.faults import is_transient, redact
 from ..storage.filesystems import Filesystems, local_path, protocol_of, references_in, resolve
 from .media import check_filled, check_image, check_text, media_of
+from .versions import GIVEN, hashed_version, local_version, version_of
 
 __all__ = ["Fetched", "Fetcher", "PassingReadError"]
 
@@ -192,7 +191,7 @@ class Fetcher:
     def _inline(self, inline: bytes | str) -> Fetched:
         data = inline.encode("utf-8", "surrogatepass") if isinstance(inline, str) else bytes(inline)
         self._check_size(len(data), "the content")
-        return Fetched(data, version_of_row(None, data))
+        return Fetched(data, hashed_version(data))
 
     def _local(self, path: str) -> Fetched:
         try:

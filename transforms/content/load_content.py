@@ -13,9 +13,9 @@ from apache_beam.pvalue import TaggedOutput
 
 from ..errors import ReadError
 from ..records import Content, Failure, Reference, failure_of
-from ..runs.chunks import pack
+from ..runs.chunks import to_chunk
 from ..runs.control import ControlSpec, JobControl
-from ..runs.rebalance import Round, RoundSpec
+from ..runs.rebalance import WorkPass, WorkPassSpec
 from ..storage.filesystems import local_path
 from .fetch import Fetcher, PassingReadError
 from .prefetch import Prefetcher, process_budget
@@ -49,7 +49,7 @@ class LoadContent(beam.PTransform):
         prefetch: most inputs fetched ahead by one bundle.
         prefetch_bytes: most bytes fetched ahead in one process.
         control: when the job stops, further inputs are dropped silently; a later run does them.
-        round_: when it is over, further inputs are handed back; see `rounds`.
+        work_pass: when it is over, further inputs are handed back; see `rounds`.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class LoadContent(beam.PTransform):
         prefetch: int = 64,
         prefetch_bytes: int = 128 << 20,
         control: ControlSpec | None = None,
-        round_: RoundSpec | None = None,
+        work_pass: WorkPassSpec | None = None,
     ) -> None:
         super().__init__()
         self._options = _Options(
@@ -75,7 +75,7 @@ class LoadContent(beam.PTransform):
             prefetch,
             prefetch_bytes,
             control,
-            round_,
+            work_pass,
         )
 
     def expand(self, references: beam.PCollection[Reference]) -> Loaded:
@@ -95,7 +95,7 @@ class _Options:
     prefetch: int
     prefetch_bytes: int
     control: ControlSpec | None
-    round_: RoundSpec | None
+    work_pass: WorkPassSpec | None
 
 
 class _Pace:
@@ -149,7 +149,7 @@ class _LoadFn(beam.DoFn):
         self.teardown()  # a bundle that failed left its fetches behind
         options = self._options
         self._control = JobControl.shared(options.control) if options.control is not None else None
-        self._round = Round.shared(options.round_) if options.round_ is not None else None
+        self._pass = WorkPass.shared(options.work_pass) if options.work_pass is not None else None
         self._ahead = Prefetcher(
             self._fetcher.content, count=options.prefetch, budget=process_budget(options.prefetch_bytes)
         )
@@ -212,10 +212,10 @@ class _LoadFn(beam.DoFn):
 
     @property
     def _is_over(self) -> bool:
-        return self._round is not None and self._round.over
+        return self._pass is not None and self._pass.over
 
     def _left(self, source: Any, reference: Reference) -> Any:
-        return TaggedOutput(LEFT, source.with_value(pack([reference])))
+        return TaggedOutput(LEFT, source.with_value(to_chunk([reference])))
 
     def _output(self, source: Any, reference: Reference, result: Content | ReadError) -> Any:
         if isinstance(result, Content):

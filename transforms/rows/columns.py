@@ -16,9 +16,20 @@ import pyarrow.compute as pc
 
 from .types import CONCEPTS, FLOATS, REGIONS
 
-__all__ = ["Best", "ConceptColumn", "FloatListColumn", "RegionColumn", "SparseColumn", "utf8"]
+__all__ = [
+    "NO_CONCEPTS",
+    "Best",
+    "ConceptColumn",
+    "Concepts",
+    "FloatListColumn",
+    "RegionColumn",
+    "SparseColumn",
+    "utf8",
+]
 
 Best = tuple[str | None, str | None, float | None]  # id, label and score of the best concept
+Concepts = tuple[list[str], list[str], list[float]]  # ids, names and values, "" for what is not told
+NO_CONCEPTS: Concepts = ([], [], [])
 
 
 def utf8(text: str) -> str:
@@ -101,7 +112,7 @@ def _floats(values: array.array[float]) -> Any:
 
 
 def _texts(values: list[str]) -> Any:
-    """Texts as an Arrow array; proto3 cannot tell an empty one from none, so it is null."""
+    """Texts as an Arrow array; an empty one counts as none, so it is null."""
     texts = pa.array(values, pa.string())
     empty = pc.equal(texts, "")
     return pc.if_else(empty, pa.scalar(None, pa.string()), texts) if pc.any(empty).as_py() else texts
@@ -141,15 +152,11 @@ class ConceptColumn:
         self._names: list[str] = []
         self._values = array.array("f")
 
-    def append(self, concepts: Sequence[Any]) -> Best:
-        """Add the list of a row, `Concept` messages, and say which is the best."""
-        if not concepts:
+    def append(self, ids: list[str], names: list[str], values: list[float]) -> Best:
+        """Add the list of a row, and say which concept is the best."""
+        if not ids:
             self._lists.close(0)
             return None, None, None
-        concepts = list(concepts)  # a repeated field makes its items anew each time it is walked
-        ids = [concept.id for concept in concepts]
-        names = [concept.name for concept in concepts]
-        values = [concept.value for concept in concepts]
         self._ids += ids
         self._names += names
         self._values.extend(values)
@@ -175,8 +182,8 @@ class ConceptColumn:
 class RegionColumn:
     """A dense column of lists of regions, light: their places and labels, without masks.
 
-    The lists are open to `regions.RegionReader`, which fills them in its own loop: a method call for each of
-    a million detections would cost as much as the detection.
+    The lists are open to `region_rows`, which fills them: a method call here for each of a million detections would
+    cost as much as the detection.
     """
 
     __slots__ = ("_lists", "bbox", "bbox_rel", "ids", "indexes", "labels", "scores", "track_ids")

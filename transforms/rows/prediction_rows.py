@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
 
-from ..endpoints.clarifai.answer.items import (
-    cluster_row,
-    color_row,
-    hit_row,
-    picture,
-    segment_row,
-    track_row,
-    whole_number,
-)
-from ..endpoints.clarifai.answer.values import Leaf
 from ..errors import DecodeError
-from .columns import ConceptColumn, RegionColumn, SparseColumn
+from ..records import Prediction, Reference
+from .columns import ConceptColumn, Concepts, RegionColumn, SparseColumn, utf8
 
-__all__ = ["DENSE", "PredictionRows"]
+__all__ = ["DENSE", "NO_FRAME", "Frame", "PredictionRows"]
+
+Frame = tuple[int | None, int | None, int | None]  # index, number and time in milliseconds
+NO_FRAME: Frame = (None, None, None)
 
 #: Columns that nearly every row has; the rest is null unless the answer holds it.
 DENSE = (
@@ -44,15 +38,6 @@ DENSE = (
     "model_version",
 )
 _BUILT = {*DENSE, "run_id", "model_url", "concepts", "regions"}
-_SCALARS = ("int_value", "float_value", "bool_value", "bytes_value")
-_TABLES: dict[str, Callable[[Any], dict[str, Any]]] = {
-    "colors": color_row,
-    "clusters": cluster_row,
-    "hits": hit_row,
-    "time_segments": segment_row,
-    "tracks": track_row,
-    "heatmaps": picture,
-}
 
 
 class PredictionRows:
@@ -60,16 +45,32 @@ class PredictionRows:
 
     Args:
         schema: of the table, kept columns included.
+        keep: names of the kept columns.
+        model_version: for predictions that name none.
     """
 
-    def __init__(self, schema: Any) -> None:
+    def __init__(self, schema: Any, keep: Sequence[str] = (), model_version: str | None = None) -> None:
         self.schema = schema
+        self._keep = keep
+        self._model_version = model_version
         self._dense: list[Any] = []  # one row after the other: a tuple a row would be work for the collector
         self.inputs: list[int] = []
         self.concepts = ConceptColumn()
         self.regions = RegionColumn()
         self.sparse = {name: SparseColumn() for name in schema.names if name not in _BUILT}
         self.nbytes = 0
+
+    def start(self, ordinal: int, reference: Reference, prediction: Prediction) -> None:
+        """Begin an input.
+
+        Args:
+            ordinal: of the input, in the order of adding.
+            reference: the input, which may be an alias of the prediction's own.
+            prediction: the answer.
+        """
+        self._ordinal, self._reference, self._prediction = ordinal, reference, prediction
+        self.key = utf8(reference.input_id), None if reference.uri is None else utf8(reference.uri)
+        self._index = 0
 
     def cut(self, count: int) -> None:
         """Keep the first `count` rows."""
@@ -92,53 +93,7 @@ class PredictionRows:
         self.put(name, value)
         self.nbytes += len(value)
 
-    def put_leaf(self, name: str, values: list[Any]) -> None:
-        """Set the column of one kind of value from all values of that kind in an answer.
-
-        Several scalars of one kind have no column of their own; the JSON of the answer holds them.
-
-        Raises:
-            DecodeError: a number does not fit its column.
-        """
-        if name in _SCALARS:
-            if len(values) == 1:
-                self.put(name, values[0])
-                self.nbytes += len(values[0]) if name == "bytes_value" else 0
-        elif name in _TABLES:
-            self.put(name, [_TABLES[name](item) for items in values for item in items])
-            self.nbytes += sum(item.ByteSize() for items in values for item in items)
-        elif name == "embeddings":
-            vectors = [vector for items in values for vector in items]
-            if len(vectors) == 1:
-                self.put("embedding", list(vectors[0].vector))
-                self.nbytes += 4 * len(vectors[0].vector)
-        elif name == "image":
-            self._put_pictures(values)
-        elif name == "ndarray":
-            self._put_array(values)
-        elif name in ("audio", "video") and len(values) == 1 and values[0].base64:
-            self.put_text("bytes_value", values[0].base64)
-
-    def _put_pictures(self, images: list[Any]) -> None:
-        if len(images) == 1:
-            self.put("image", picture(images[0]))
-        else:
-            self.put("heatmaps", [picture(image) for image in images])
-        self.nbytes += sum(image.ByteSize() for image in images)
-
-    def _put_array(self, values: list[Any]) -> None:
-        if len(values) == 1:
-            array = values[0]
-            shape = [whole_number("ndarray.shape", side) for side in array.shape]
-            self.put("ndarray", {"buffer": array.buffer, "shape": shape, "dtype": array.dtype})
-            self.nbytes += len(array.buffer)
-
-    def put_kept(self, name: str, value: Any) -> None:
-        """Set a kept column of the source.
-
-        Raises:
-            DecodeError: the value is not of the column's type.
-        """
+    def _put_kept(self, name: str, value: Any) -> None:
         if value is None:
             return
         kind = self.schema.field(name).type
@@ -153,16 +108,56 @@ class PredictionRows:
         self.put(name, value)
         self.nbytes += len(value) if isinstance(value, (str, bytes)) else 0
 
-    def close(self, ordinal: int, dense: tuple[Any, ...]) -> None:
-        """End the row that is being filled.
+    def close(
+        self,
+        frame: Frame,
+        status_code: int,
+        output_id: str | None,
+        created_at: int | None,
+        concepts: Concepts,
+        size: tuple[int, int] | None,
+    ) -> None:
+        """End the row that is being filled; arguments as in `AnswerRows.close`.
 
         Args:
-            ordinal: of the input, in the order of adding.
-            dense: the values of `DENSE`.
+            size: width and height in pixels, where the answer tells them better than the input.
+
+        Raises:
+            DecodeError: a kept column's value is not of its type.
         """
-        self._dense.extend(dense)
-        self.inputs.append(ordinal)
-        self.nbytes += 120 + len(dense[0]) + len(dense[1] or "")
+        reference, prediction = self._reference, self._prediction
+        for name in self._keep:
+            self._put_kept(name, reference.columns.get(name))
+        _, label, score = self.concepts.append(*concepts)
+        regions = self.regions.close()
+        width, height = size or (prediction.width, prediction.height)
+        self._dense.extend(
+            (
+                *self.key,
+                *frame,
+                self._index,
+                reference.media_type,
+                width,
+                height,
+                output_id,
+                status_code,
+                created_at,
+                label,
+                score,
+                regions,
+                prediction.stats.latency_ms,
+                prediction.stats.attempts,
+                prediction.model_version or self._model_version,
+            )
+        )
+        self.inputs.append(self._ordinal)
+        self.nbytes += 120 + len(self.key[0]) + len(self.key[1] or "") + 40 * len(concepts[0]) + 60 * regions
+        self._index += 1
+
+    @property
+    def index(self) -> int:
+        """Of the row that is being filled, among those of its input."""
+        return self._index
 
     def build(self, run_id: str, model_url: str | None) -> Any:
         """The rows as an Arrow table."""
@@ -178,11 +173,3 @@ class PredictionRows:
         arrays["concepts"] = self.concepts.build()
         arrays["regions"] = self.regions.build()
         return pa.Table.from_arrays([arrays[name] for name in self.schema.names], schema=self.schema)
-
-
-def grouped(found: list[Leaf]) -> dict[str, list[Any]]:
-    """The leaves of an answer by the name of their field."""
-    groups: dict[str, list[Any]] = {}
-    for name, value in found:
-        groups.setdefault(name, []).append(value)
-    return groups

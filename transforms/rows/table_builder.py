@@ -1,31 +1,45 @@
-"""From a model's answers to tables: one builder that takes predictions and failures and gives Arrow tables.
-
-A unary answer is one row. A stream of texts is one row with the joined text, and with `pieces` one further
-row a piece; a stream or a list of frames is one row a frame; any other stream is one row an item.
-"""
+"""Predictions and failures to Arrow tables: one builder for the rows of all three tables."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ..endpoints.clarifai.answer.reader import RowWriter, TableOptions
-from ..endpoints.clarifai.answer.regions import MaskRows, RegionReader
-from ..endpoints.clarifai.answer.values import TEXTS, Leaf, answer_data, is_composed, leaves
-from ..endpoints.clarifai.signatures import Field
-from ..errors import DecodeError
-from ..records import Failure, Prediction, Reference
+from ..errors import ConfigError, DecodeError
+from ..records import Failure, Prediction
+from .answer_rows import Answered, AnswerReader, AnswerRows, ReadOptions
 from .error_rows import ErrorRows
-from .masks import MaskRle
-from .prediction_rows import PredictionRows
 from .schemas import errors_schema, masks_schema, predictions_schema
 
 __all__ = ["TableBuilder", "TableOptions", "Tables"]
 
 _SEAL_BYTES = 4 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class TableOptions:
+    """What the tables of a job hold.
+
+    Attributes:
+        run_id: of the run that writes.
+        reader: makes what writes answers to rows: `Endpoint.reader`; without it there can be failures only.
+        read: what the tables keep of an answer.
+        keep_schema: Arrow schema of the columns that the source keeps.
+        model_url: the model that is called.
+        model_version: the version, for predictions that do not name theirs.
+    """
+
+    run_id: str
+    reader: Callable[[ReadOptions, AnswerRows], AnswerReader] | None = None
+    read: ReadOptions = dataclasses.field(default_factory=ReadOptions)
+    keep_schema: Any = None
+    model_url: str | None = None
+    model_version: str | None = None
 
 
 class Tables(NamedTuple):
@@ -61,10 +75,8 @@ class TableBuilder:
 
     def __init__(self, options: TableOptions) -> None:
         self.options = options
-        method = options.method
-        self._field = _result(method.outputs) if method is not None else None
-        self._streams = method is not None and method.type != "UNARY_UNARY"
         self._schema = predictions_schema(options.keep_schema)
+        self._keep = list(options.keep_schema.names) if options.keep_schema is not None else []
         self._reset()
 
     def _reset(self) -> None:
@@ -74,21 +86,20 @@ class TableBuilder:
         self._open()
 
     def _open(self) -> None:
-        self._rows = PredictionRows(self._schema)
-        self._masks = MaskRows()
+        options = self.options
+        self._rows = AnswerRows(self._schema, self._keep, options.read.masks, options.model_version)
         self._errors = ErrorRows()
-        self._regions = RegionReader(self.options.masks, self._rows.regions, self._masks)
-        self._writer = RowWriter(self.options, self._rows, self._regions)
+        self._reader = options.reader(options.read, self._rows) if options.reader is not None else None
 
     def _seal(self) -> None:
         """Turn the open rows into Arrow tables, which take a fifth of the memory and keep the heap warm."""
-        options = self.options
+        options, predictions, masks = self.options, self._rows.predictions, self._rows.regions.masks
         tables = Tables(
-            self._rows.build(options.run_id, options.model_url),
-            self._masks.build(masks_schema(), options.run_id),
+            predictions.build(options.run_id, options.model_url),
+            masks.build(masks_schema(), options.run_id),
             self._errors.build(errors_schema(), options.run_id),
-            np.array(self._rows.inputs, np.int64),
-            np.array(self._masks.inputs, np.int64),
+            np.array(predictions.inputs, np.int64),
+            np.array(masks.inputs, np.int64),
             np.array(self._errors.inputs, np.int64),
         )
         self._sealed.append(tables)
@@ -97,38 +108,50 @@ class TableBuilder:
 
     @property
     def _open_bytes(self) -> int:
-        return self._rows.nbytes + self._masks.nbytes + self._errors.nbytes
+        return self._rows.nbytes + self._errors.nbytes
 
     @property
     def nbytes(self) -> int:
         """Bytes that the rows take in memory as Arrow tables; of the latest rows an estimate."""
         return self._sealed_bytes + self._open_bytes
 
-    def add(self, prediction: Prediction) -> None:
-        """Add the rows of an input, and of every alias of its reference.
+    def add(self, predictions: Sequence[Prediction]) -> list[DecodeError | None]:
+        """Add the rows of inputs, and of every alias of their references.
+
+        Returns:
+            For each prediction why its answer cannot be turned into rows, or None; nothing of such a one was added.
 
         Raises:
-            DecodeError: the answer cannot be turned into rows; nothing of it was added.
+            ConfigError: the options name no reader.
         """
         if self._open_bytes > _SEAL_BYTES:
             self._seal()
-        rows, masks, inputs = len(self._rows.inputs), len(self._masks.inputs), self.inputs
-        nbytes = self._rows.nbytes, self._masks.nbytes
-        aliases = prediction.reference.aliases
-        coded: dict[bytes, MaskRle] | None = {} if aliases else None
+        first = self._read(predictions)
+        if first is None:
+            return [None] * len(predictions)
+        if len(predictions) == 1:
+            return [first]
+        # One of them is odd, so each is read alone: the others land.
+        return [self._read([prediction]) for prediction in predictions]
+
+    def _read(self, predictions: Sequence[Prediction]) -> DecodeError | None:
+        if self._reader is None:
+            raise ConfigError(
+                "the output names no reader of answers; take it from `prepare_job`, or set "
+                "OutputSpec.reader to the endpoint's"
+            )
+        mark = self._rows.mark()
+        answered = list(_numbered(predictions, self.inputs))
         try:
-            for reference in (prediction.reference, *aliases):
-                self._add_input(reference, prediction, coded)
+            self._reader.read(answered)
         except (ArithmeticError, LookupError, TypeError, ValueError, DecodeError) as error:
-            self._rows.cut(rows)
-            self._masks.cut(masks)
-            self.inputs = inputs
-            self._rows.nbytes, self._masks.nbytes = nbytes
+            self._rows.cut(mark)
             if isinstance(error, DecodeError):
-                raise
-            raise DecodeError(
-                "answer", f"the model's answer does not have the form of its type: {type(error).__name__}"
-            ) from error
+                return error
+            message = f"the model's answer does not have the form of its type: {type(error).__name__}"
+            return DecodeError("answer", message)
+        self.inputs += len(answered)
+        return None
 
     def add_failure(self, failure: Failure) -> None:
         """Add the `errors` row of an input, and of every alias of its reference."""
@@ -144,41 +167,10 @@ class TableBuilder:
         self._reset()
         return tables
 
-    def _add_input(
-        self, reference: Reference, prediction: Prediction, coded: dict[bytes, MaskRle] | None
-    ) -> None:
-        width, height = prediction.width, prediction.height
-        size = (width, height) if width and height else None
-        self._regions.start(self.inputs, size, remember=coded)
-        self._writer.start(reference, prediction)
-        outputs = prediction.outputs
-        if len(outputs) == 1 and not self._streams:
-            data, field = answer_data(outputs[0], self._field)
-            self._writer.write_output(outputs[0], data, field, leaves(data, field))
-        else:
-            self._add_stream(outputs)
-        self.inputs += 1
 
-    def _add_stream(self, outputs: tuple[Any, ...]) -> None:
-        answers = [answer_data(output, self._field) for output in outputs]
-        found = [leaves(data, field) for data, field in answers]
-        if not answers or self._is_text(answers, found):
-            self._writer.write_texts(found)
-            return
-        for output, (data, field), values in zip(outputs, answers, found, strict=True):
-            self._writer.write_output(output, data, field, values)
-
-    def _is_text(self, answers: list[tuple[Any, Field | None]], found: list[list[Leaf]]) -> bool:
-        """True for a stream whose items are pieces of one text, empty ones among them."""
-        if any(is_composed(data) for data, _ in answers):
-            return False
-        names = {name for values in found for name, _ in values}
-        declared = self._field is not None and self._field.type in ("STR", "TEXT")
-        return names <= TEXTS if names else declared
-
-
-def _result(outputs: tuple[Field, ...]) -> Field | None:
-    """The declared type of an answer; several results are named fields."""
-    if len(outputs) > 1:
-        return Field("return", "NAMED_FIELDS", type_args=outputs)
-    return outputs[0] if outputs else None
+def _numbered(predictions: Sequence[Prediction], first: int) -> Iterator[Answered]:
+    """Each input with its number, aliases right after the reference they belong to."""
+    for prediction in predictions:
+        for reference in (prediction.reference, *prediction.reference.aliases):
+            yield Answered(first, reference, prediction)
+            first += 1

@@ -1,4 +1,4 @@
-"""Packs: many references as one small piece of bytes, which is what crosses the shuffle.
+"""Chunks: many references as one small piece of bytes, which is what crosses the shuffle.
 
 A shuffle costs 16 us and 0.7 kB an element in the in-process engine, whatever the element; 256 references in
 one element make that nothing. Columns are stored beside each other, because neighbours share their beginnings
@@ -15,15 +15,15 @@ from typing import Any
 
 from ..records import Reference
 
-__all__ = ["MAX_PACK", "Packer", "evenly", "pack", "unpack"]
+__all__ = ["MAX_CHUNK", "Chunker", "evenly", "from_chunk", "to_chunk"]
 
-MAX_PACK = 256  #: references in one pack, at most
+MAX_CHUNK = 256  #: references in one chunk, at most
 _MAX_INLINE = 1 << 20
 _SPREAD = 64
 
 
-def pack(references: Sequence[Reference]) -> bytes:
-    """Encode references; `unpack` gives equal ones back."""
+def to_chunk(references: Sequence[Reference]) -> bytes:
+    """Encode references; `from_chunk` gives equal ones back."""
     first = references[0]
     names = tuple(first.columns)
     alike = all(tuple(reference.columns) == names for reference in references)
@@ -46,8 +46,8 @@ def pack(references: Sequence[Reference]) -> bytes:
     return zlib.compress(pickle.dumps(fields, protocol=5), 1)
 
 
-def unpack(data: bytes) -> Iterator[Reference]:
-    """Decode the references of a pack, in order."""
+def from_chunk(data: bytes) -> Iterator[Reference]:
+    """Decode the references of a chunk, in order."""
     ids, uris, media, versions, sizes, inlines, columns, places, aliases = pickle.loads(zlib.decompress(data))
     count = len(ids)
     if isinstance(columns, tuple):
@@ -72,8 +72,8 @@ def unpack(data: bytes) -> Iterator[Reference]:
         )
 
 
-class Packer:
-    """Collects references into packs that fit the source: small at first, so that few inputs spread too.
+class Chunker:
+    """Collects references into chunks that fit the source: small at first, so that few inputs spread too.
 
     Args:
         expected: references in the whole source where that is known, else 0.
@@ -85,11 +85,11 @@ class Packer:
         self._inline = 0
 
     def add(self, reference: Reference) -> list[Reference] | None:
-        """Take one reference; give back the ones to pack now, if any."""
+        """Take one reference; give back the ones that make a chunk now, if any."""
         self._held.append(reference)
         self._seen += 1
         self._inline += len(reference.inline or b"")
-        if len(self._held) >= min(MAX_PACK, 1 + self._seen // _SPREAD) or self._inline >= _MAX_INLINE:
+        if len(self._held) >= min(MAX_CHUNK, 1 + self._seen // _SPREAD) or self._inline >= _MAX_INLINE:
             return self.flush()
         return None
 

@@ -1,4 +1,4 @@
-"""What a staged part is: its files, its manifest, and the names and places of both. See docs/design.md.
+"""What a staged part is: its files, its manifest, and the names and places of both. See docs/design/tables.md.
 
 A part is a set of inputs whose rows become durable together: first its files, last its manifest. A part
 without a manifest does not exist.
@@ -13,7 +13,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import StoreError
@@ -51,7 +51,7 @@ class OutputSpec:
         uri: directory of the tables.
         storage: fsspec options of its store.
         masks: how masks are stored: rle | png | both | none.
-        raw: keep each Output message.
+        raw: keep each answer's message.
         pieces: keep a row for each piece of a streamed text.
         partition_by: Hive partitions of predictions and masks: kept columns, `date` or `model`.
         file_bytes: size that table files aim for.
@@ -61,7 +61,7 @@ class OutputSpec:
         model_url: the model that is called.
         model_version: its version; "" when the server names none.
         fingerprint: what decides, with an input's id and version, whether it is done.
-        method: the model's method (`signatures.Method`), which tells empty values from missing ones.
+        reader: makes what writes answers to rows: `calls.endpoint.Endpoint.reader`.
         lists_all: this run goes through the whole source, so errors of listing that it does not find again
             are gone.
     """
@@ -79,7 +79,7 @@ class OutputSpec:
     model_url: str = ""
     model_version: str = ""
     fingerprint: str = ""
-    method: Any = None
+    reader: Callable[..., Any] | None = None
     lists_all: bool = False
 
     def store(self) -> Store:

@@ -1,4 +1,4 @@
-"""Deal: elements dealt out to the workers anew."""
+"""Redistribute: spreads elements over the workers anew."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 
 import apache_beam as beam
 
-__all__ = ["Deal"]
+__all__ = ["Redistribute"]
 
 #: Many to a worker, so that by chance each gets about as much as the others.
 _KEYS = 1 << 12
 
 
-class Deal(beam.PTransform):
-    """Deal elements out to the workers, by chance, wherever they are now.
+class Redistribute(beam.PTransform):
+    """Spread elements over the workers, by chance, wherever they are now.
 
-    Beam's Reshuffle deals exactly evenly, but Flink leaves out one that comes after another without a GroupByKey in
-    between: to its optimizer the elements are dealt out already, although they have become others since.
+    Beam's Reshuffle spreads exactly evenly, but Flink leaves out one that comes after another without a GroupByKey in
+    between: to its optimizer the elements are spread already, although they have become others since.
     """
 
     def expand(self, elements: beam.PCollection[Any]) -> beam.PCollection[Any]:
@@ -31,5 +31,5 @@ class Deal(beam.PTransform):
 
 
 def _keyed(element: Any) -> tuple[int, Any]:
-    # The same key each time: when a cluster computes a lost part again, what it deals must go where it went before.
+    # The same key each time: when a cluster computes a lost part again, what it spreads must go where it went before.
     return zlib.crc32(pickle.dumps(element, protocol=5)) % _KEYS, element

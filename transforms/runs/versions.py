@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import platform
 import sys
-from collections.abc import Iterator
 from importlib import metadata
-from typing import Any
-
-import apache_beam as beam
 
 from ..errors import RunnerError
 
-__all__ = ["SameVersions", "Versions"]
+__all__ = ["Versions"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,26 +39,3 @@ class Versions:
                     f"the worker on {host} has {name} {theirs} and this launcher {ours}; install {name} "
                     f"{ours} in the workers' environment, or start the job with theirs"
                 )
-
-
-@dataclasses.dataclass
-class SameVersions(beam.PTransform):
-    """Hands its elements on unchanged, in workers that have the launcher's versions; fails the job in
-    others."""
-
-    launcher: Versions = dataclasses.field(default_factory=Versions.here)
-
-    def expand(self, elements: beam.PCollection[Any]) -> beam.PCollection[Any]:
-        """Compare once in each worker."""
-        return elements | "Compare" >> beam.ParDo(_CompareFn(self.launcher))
-
-
-class _CompareFn(beam.DoFn):
-    def __init__(self, launcher: Versions) -> None:
-        self._launcher = launcher
-
-    def setup(self) -> None:
-        self._launcher.check(Versions.here(), platform.node())
-
-    def process(self, element: Any) -> Iterator[Any]:
-        yield element

@@ -8,7 +8,6 @@ match only where the pattern spells the dot. A directory stands for all files be
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import functools
 import os
 import re
@@ -18,15 +17,14 @@ from typing import Any
 from fsspec.asyn import sync
 from fsspec.utils import glob_translate
 
+from ..content.versions import local_version, version_of
 from ..errors import SourceError
 from ..storage.filesystems import Filesystems, local_path, protocol_of, split_chain
 
-__all__ = ["Folder", "Found", "Pattern", "folders", "list_folder", "parse_pattern", "version_of"]
+__all__ = ["Folder", "Found", "Pattern", "folders", "list_folder", "parse_pattern"]
 
 _MAGIC = re.compile(r"[*?\[]")
 _PAGE = 1000
-_ETAGS = ("ETag", "etag", "e_tag", "md5Hash", "content_md5")
-_TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -99,27 +97,6 @@ class Folder:
 @functools.lru_cache(256)
 def _compiled(pattern: Pattern) -> re.Pattern[str]:
     return pattern.regex(absolute=True)
-
-
-def version_of(info: Mapping[str, Any]) -> str:
-    """A file's version as its store tells it: etag, else checksum, else size and time of change, else ""."""
-    for key in _ETAGS:
-        if info.get(key):
-            return f"etag:{str(info[key]).strip(chr(34))}"
-    if info.get("CRC") is not None:
-        return f"crc32:{int(info['CRC']):08x},size:{info.get('size')}"
-    for key in _TIMES:
-        time = info.get(key)
-        if time is not None and info.get("size") is not None:
-            if isinstance(time, datetime.datetime):
-                time = time.timestamp()
-            return f"size:{info['size']},mtime:{time}"
-    return ""
-
-
-def local_version(stat: os.stat_result) -> str:
-    """The version of a local file, the same from a listing as from an open file."""
-    return f"size:{stat.st_size},mtime:{stat.st_mtime_ns}"
 
 
 def parse_pattern(text: str, filesystems: Filesystems) -> Pattern:

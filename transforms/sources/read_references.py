@@ -1,51 +1,43 @@
 """ReadReferences: what a job's source names, spread evenly over the workers.
 
-    ListSource: pieces of the listing -> references -> packs -> skip what is done -> Reshuffle -> units
+    ListSource: pieces of the listing -> references -> chunks -> skip what is done -> Reshuffle -> units
     OpenUnits:  units -> references
 
-Listing and reading manifests is itself done in pieces by all workers. What crosses the shuffle are packs of
-references (`packs`), never content: a source that holds its content itself shuffles the pieces of its
-manifest instead, and reads them behind the shuffle.
+Listing and reading manifests is itself done in pieces by all workers. What crosses the shuffle are chunks of
+references (`runs.chunks`), never content: a source that holds its content itself shuffles the pieces of its manifest
+instead, and reads them behind the shuffle.
 """
 
 from __future__ import annotations
 
-import itertools
+import platform
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 from apache_beam import pvalue
+from apache_beam.metrics import Metrics as BeamMetrics
 
-from ..content.media import media_of
+from ..metrics import process_metrics
 from ..records import Failure, Reference
-from ..runs.chunks import MAX_PACK, Packer, evenly, pack, unpack
-from ..runs.rebalance import Round, RoundSpec
-from ..runs.redistribute import Deal
-from ..storage.filesystems import Filesystems
+from ..runs.chunks import evenly, from_chunk, to_chunk
+from ..runs.rebalance import WorkPass, WorkPassSpec
+from ..runs.redistribute import Redistribute
+from ..runs.versions import Versions
 from .duplicates.deduplicate import Deduplicate
-from .listing import Folder, Found, folders
-from .manifests.files import Split
-from .rows import RowReader
-from .source import SourceSpec, list_pattern
+from .pieces import Completed, PieceReader, first_pieces, folders_of, is_bounded
+from .source import SourceSpec
 
-__all__ = ["FAILED", "LEFT", "Completed", "ListSource", "OpenUnits", "ReadReferences", "References"]
+__all__ = ["FAILED", "LEFT", "ListSource", "OpenUnits", "ReadReferences", "References"]
 
 FAILED = "failed"
 LEFT = "left"
 
 
-class Completed(Protocol):
-    """What earlier runs finished; see `completed`."""
-
-    def remaining(self, references: list[Reference]) -> list[Reference]:
-        """The references that still have to be done, in order."""
-
-
 class Units(NamedTuple):
-    """What a source names, as it is dealt out to workers, and what can be told to be unreadable by then.
+    """What a source names, as it is spread over the workers, and what is known to be unreadable by then.
 
-    A unit is a pack of references; where the source holds its content itself, a piece of its manifest.
+    A unit is a chunk of references; where the source holds its content itself, a piece of its manifest.
     """
 
     units: beam.PCollection[Any]
@@ -53,7 +45,7 @@ class Units(NamedTuple):
 
 
 class Opened(NamedTuple):
-    """The references of units, the places in units that name nothing readable, and units that were handed back."""
+    """The references of units, what in them names nothing readable, and units that were handed back."""
 
     references: beam.PCollection[Reference]
     failures: beam.PCollection[Failure]
@@ -61,7 +53,7 @@ class Opened(NamedTuple):
 
 
 class References(NamedTuple):
-    """What a source names, and the places where it names nothing that can be read."""
+    """What a source names, and what in it names nothing that can be read."""
 
     references: beam.PCollection[Reference]
     failures: beam.PCollection[Failure]
@@ -115,20 +107,20 @@ class ListSource(beam.PTransform):
 
     def expand(self, begin: pvalue.PBegin) -> Units:
         spec = self.spec
-        units = begin | "Pieces" >> beam.Create(_pieces(spec), reshuffle=False)
+        units = begin | "Pieces" >> beam.Create(first_pieces(spec), reshuffle=False)
         if spec.patterns and spec.limit is None:
-            units = units | "Folders" >> beam.FlatMap(_folders_of, spec)
+            units = units | "Folders" >> beam.FlatMap(folders_of, spec)
         spreads = spec.limit is None and (spec.patterns or len(spec.scan.splits) > 1)
         failures: tuple[beam.PCollection[Failure], ...] = ()
         compressed = any(manifest.gz for manifest in spec.manifests)
         if spec.inline and not (compressed and self.spread_compressed and spec.limit is None):
             units = units | "SpreadPieces" >> beam.Reshuffle() if spreads else units
         else:
-            units = units | "SpreadPieces" >> Deal() if spreads else units
-            packs = units | "Read" >> beam.ParDo(_PackFn(spec, self.completed)).with_outputs(
-                FAILED, main="packs"
+            units = units | "SpreadPieces" >> Redistribute() if spreads else units
+            chunks = units | "Read" >> beam.ParDo(_ChunkFn(spec, self.completed)).with_outputs(
+                FAILED, main="chunks"
             )
-            units, failures = packs.packs | "SpreadPacks" >> beam.Reshuffle(), (packs[FAILED],)
+            units, failures = chunks.chunks | "SpreadChunks" >> beam.Reshuffle(), (chunks[FAILED],)
         if spec.source.deduplicate == "content":
             opened = units | "OpenAll" >> OpenUnits(spec, self.completed)
             units = opened.references | "Deduplicate" >> Deduplicate(spec)
@@ -137,113 +129,83 @@ class ListSource(beam.PTransform):
 
 
 class OpenUnits(beam.PTransform):
-    """Units -> their references.
+    """Units -> their references, in workers that have the launcher's versions.
 
     Args:
         spec: from `inspect_source`.
         completed: leaves out what earlier runs finished, of units that are pieces of a manifest.
-        round_: hands back what is not begun when the round is over.
-        shares: parts that a pack is cut into when it is handed back.
+        work_pass: hands back what is not begun when the pass is over.
+        parts: that a chunk is cut into when it is handed back.
+
+    Raises:
+        RunnerError: in a worker whose versions are others.
     """
 
     def __init__(
         self,
         spec: SourceSpec,
         completed: Completed | None = None,
-        round_: RoundSpec | None = None,
-        shares: int = 1,
+        work_pass: WorkPassSpec | None = None,
+        parts: int = 1,
     ) -> None:
         super().__init__()
         self.spec = spec
         self.completed = completed
-        self.round_ = round_
-        self.shares = shares
+        self.work_pass = work_pass
+        self.parts = parts
+        self.launcher = Versions.here()
 
     def expand(self, units: beam.PCollection[Any]) -> Opened:
-        fn = _OpenFn(self.spec, self.completed, self.round_, self.shares)
+        fn = _OpenFn(self.spec, self.completed, self.work_pass, self.parts, self.launcher)
         opened = units | "Open" >> beam.ParDo(fn).with_outputs(FAILED, LEFT, main="references")
         return Opened(opened.references, opened[FAILED], opened[LEFT])
 
 
-def read_piece(
-    piece: Any, spec: SourceSpec, reader: RowReader, filesystems: Filesystems
-) -> Iterator[Reference | Failure]:
-    """The references of one piece of a source."""
-    if isinstance(piece, Split):
-        return reader.read(piece)
-    index, folder = piece
-    return (_of_file(found, spec) for found in list_pattern(spec, index, folder, filesystems))
-
-
-def is_bounded(unit: Any) -> bool:
-    """Whether a unit's content may cross a shuffle: no compressed text, no large row group, no job's first inputs."""
-    return isinstance(unit, Split) and unit.stop >= 0 and unit.rows <= MAX_PACK
-
-
-def _pieces(spec: SourceSpec) -> list[Any]:
-    """What the pipeline starts from; with a limit one list in the source's order, read by one worker."""
-    pieces: list[Any] = list(spec.scan.splits) if spec.manifests else []
-    pieces += [(index, Folder(pattern.root)) for index, pattern in enumerate(spec.patterns)]
-    return pieces if spec.limit is None else [pieces]
-
-
-def _folders_of(piece: tuple[int, Folder], spec: SourceSpec) -> Iterable[tuple[int, Folder]]:
-    index, _ = piece
-    return [(index, folder) for folder in folders(spec.patterns[index], Filesystems(spec.source.storage))]
-
-
-def _of_file(found: Found, spec: SourceSpec) -> Reference | Failure:
-    media = spec.media_type
-    reference = Reference(found.uri, found.uri, media, found.version, found.size)
-    if spec.source.media is None:
-        other = media_of(found.uri)
-        if other != media:
-            what = f"is a {other}" if other else "has a suffix that tells no media type"
-            return Failure(
-                reference,
-                "list",
-                "other_media",
-                f"{found.uri} {what}, while the source holds {media}; narrow source.files, or set "
-                "source.media",
-            )
-    return reference
-
-
-class _PackFn(beam.DoFn):
-    """One piece of the source -> packs."""
+class _ChunkFn(beam.DoFn):
+    """One piece of the source -> chunks."""
 
     def __init__(self, spec: SourceSpec, completed: Completed | None) -> None:
         super().__init__()
         self._spec, self._completed = spec, completed
 
     def start_bundle(self) -> None:
-        self._reader = _PieceReader(self._spec, self._completed)
+        self._reader = PieceReader(self._spec, self._completed)
 
     def process(self, piece: Any) -> Iterator[Any]:
         for item in self._reader.read(piece):
-            yield pvalue.TaggedOutput(FAILED, item) if isinstance(item, Failure) else pack(item)
+            yield pvalue.TaggedOutput(FAILED, item) if isinstance(item, Failure) else to_chunk(item)
+        _report()
 
 
 class _OpenFn(beam.DoFn):
     """A unit -> its references, or what of it is handed back."""
 
     def __init__(
-        self, spec: SourceSpec, completed: Completed | None, round_: RoundSpec | None, shares: int
+        self,
+        spec: SourceSpec,
+        completed: Completed | None,
+        work_pass: WorkPassSpec | None,
+        parts: int,
+        launcher: Versions,
     ) -> None:
         super().__init__()
-        self._spec, self._completed, self._round_spec, self._shares = spec, completed, round_, shares
-        self._round: Round | None = None
+        self._spec, self._completed, self._pass_spec, self._parts = spec, completed, work_pass, parts
+        self._launcher = launcher
+        self._pass: WorkPass | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_round": None}
+        return {**self.__dict__, "_pass": None}
+
+    def setup(self) -> None:
+        self._launcher.check(Versions.here(), platform.node())
 
     def start_bundle(self) -> None:
-        self._reader = _PieceReader(self._spec, self._completed)
-        self._round = Round.shared(self._round_spec) if self._round_spec else None
+        self._reader = PieceReader(self._spec, self._completed)
+        self._pass = WorkPass.shared(self._pass_spec) if self._pass_spec else None
 
     def process(self, unit: Any) -> Iterator[Any]:
         if isinstance(unit, bytes):
-            yield from self._while_it_lasts(unpack(unit))
+            yield from self._while_it_lasts(from_chunk(unit))
         elif self._is_over:
             yield pvalue.TaggedOutput(LEFT, unit)
         else:
@@ -255,45 +217,23 @@ class _OpenFn(beam.DoFn):
                 else:
                     # The rest goes on here: too much content would have to cross a shuffle.
                     yield from item
+            _report()
 
     def _while_it_lasts(self, references: Iterable[Reference]) -> Iterator[Any]:
-        """References until the round is over; then the rest as packs."""
+        """References until the pass is over; then the rest as chunks."""
         rest = iter(references)
         for reference in rest:
             if self._is_over:
-                for part in evenly([reference, *rest], self._shares):
-                    yield pvalue.TaggedOutput(LEFT, pack(part))
+                for part in evenly([reference, *rest], self._parts):
+                    yield pvalue.TaggedOutput(LEFT, to_chunk(part))
                 return
             yield reference
 
     @property
     def _is_over(self) -> bool:
-        return self._round is not None and self._round.over
+        return self._pass is not None and self._pass.over
 
 
-class _PieceReader:
-    """Reads pieces of a source: lists of references that are left to do, and failures."""
-
-    def __init__(self, spec: SourceSpec, completed: Completed | None) -> None:
-        self._spec, self._completed = spec, completed
-        self._rows = RowReader(spec)
-        self._filesystems = Filesystems(spec.source.storage)
-        self._packer = Packer(spec.scan.rows if spec.manifests else 0)
-
-    def read(self, piece: Any) -> Iterator[list[Reference] | Failure]:
-        pieces = piece if isinstance(piece, list) else [piece]
-        items = itertools.chain.from_iterable(
-            read_piece(one, self._spec, self._rows, self._filesystems) for one in pieces
-        )
-        for item in itertools.islice(items, self._spec.limit):
-            if isinstance(item, Failure):
-                yield item
-            elif (full := self._packer.add(item)) is not None:
-                yield from self._remaining(full)
-        yield from self._remaining(self._packer.flush())
-
-    def _remaining(self, references: list[Reference]) -> Iterator[list[Reference]]:
-        if self._completed is not None and references:
-            references = self._completed.remaining(references)
-        if references:
-            yield references
+def _report() -> None:
+    """Tell Beam what was skipped; it hears a bundle's own thread alone."""
+    process_metrics().report(lambda name: BeamMetrics.counter("bulkinfer", name))

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ..content.fetch import Fetcher
 from ..errors import ReadError
-from ..metrics import process_metrics, report_to_beam
+from ..metrics import process_metrics
 from ..records import Reference
 from ..runs.parts import OutputSpec, index_directory
 from ..runs.record import list_runs
@@ -92,7 +92,6 @@ class CompletedSpec:
         kept, failed = self.load().divide(references)
         skipped = len(references) - len(kept)
         process_metrics().add(inputs_skipped=skipped, errors_skipped=failed)
-        report_to_beam()
         return kept
 
     def load(self) -> CompletedIndex:

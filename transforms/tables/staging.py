@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import DecodeError, StoppedError
+from ..errors import StoppedError
 from ..metrics import process_metrics
-from ..records import Failure, Prediction, failure_of
+from ..records import Failure, Prediction, Reference, failure_of
+from ..rows.answer_rows import ReadOptions
 from ..rows.footers import footer_metadata
 from ..rows.table_builder import TableBuilder, TableOptions
 from ..runs.parts import OutputSpec, PartFile, PartManifest, commit_path, new_part_id, part_path, staging_path
@@ -27,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 _MEMORY = 256_000_000  #: Arrow bytes of one part, at most
 _FIRST_RATIO = 0.5  #: file bytes for each byte in memory, until a part was written
+_TOGETHER = 32  #: answers that are read to rows at once, at most
+_TOGETHER_BYTES = 4 << 20  #: and so many bytes of rows
 
 
 class _Entries(NamedTuple):
@@ -35,6 +38,13 @@ class _Entries(NamedTuple):
     ids: list[str]
     versions: list[int]
     error_types: list[str | None]
+
+    def add(self, row: Prediction | Failure, error_type: str | None) -> None:
+        """Note the inputs of an outcome; None for a prediction."""
+        for reference in _references(row):
+            self.ids.append(reference.input_id)
+            self.versions.append(version_code(reference.version))
+            self.error_types.append(error_type)
 
     def to_index(self) -> InputIndex:
         types = sorted({kind for kind in self.error_types if kind is not None})
@@ -47,17 +57,20 @@ class _Entries(NamedTuple):
         )
 
 
+def _references(row: Prediction | Failure) -> tuple[Reference, ...]:
+    """The inputs that an outcome is of: its reference, and the aliases that have the same content."""
+    return (row.reference, *row.reference.aliases)
+
+
 def options_of(spec: OutputSpec) -> TableOptions:
     """What the builder of this output's tables is told."""
     return TableOptions(
         run_id=spec.run_id,
-        masks=spec.masks,
-        raw=spec.raw,
-        pieces=spec.pieces,
+        reader=spec.reader,
+        read=ReadOptions(spec.masks, spec.raw, spec.pieces),
         keep_schema=spec.keep_schema,
         model_url=spec.model_url,
         model_version=spec.model_version,
-        method=spec.method,
     )
 
 
@@ -146,6 +159,8 @@ class PartWriter:
         self._new_builder = builder or (lambda: TableBuilder(options_of(spec)))
         self._changed = threading.Condition()
         self._builder = self._new_builder()
+        self._held: list[Prediction | Failure] = []  # not read to rows yet
+        self._together = 1
         self._entries = _Entries([], [], [])
         self._seen: set[str] = set()
         self._since: float | None = None
@@ -165,34 +180,61 @@ class PartWriter:
         """
         with self._changed:
             self._raise_fault()
-            references = (row.reference, *getattr(row.reference, "aliases", ()))
-            # A part lists an input once, so that of two outcomes one can be left out part by part.
-            if any(reference.input_id in self._seen for reference in references):
-                self._roll()
+            self._held.append(row)
             if self._since is None:
                 self._since = time.monotonic()
                 self._start_thread()
                 self._changed.notify_all()
-            error_type = self._build(row)
-            for reference in references:
-                self._seen.add(reference.input_id)
-                self._entries.ids.append(reference.input_id)
-                self._entries.versions.append(version_code(reference.version))
-                self._entries.error_types.append(error_type)
-            nbytes = self._builder.nbytes
-            if nbytes >= min(_MEMORY, self._spec.file_bytes / self._ratio):
-                self._roll()
+            if len(self._held) >= self._together:
+                self._build_all()
+                if self._builder.nbytes >= min(_MEMORY, self._spec.file_bytes / self._ratio):
+                    self._roll()
 
-    def _build(self, row: Prediction | Failure) -> str | None:
-        if isinstance(row, Prediction):
-            try:
-                self._builder.add(row)
-            except DecodeError as error:
-                row = failure_of(row.reference, error)
+    def _build_all(self) -> None:
+        """Turn what is held into rows; a part lists an input once, so that one of two outcomes can be left out."""
+        while self._build_held():
+            self._roll()
+
+    def _build_held(self) -> bool:
+        """Turn what is held into rows, up to an input that the part lists already; whether there is one."""
+        if not self._held:
+            return False
+        nbytes, count = self._builder.nbytes, 0
+        together: list[Prediction] = []
+        for row in self._held:
+            ids = [reference.input_id for reference in _references(row)]
+            if not self._seen.isdisjoint(ids):
+                break
+            self._seen.update(ids)
+            count += 1
+            if isinstance(row, Prediction):
+                together.append(row)
             else:
-                return None
-        self._builder.add_failure(row)
-        return row.error_type
+                self._build_predictions(together)
+                together = []
+                self._build_failure(row)
+        self._build_predictions(together)
+        self._held = self._held[count:]
+        if count:
+            each = max(1, (self._builder.nbytes - nbytes) // count)
+            self._together = max(1, min(_TOGETHER, _TOGETHER_BYTES // each))
+        return bool(self._held)
+
+    def _build_predictions(self, predictions: list[Prediction]) -> None:
+        if not predictions:
+            return
+        odd = []
+        for prediction, error in zip(predictions, self._builder.add(predictions), strict=True):
+            if error is None:
+                self._entries.add(prediction, None)
+            else:
+                odd.append(failure_of(prediction.reference, error))
+        for failure in odd:
+            self._build_failure(failure)
+
+    def _build_failure(self, failure: Failure) -> None:
+        self._builder.add_failure(failure)
+        self._entries.add(failure, failure.error_type)
 
     def flush(self) -> None:
         """Return when all rows that were added are durable.
@@ -202,6 +244,7 @@ class PartWriter:
         """
         with self._changed:
             self._raise_fault()
+            self._build_all()
             if self._entries.ids:
                 self._roll()
             while self._pending or self._writing:
@@ -220,7 +263,9 @@ class PartWriter:
             self.flush()
         except Exception as error:  # noqa: BLE001  (rows that are not durable are done again by the next start)
             logger.warning(
-                "rows not written: inputs=%d cause=%s", len(self._entries.ids), type(error).__name__
+                "rows not written: inputs=%d cause=%s",
+                len(self._entries.ids) + len(self._held),
+                type(error).__name__,
             )
         with self._changed:
             self._closed = True
@@ -241,13 +286,14 @@ class PartWriter:
         self._changed.notify_all()
 
     def _cut(self) -> None:
+        self._build_held()
         if not self._entries.ids:  # the thread was quicker
             return
         self._pending = (self._builder, self._entries)
         self._builder = self._new_builder()
         self._entries = _Entries([], [], [])
         self._seen = set()
-        self._since = None
+        self._since = time.monotonic() if self._held else None
 
     def _start_thread(self) -> None:
         if self._thread is None:
@@ -257,7 +303,11 @@ class PartWriter:
     def _write_parts(self) -> None:
         while True:
             with self._changed:
-                work = self._next()
+                try:
+                    work = self._next()
+                except BaseException as error:  # noqa: BLE001  (raised again in the thread that adds rows)
+                    self._fault = error
+                    work = None
                 if work is None:
                     return
                 self._writing = True

@@ -1,4 +1,4 @@
-"""The embedded server's models: segmentation, video tracking, images, audio and text, without any weights.
+"""What the embedded server computes: segmentation, video tracking, images, audio and text, without any weights.
 
 Begin with `demo`, which names the methods.
 """

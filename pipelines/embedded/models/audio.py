@@ -1,4 +1,4 @@
-"""The embedded audio models: loudness of a recording, whole or as it comes in."""
+"""The audio methods: loudness of a recording, whole or as it comes in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The embedded server's model: every method it offers, by name."""
+"""The model that the embedded server serves: every method by name, and which ones go to worker processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The embedded image models that are no segmentation: measures, embeddings, fingerprints, thumbnails."""
+"""The image methods other than segmentation: measures, embeddings, fingerprints, thumbnails."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..types import Concept, Image
+from .regions import fitted
 from .segmentation import decode_picture
 
 __all__ = [
@@ -117,9 +118,8 @@ def thumbnail(image: Image, side: int = 128) -> Image:
     if side < 1:
         raise ValueError(f"side={side} leaves no picture; ask for 1 pixel or more")
     picture = decode_picture(image.data)
-    scale = min(1.0, side / max(picture.shape[:2]))
-    size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
-    _, encoded = cv2.imencode(".jpg", cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
+    small = cv2.resize(picture, fitted(picture, side), interpolation=cv2.INTER_AREA)
+    _, encoded = cv2.imencode(".jpg", small)
     return Image(encoded.tobytes())
 
 

@@ -1,4 +1,4 @@
-"""English names of the languages that `classify` tells apart, by ISO 639 code."""
+"""The English names of languages by ISO 639 code, for the method that identifies a text's language."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prompts of the segmentation models: points and boxes that name an object, in the API's two forms."""
+"""Segments what a prompt points at: reads points and boxes in the API's two forms and finds the object they mean."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..types import Box, Region
-from .regions import Segment, Segmentation
+from .regions import Segment, Segmentation, fitted
 
 __all__ = ["NO_BOX", "Prompt", "check_return_type", "prompt_of_dict", "prompts_of_regions", "segment_prompt"]
 
@@ -142,8 +142,7 @@ def _grab_cut(picture: Pixels, prompt: Prompt, likely: list[Segment]) -> list[Se
     """
     assert prompt.box is not None
     height, width = picture.shape[:2]
-    scale = min(1.0, CUT_SIDE / max(height, width))
-    size = (max(8, round(width * scale)), max(8, round(height * scale)))
+    size = fitted(picture, CUT_SIDE, least=8)
     small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     marks = np.full(small.shape[:2], cv2.GC_BGD, np.uint8)
     box = _rectangle(small.shape, prompt.box)

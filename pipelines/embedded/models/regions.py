@@ -1,4 +1,4 @@
-"""Segments of a picture: superpixels, merged to a tree, of which the most lasting nodes are the objects.
+"""Cuts a picture into its objects: superpixels, merged to a tree, of which the most lasting nodes are the objects.
 
 1. A mean-shift filter evens out texture and keeps edges.
 2. A watershed from a grid of seeds cuts the picture into some hundred superpixels that follow its edges.
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from .tree import best_cut, merge_tree
 
-__all__ = ["Segment", "Segmentation"]
+__all__ = ["Segment", "Segmentation", "fitted"]
 
 Pixels = NDArray[Any]
 
@@ -49,9 +49,7 @@ class Segmentation:
 
     def __init__(self, picture: Pixels) -> None:
         self.picture = picture
-        height, width = picture.shape[:2]
-        scale = min(1.0, WORK_SIDE / max(height, width))
-        size = (max(LEAST_SIDE, round(width * scale)), max(LEAST_SIDE, round(height * scale)))
+        size = fitted(picture, WORK_SIDE, least=LEAST_SIDE)
         work: Pixels = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
         flat: Pixels = cv2.pyrMeanShiftFiltering(work, 8, 14, maxLevel=1)
         self._labels = _superpixels(flat)
@@ -124,6 +122,19 @@ class Segmentation:
             found.append(node)
             node = parents[node]
         return found
+
+
+def fitted(picture: Pixels, side: int, least: int = 1) -> tuple[int, int]:
+    """Width and height of a picture scaled down to a longer side; a smaller one keeps its size.
+
+    Args:
+        picture: shape (height, width, ...).
+        side: pixels of the longer side.
+        least: pixels that either side has at least.
+    """
+    height, width = picture.shape[:2]
+    scale = min(1.0, side / max(height, width))
+    return max(least, round(width * scale)), max(least, round(height * scale))
 
 
 def _superpixels(flat: Pixels) -> Pixels:

@@ -1,4 +1,4 @@
-"""The embedded segmentation models: every object of a picture, or the ones that prompts point at."""
+"""The segmentation methods: every object of a picture, or the ones that prompts point at."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ __all__ = ["decode_picture", "predict", "region_of", "segment_anything"]
 
 def segment_anything(image: Image) -> list[Region]:
     """Find every object of a picture, largest first: its mask, its box and how clearly it stands out."""
-    found = Segmentation(decode_picture(image.data)).objects()
-    return [region_of(segment, region_id=str(index)) for index, segment in enumerate(found)]
+    return predict(image)
 
 
 def predict(

@@ -1,4 +1,4 @@
-"""The embedded text models: language identification, extractive summaries, keywords and readability."""
+"""The text methods: language identification, extractive summaries, keywords and readability."""
 
 from __future__ import annotations
 

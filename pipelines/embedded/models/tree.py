@@ -1,4 +1,4 @@
-"""The merge tree of a picture's superpixels: neighbours merge, the most alike first, until one is left."""
+"""The tree behind segmentation: a picture's smallest pieces merge, the most alike first, until one is left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The embedded video model: objects tracked through a video.
+"""The video method: objects tracked through a video.
 
 An object's mask moves along with the optical flow from frame to frame; then GrabCut, with the colours learnt
 where the object was named, decides what lies near its border. Masks are computed small and scaled up.
@@ -25,7 +25,7 @@ from .prompts import (
     prompts_of_regions,
     segment_prompt,
 )
-from .regions import Segment, Segmentation
+from .regions import Segment, Segmentation, fitted
 from .segmentation import region_of
 
 __all__ = ["generate"]
@@ -68,8 +68,7 @@ def generate(
     before: Pixels | None = None
     for index, time_ms, picture in _pictures(video.data):
         height, width = picture.shape[:2]
-        scale = min(1.0, TRACK_SIDE / max(height, width))
-        small = cv2.resize(picture, (max(16, round(width * scale)), max(16, round(height * scale))))
+        small = cv2.resize(picture, fitted(picture, TRACK_SIDE, least=16))
         grey: Pixels = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
         if before is not None and tracks:
             _advance(tracks, before, grey, small)

@@ -210,6 +210,42 @@ def test_a_key_variable_that_is_not_set_is_refused() -> None:
         serve(required_key_env="NO_SUCH_KEY")
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://clarifai.com/u/a/models/m",
+        "https://www.Clarifai.com/u/a/models/m/",
+        " https://clarifai.com/u/a/models/%6D?tab=api",
+    ],
+)
+def test_a_model_is_named_by_its_url(url: str) -> None:
+    assert module._model_of(url) == ("u", "a", "m")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "m",
+        "http://clarifai.com/u/a/models/m",
+        "https://example.com/u/a/models/m",
+        "https://clarifai.com/u/a/models",
+        "https://clarifai.com/u//models/m",
+        "https://clarifai.com/u/a/workflows/w",
+        "https://clarifai.com/u/a/models/m/versions/v",
+        "https://clarifai.com/u/a/models/m/methods/predict",
+        "https://user:secret@clarifai.com/u/a/models/m",
+    ],
+)
+def test_a_url_that_names_no_model_is_refused_with_its_right_form(url: str) -> None:
+    with pytest.raises(
+        ConfigError, match=r"is not the URL of a model; write https://clarifai.com/USER/APP/models/MODEL"
+    ) as error:
+        serve(model_url=url)
+
+    assert "secret" not in str(error.value)
+
+
 def test_a_missing_extra_is_named_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from bulkinfer.transforms.calls.model_call import within_limits
 from bulkinfer.transforms.endpoints.clarifai.addresses import PUBLIC_API, parse_endpoint
+from bulkinfer.transforms.endpoints.clarifai.prepare import published_limits
 from bulkinfer.transforms.errors import ConfigError
 from bulkinfer.transforms.job.config import CallsConfig, ModelConfig
-from bulkinfer.transforms.preparation import within_public_limits
 from clarifai_grpc.grpc.api import resources_pb2
 from support.features import MODEL, call, jsonl, predictions, run
 from support.jobs import photo, rows
@@ -204,14 +205,16 @@ def test_the_public_api_gets_what_it_allows():
     public, model = parse_endpoint(PUBLIC_API), ModelConfig(url=MODEL)
     dedicated = ModelConfig(url=MODEL, deployment={"id": "d", "user_id": "u"})
 
-    calls = within_public_limits(model, CallsConfig(), public)
+    def allowed(calls, named=model, server=public):
+        return within_limits(calls, published_limits(named, server), server.url)
+
+    calls = allowed(CallsConfig())
     assert calls.calls_per_second == 15
     assert (calls.batch_size <= 128, calls.batch_bytes <= 128_000_000) == (True, True)
-    assert within_public_limits(model, CallsConfig(calls_per_second=40), public).calls_per_second == 40
-    assert within_public_limits(dedicated, CallsConfig(), public).calls_per_second is None
-    assert (
-        within_public_limits(model, CallsConfig(), parse_endpoint("http://127.0.0.1:1")).calls_per_second
-        is None
-    )
-    with pytest.raises(ConfigError, match=r"calls.batch_bytes=200000000 is more than the 128000000 bytes"):
-        within_public_limits(model, CallsConfig(batch_bytes="200MB"), public)
+    assert allowed(CallsConfig(calls_per_second=40)).calls_per_second == 40
+    assert allowed(CallsConfig(), dedicated).calls_per_second is None
+    assert allowed(CallsConfig(), server=parse_endpoint("http://127.0.0.1:1")).calls_per_second is None
+    with pytest.raises(
+        ConfigError, match=r"calls.batch_bytes=200000000 is more than the 128000000 bytes .* 128MB"
+    ):
+        allowed(CallsConfig(batch_bytes="200MB"))

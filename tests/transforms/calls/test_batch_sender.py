@@ -11,7 +11,8 @@ from typing import Any
 import grpc
 import pytest
 from bulkinfer.transforms.calls.batch_sender import GIVEN_UP_AFTER
-from bulkinfer.transforms.endpoints.clarifai.statuses import Fault, fault_of_grpc
+from bulkinfer.transforms.calls.endpoint import Fault
+from bulkinfer.transforms.endpoints.clarifai.statuses import fault_of_grpc
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.played_server import (
@@ -146,14 +147,6 @@ def test_a_fault_that_stops_the_job_ends_its_batch_at_once(as_output: bool) -> N
     assert len(server.calls) == 1
     assert settled.predictions == (["b0-0", "b0-2", "b0-3"] if as_output else [])  # what is paid for is kept
     assert settled.failures == {}
-
-
-def test_secrets_that_a_server_repeats_reach_no_error_row() -> None:
-    server = PlayedServer(bad={"b0-0": of_status("FAILURE", message="key SECRET is odd")})
-
-    settled = settle(server, names_of([1]))
-
-    assert settled.failures["b0-0"].message == "key *** is odd"
 
 
 def test_throttled_calls_are_counted_and_waited_for() -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from bulkinfer.transforms.calls.bisection import Halving
+from bulkinfer.transforms.calls.bisection import Bisection
 from hypothesis import given
 from hypothesis import strategies as st
 
 
 def run(count: int, bad: set[int], *, blame: bool = True) -> tuple[list[int], list[int], list[list[int]]]:
     """Send pieces until all is settled: (good, bad, what was sent)."""
-    plan: Halving[int] = Halving(range(count))
+    plan: Bisection[int] = Bisection(range(count))
     good: list[int] = []
     given_up: list[int] = []
     sent: list[list[int]] = []
@@ -58,7 +58,7 @@ def test_a_batch_in_which_everything_is_bad_costs_about_a_call_an_input() -> Non
 
 
 def test_a_size_that_each_half_may_pass_blames_nobody() -> None:
-    plan: Halving[int] = Halving(range(4))
+    plan: Bisection[int] = Bisection(range(4))
     plan.next()
     plan.failed(range(4), blame=False)
 
@@ -68,7 +68,7 @@ def test_a_size_that_each_half_may_pass_blames_nobody() -> None:
 
 
 def test_only_what_is_not_settled_yet_is_sent_again() -> None:
-    plan: Halving[int] = Halving([1, 2, 3, 4])
+    plan: Bisection[int] = Bisection([1, 2, 3, 4])
     plan.next()
     plan.failed([2, 4], blame=True)
 
@@ -78,7 +78,7 @@ def test_only_what_is_not_settled_yet_is_sent_again() -> None:
 
 
 def test_giving_up_says_nothing_about_the_others() -> None:
-    plan: Halving[int] = Halving(range(4))
+    plan: Bisection[int] = Bisection(range(4))
     plan.next()
     plan.failed(range(4), blame=True)
     plan.next()
@@ -90,7 +90,7 @@ def test_giving_up_says_nothing_about_the_others() -> None:
 
 
 def test_the_rest_leaves_the_plan() -> None:
-    plan: Halving[int] = Halving(range(4))
+    plan: Bisection[int] = Bisection(range(4))
     plan.next()
     plan.failed(range(4), blame=True)
     plan.next()

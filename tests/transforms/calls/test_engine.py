@@ -1,4 +1,4 @@
-"""The engine without Beam: lanes, bounds, and random faults that must not lose or double an input."""
+"""The engine without Beam: submitters, bounds, and random faults that must not lose or double an input."""
 
 from __future__ import annotations
 
@@ -14,18 +14,17 @@ from typing import Any
 
 import pytest
 import redis
-from bulkinfer.transforms.calls import submissions as lanes
-from bulkinfer.transforms.calls.batching import cut
+from bulkinfer.transforms.calls import submissions
+from bulkinfer.transforms.calls.batching import Item, cut
 from bulkinfer.transforms.calls.engine import Engine
 from bulkinfer.transforms.calls.model_call import ModelCall
-from bulkinfer.transforms.calls.submissions import WAITING_ROUNDS, Lane, Result, Room
-from bulkinfer.transforms.endpoints.clarifai.session import Item, encoder
+from bulkinfer.transforms.calls.submissions import WAITING_FACTOR, Capacity, Result, Submitter
 from bulkinfer.transforms.metrics import Metrics
 from bulkinfer.transforms.records import Content, Failure, Prediction, Reference
 from bulkinfer.transforms.runs.control import ControlSpec, JobControl
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.calls import call_to, texts
+from support.calls import call_to, items, texts
 from support.fault_server import FaultServer, running
 from support.redis_server import redis_server
 
@@ -36,12 +35,7 @@ def server() -> Iterator[FaultServer]:
         yield server
 
 
-def items(call: ModelCall, contents: Sequence[Content]) -> list[Item]:
-    encode = encoder(call)
-    return [Item(content, encode(content), content.reference.input_id) for content in contents]
-
-
-def drive(lane: Lane, batches: Iterator[Sequence[Item]], *, until: float = 90.0) -> list[Result]:
+def drive(submitter: Submitter, batches: Iterator[Sequence[Item]], *, until: float = 90.0) -> list[Result]:
     """Hand batches in and take everything out, as a DoFn does.
 
     The bound is against hanging alone: a few refusals among the first calls make the rest slow, and rightly so.
@@ -49,14 +43,14 @@ def drive(lane: Lane, batches: Iterator[Sequence[Item]], *, until: float = 90.0)
     results: list[Result] = []
     deadline = time.monotonic() + until
     for batch in batches:
-        while not lane.submit(batch):
+        while not submitter.submit(batch):
             assert time.monotonic() < deadline
-            lane.wait(0.2)
-            results += lane.take()
-    while lane.pending:
+            submitter.wait(0.2)
+            results += submitter.take()
+    while submitter.pending:
         assert time.monotonic() < deadline
-        lane.wait(0.2)
-        results += lane.take()
+        submitter.wait(0.2)
+        results += submitter.take()
     return results
 
 
@@ -66,7 +60,7 @@ def predicted(
     engine = Engine(call, control, Metrics())
     size = call.calls.batch_size if call.binding.method.type == "UNARY_UNARY" else 1
     try:
-        return drive(engine.open_lane(), cut(items(call, contents), size, 1 << 30, lambda item: 1))
+        return drive(engine.open_submitter(), cut(items(call, contents), size, 1 << 30, lambda item: 1))
     finally:
         engine.close()
 
@@ -177,20 +171,20 @@ def test_a_lane_that_is_cancelled_gives_nothing_of_its_old_bundle(server: FaultS
     server.set(base_ms=200)
     call = call_to(server.endpoint)
     engine = Engine(call, None, Metrics())
-    lane = engine.open_lane()
+    submitter = engine.open_submitter()
     old = items(call, texts(["old1", "old2"]))
-    assert lane.submit(old)
+    assert submitter.submit(old)
     time.sleep(0.05)
 
-    lane.cancel()
-    results = drive(lane, iter([items(call, texts(["new"]))]))
+    submitter.cancel()
+    results = drive(submitter, iter([items(call, texts(["new"]))]))
 
     assert [token for token, _ in results] == ["new"]
-    assert lane.pending == 0
+    assert submitter.pending == 0
     engine.close()
 
 
-def test_lanes_share_the_bounds_and_get_their_own_results(server: FaultServer) -> None:
+def test_submitters_share_the_bounds_and_get_their_own_results(server: FaultServer) -> None:
     server.set(base_ms=20, places=64)
     call = call_to(server.endpoint, in_flight=2)
     engine = Engine(call, None, Metrics())
@@ -198,7 +192,7 @@ def test_lanes_share_the_bounds_and_get_their_own_results(server: FaultServer) -
 
     def work(number: int) -> None:
         mine = items(call, texts(f"{number}-{each}" for each in range(40)))
-        found[number] = drive(engine.open_lane(), cut(mine, 8, 1 << 30, lambda item: 1))
+        found[number] = drive(engine.open_submitter(), cut(mine, 8, 1 << 30, lambda item: 1))
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(3)]
     for thread in threads:
@@ -223,19 +217,19 @@ def test_a_full_engine_refuses_batches_until_there_is_room(server: FaultServer) 
         in_flight_bytes=25_000,
     )
     engine = Engine(call, None, Metrics())
-    lane = engine.open_lane()
+    submitter = engine.open_submitter()
     batches = [items(call, [Content(Reference(f"i{n}", None, "image"), b"x" * 10_000)]) for n in range(3)]
 
-    assert lane.submit(batches[0])
-    assert lane.submit(batches[1])
-    assert not lane.submit(batches[2])
+    assert submitter.submit(batches[0])
+    assert submitter.submit(batches[1])
+    assert not submitter.submit(batches[2])
     deadline = time.monotonic() + 5
-    while not lane.submit(batches[2]):
+    while not submitter.submit(batches[2]):
         assert time.monotonic() < deadline
-        lane.wait(0.2)
-    while lane.pending:
-        lane.wait(0.2)
-        lane.take()
+        submitter.wait(0.2)
+    while submitter.pending:
+        submitter.wait(0.2)
+        submitter.take()
     engine.close()
 
 
@@ -257,12 +251,12 @@ def test_contents_are_let_go_when_their_batch_ends(server: FaultServer) -> None:
     server.set()
     call = call_to(server.endpoint, method="measure", media_type="image")
     engine = Engine(call, None, Metrics())
-    lane = engine.open_lane()
+    submitter = engine.open_submitter()
     content = Watched(Reference("a", None, "image"), b"x" * 1000)
     watched = weakref.ref(content)
     gc.disable()
     try:
-        results = drive(lane, iter([items(call, [content])]))
+        results = drive(submitter, iter([items(call, [content])]))
         del content
         time.sleep(0.1)
         assert len(results) == 1
@@ -325,7 +319,7 @@ def test_counters_tell_what_happened(server: FaultServer) -> None:
     call = call_to(server.endpoint)
     metrics = Metrics()
     engine = Engine(call, None, metrics)
-    drive(engine.open_lane(), iter([items(call, texts(["t0", "t1", "t2"]))]))
+    drive(engine.open_submitter(), iter([items(call, texts(["t0", "t1", "t2"]))]))
     engine.close()
 
     counts = metrics.snapshot()
@@ -358,23 +352,23 @@ def test_no_server_is_a_row_and_not_a_crash(server: FaultServer, monkeypatch: py
 
 
 def test_no_more_waits_in_an_engine_than_leaves_in_two_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What waits there nobody else can take over; slow calls keep little, quick ones eight rounds."""
+    """What waits there nobody else can take over; slow calls keep little, quick ones eight times what is under way."""
     now = 100.0
-    monkeypatch.setattr(lanes, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(submissions, "time", SimpleNamespace(monotonic=lambda: now))
 
     def waiting(seconds_a_call: float) -> int:
         """Batches that wait beside four under way, after so many calls."""
         nonlocal now
-        room = Room(4, 1 << 30)
+        capacity = Capacity(4, 1 << 30)
         for _ in range(40):
-            while room.enter(100):
+            while capacity.enter(100):
                 pass
             now += seconds_a_call / 4
-            room.leave(100)
-        while room.enter(100):
+            capacity.leave(100)
+        while capacity.enter(100):
             pass
-        return room.batches - 4
+        return capacity.batches - 4
 
     assert waiting(10.0) == 1
     assert waiting(1.0) in (7, 8, 9)
-    assert waiting(0.05) == 4 * WAITING_ROUNDS
+    assert waiting(0.05) == 4 * WAITING_FACTOR

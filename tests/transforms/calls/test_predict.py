@@ -69,7 +69,7 @@ def test_every_input_gets_its_own_answer_in_full_batches(server: FaultServer) ->
 
 
 def test_batches_are_no_larger_than_a_limiters_limit(server: FaultServer) -> None:
-    """A worker may be given all of it, whatever its share would be."""
+    """A worker may be given all of it, whatever its part would be."""
     server.set(base_ms=5)
     with redis_server() as limiter:
         call = call_to(server.endpoint, workers=3, inputs_per_second=6, limiter=limiter)
@@ -404,8 +404,13 @@ def test_an_interrupt_from_another_process_lets_calls_come_home_and_sends_no_mor
 ) -> None:
     server.set(base_ms=300)
     spec = ControlSpec(str(tmp_path), {}, "run-4")
-    interrupt = threading.Timer(1.0, lambda: JobControl(spec).stop("interrupt", "stopped by the user"))
-    interrupt.start()
+
+    def interrupt() -> None:
+        while server.stats()["calls"] < 4:  # the pipeline may take seconds to begin
+            time.sleep(0.1)
+        JobControl(spec).stop("interrupt", "stopped by the user")
+
+    threading.Thread(target=interrupt, daemon=True).start()
 
     good, bad = predict(call_to(server.endpoint), texts(names(2000)), spec)
 

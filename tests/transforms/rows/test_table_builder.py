@@ -10,9 +10,19 @@ import pytest
 from bulkinfer.transforms.endpoints.clarifai.signatures import Field
 from bulkinfer.transforms.errors import DecodeError
 from bulkinfer.transforms.records import Failure, Prediction, Reference
-from bulkinfer.transforms.rows.table_builder import TableBuilder, TableOptions
 from clarifai_grpc.grpc.api import resources_pb2
-from support.answers import method, output, prediction, region, returned, rows, square, tables
+from support.answers import (
+    add,
+    builder_of,
+    method,
+    output,
+    prediction,
+    region,
+    returned,
+    rows,
+    square,
+    tables,
+)
 
 
 def test_a_row_says_which_input_run_model_and_call_it_comes_from() -> None:
@@ -49,23 +59,23 @@ def test_a_row_says_which_input_run_model_and_call_it_comes_from() -> None:
 
 
 def test_an_odd_mask_is_one_error_and_leaves_nothing_behind() -> None:
-    builder = TableBuilder(TableOptions("run", keep_schema=pa.schema([("n", pa.int64())])))
+    builder = builder_of(keep_schema=pa.schema([("n", pa.int64())]))
     good = prediction(
         returned(regions=[region(square(), concepts={"cat": 1})]), input_id="good", columns={"n": 1}
     )
     bad = prediction(
         returned(regions=[region(square()), region(b"\x89PNG broken")], string_value="text"), input_id="bad"
     )
-    builder.add(good)
+    add(builder, good)
     size = builder.nbytes
 
     with pytest.raises(
         DecodeError, match="region 1: the model sent 11 bytes as a mask that Pillow cannot read"
     ):
-        builder.add(bad)
+        add(builder, bad)
 
     assert (builder.nbytes, builder.inputs) == (size, 1)
-    builder.add(dataclasses.replace(good, reference=dataclasses.replace(good.reference, input_id="last")))
+    add(builder, dataclasses.replace(good, reference=dataclasses.replace(good.reference, input_id="last")))
     built = builder.finish()
     assert built.predictions["input_id"].to_pylist() == ["good", "last"]
     assert built.masks["input_id"].to_pylist() == ["good", "last"]
@@ -185,7 +195,7 @@ def test_aliases_get_the_same_rows_under_their_own_names() -> None:
 
 
 def test_failures_are_rows_of_errors() -> None:
-    builder = TableBuilder(TableOptions("run"))
+    builder = builder_of()
     reference = Reference("a", None, "text", aliases=(Reference("b", "u", "text"),))
     builder.add_failure(
         Failure(
@@ -218,8 +228,8 @@ def test_names_that_are_not_utf8_are_escaped() -> None:
 
 
 def test_a_builder_starts_anew_after_finish() -> None:
-    builder = TableBuilder(TableOptions("run"))
-    builder.add(prediction(returned(int_value=1)))
+    builder = builder_of()
+    add(builder, prediction(returned(int_value=1)))
     builder.finish()
 
     assert (builder.nbytes, builder.inputs, builder.finish().predictions.num_rows) == (0, 0, 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 
 from bulkinfer.transforms.records import MEDIA_TYPES, Reference
-from bulkinfer.transforms.runs.chunks import MAX_PACK, Packer, pack, unpack
+from bulkinfer.transforms.runs.chunks import MAX_CHUNK, Chunker, from_chunk, to_chunk
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,22 +27,22 @@ REFERENCES = st.builds(
 
 @given(st.lists(REFERENCES, min_size=1, max_size=12))
 def test_a_pack_gives_back_its_references(references: list[Reference]) -> None:
-    assert list(unpack(pack(references))) == references
+    assert list(from_chunk(to_chunk(references))) == references
 
 
 @given(st.integers(0, 3000), st.booleans())
 def test_packs_hold_every_reference_once_in_order(count: int, known: bool) -> None:
     references = [Reference(str(index), str(index), "text") for index in range(count)]
-    packer = Packer(count if known else 0)
+    packer = Chunker(count if known else 0)
     packs = [full for reference in references if (full := packer.add(reference))]
     packs.append(packer.flush())
     assert [reference for full in packs for reference in full] == references
-    assert max(map(len, packs)) <= max(1, min(MAX_PACK, 1 + count // 16))
+    assert max(map(len, packs)) <= max(1, min(MAX_CHUNK, 1 + count // 16))
 
 
 def test_few_references_travel_alone() -> None:
     for expected in (0, 20):
-        packer = Packer(expected)
+        packer = Chunker(expected)
         assert [len(packer.add(Reference(str(i), None, "text")) or []) for i in range(20)] == [1] * 20
 
 
@@ -54,6 +54,6 @@ def test_a_reference_costs_few_bytes() -> None:
             "image",
             f"size:{i}",
         )
-        for i in range(MAX_PACK)
+        for i in range(MAX_CHUNK)
     ]
-    assert len(pack(references)) / MAX_PACK < 20
+    assert len(to_chunk(references)) / MAX_CHUNK < 20

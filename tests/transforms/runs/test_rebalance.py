@@ -17,9 +17,9 @@ from apache_beam.testing.util import assert_that, equal_to
 from bulkinfer.transforms.content.load_content import LoadContent
 from bulkinfer.transforms.job.config import SourceConfig
 from bulkinfer.transforms.records import Content, Reference
-from bulkinfer.transforms.runs.chunks import MAX_PACK, evenly, pack, unpack
+from bulkinfer.transforms.runs.chunks import MAX_CHUNK, evenly, from_chunk, to_chunk
 from bulkinfer.transforms.runs.control import ControlSpec
-from bulkinfer.transforms.runs.rebalance import Round, RoundSpec
+from bulkinfer.transforms.runs.rebalance import WorkPass, WorkPassSpec
 from bulkinfer.transforms.sources.read_references import ListSource, OpenUnits
 from bulkinfer.transforms.sources.source import SourceSpec, inspect_source
 from hypothesis import given
@@ -32,11 +32,11 @@ FAST = {"poll_s": 0.02, "grace_s": 0.1}
 
 
 @pytest.fixture
-def spec(tmp_path: Path) -> RoundSpec:
-    return RoundSpec(ControlSpec(str(tmp_path / "out"), {}, "run-1"), 1)
+def spec(tmp_path: Path) -> WorkPassSpec:
+    return WorkPassSpec(ControlSpec(str(tmp_path / "out"), {}, "run-1"), 1)
 
 
-def over_within(one: Round, seconds: float = 5.0) -> bool:
+def over_within(one: WorkPass, seconds: float = 5.0) -> bool:
     """Whether the round ends in that time."""
     deadline = time.monotonic() + seconds
     while not one.over and time.monotonic() < deadline:
@@ -44,8 +44,8 @@ def over_within(one: Round, seconds: float = 5.0) -> bool:
     return one.over
 
 
-def test_the_first_that_is_done_ends_the_round_for_all(spec: RoundSpec) -> None:
-    fast, slow = Round(spec, **FAST), Round(spec, **FAST)
+def test_the_first_that_is_done_ends_the_round_for_all(spec: WorkPassSpec) -> None:
+    fast, slow = WorkPass(spec, **FAST), WorkPass(spec, **FAST)
     fast.begin()
     slow.begin()
     assert not over_within(slow, 0.3)
@@ -55,9 +55,9 @@ def test_the_first_that_is_done_ends_the_round_for_all(spec: RoundSpec) -> None:
     assert over_within(slow)
 
 
-def test_others_go_on_for_a_while(spec: RoundSpec) -> None:
+def test_others_go_on_for_a_while(spec: WorkPassSpec) -> None:
     """What they do by then is not worth a round."""
-    fast, slow = Round(spec, **FAST), Round(spec, poll_s=0.02, grace_s=0.6)
+    fast, slow = WorkPass(spec, **FAST), WorkPass(spec, poll_s=0.02, grace_s=0.6)
     slow.begin()
     fast.begin()
     fast.end()
@@ -66,8 +66,8 @@ def test_others_go_on_for_a_while(spec: RoundSpec) -> None:
     assert over_within(slow)
 
 
-def test_a_process_with_a_further_bundle_is_not_done(spec: RoundSpec) -> None:
-    busy, other = Round(spec, **FAST), Round(spec, **FAST)
+def test_a_process_with_a_further_bundle_is_not_done(spec: WorkPassSpec) -> None:
+    busy, other = WorkPass(spec, **FAST), WorkPass(spec, **FAST)
     other.begin()
     busy.begin()
     busy.begin()
@@ -76,8 +76,8 @@ def test_a_process_with_a_further_bundle_is_not_done(spec: RoundSpec) -> None:
     assert not over_within(other, 0.5)
 
 
-def test_a_bundle_that_failed_ends_nothing(spec: RoundSpec) -> None:
-    failed, other = Round(spec, **FAST), Round(spec, **FAST)
+def test_a_bundle_that_failed_ends_nothing(spec: WorkPassSpec) -> None:
+    failed, other = WorkPass(spec, **FAST), WorkPass(spec, **FAST)
     other.begin()
     failed.begin()
     failed.end(done=False)
@@ -85,39 +85,39 @@ def test_a_bundle_that_failed_ends_nothing(spec: RoundSpec) -> None:
     assert not over_within(other, 0.5)
 
 
-def test_each_round_ends_by_itself(spec: RoundSpec) -> None:
-    first = Round(spec, **FAST)
+def test_each_round_ends_by_itself(spec: WorkPassSpec) -> None:
+    first = WorkPass(spec, **FAST)
     first.begin()
     first.end()
-    waiting = Round(spec, **FAST)
+    waiting = WorkPass(spec, **FAST)
     waiting.begin()
     assert over_within(waiting)
 
-    second = Round(RoundSpec(spec.run, 2), **FAST)
+    second = WorkPass(WorkPassSpec(spec.run, 2), **FAST)
     second.begin()
     assert not over_within(second, 0.3)
 
 
-def test_a_worker_that_comes_late_hears_of_it_too(spec: RoundSpec) -> None:
-    fast = Round(spec, **FAST)
+def test_a_worker_that_comes_late_hears_of_it_too(spec: WorkPassSpec) -> None:
+    fast = WorkPass(spec, **FAST)
     fast.begin()
     fast.end()
-    late = Round(spec, **FAST)
+    late = WorkPass(spec, **FAST)
     late.begin()
     assert over_within(late)
 
 
-def test_no_watcher_outlives_its_bundles(spec: RoundSpec) -> None:
-    alone = Round(RoundSpec(spec.run, 77), **FAST)
+def test_no_watcher_outlives_its_bundles(spec: WorkPassSpec) -> None:
+    alone = WorkPass(WorkPassSpec(spec.run, 77), **FAST)
     alone.begin()
     assert any(thread.name == "bulkinfer-round-77" for thread in threading.enumerate())
     alone.end(done=False)
     until(lambda: not any(thread.name == "bulkinfer-round-77" for thread in threading.enumerate()))
 
 
-def test_a_bundle_that_follows_at_once_is_seen_by_the_others(spec: RoundSpec) -> None:
+def test_a_bundle_that_follows_at_once_is_seen_by_the_others(spec: WorkPassSpec) -> None:
     """Each has a claim of its own, although the first one's watcher has not ended yet."""
-    one = Round(spec, **FAST)
+    one = WorkPass(spec, **FAST)
     for _ in range(3):
         one.begin()
         one.end(done=False)
@@ -125,9 +125,9 @@ def test_a_bundle_that_follows_at_once_is_seen_by_the_others(spec: RoundSpec) ->
     until(lambda: len(one.store.files(spec.folder)) == 4)
 
 
-def test_the_last_round_is_played_to_its_end(spec: RoundSpec) -> None:
-    last = RoundSpec(spec.run, 3, last=True)
-    fast, slow = Round(last, **FAST), Round(last, **FAST)
+def test_the_last_round_is_played_to_its_end(spec: WorkPassSpec) -> None:
+    last = WorkPassSpec(spec.run, 3, last=True)
+    fast, slow = WorkPass(last, **FAST), WorkPass(last, **FAST)
     slow.begin()
     fast.begin()
     fast.end()
@@ -145,31 +145,31 @@ def test_what_is_handed_back_is_cut_evenly(count: int, parts: int) -> None:
     assert max(map(len, cut)) - min(map(len, cut)) <= 1
 
 
-def ids_and_units(source: SourceSpec, over: RoundSpec, ids: list[str], left: list[list[str]]) -> None:
+def ids_and_units(source: SourceSpec, over: WorkPassSpec, ids: list[str], left: list[list[str]]) -> None:
     """Open a source's units with a round that is over; check what comes, and what is handed back."""
-    Round.shared(over).over = True
+    WorkPass.shared(over).over = True
 
     def names(unit: object) -> list[str]:
         if isinstance(unit, bytes):
-            return [reference.input_id for reference in unpack(unit)]
+            return [reference.input_id for reference in from_chunk(unit)]
         return [str(unit)]
 
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         units = (pipeline | ListSource(source)).units
-        result = units | OpenUnits(source, round_=over, shares=2)
+        result = units | OpenUnits(source, work_pass=over, parts=2)
         assert_that(result.references | beam.Map(lambda one: one.input_id), equal_to(ids))
         assert_that(result.left | beam.Map(names), equal_to(left), label="left")
 
 
-def test_packs_are_handed_back_in_parts(tmp_path: Path, spec: RoundSpec) -> None:
+def test_packs_are_handed_back_in_parts(tmp_path: Path, spec: WorkPassSpec) -> None:
     """So that a few large ones go to all workers."""
-    Round.shared(spec).over = True
+    WorkPass.shared(spec).over = True
     source = inspect_source(SourceConfig(files=f"{TESTS}/support/*.py", media="text"))
     many = [Reference(str(number), f"{number}.txt", "text") for number in range(10)]
 
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
-        units = pipeline | beam.Create([pack(many)]) | OpenUnits(source, round_=spec, shares=4)
-        sizes = units.left | beam.Map(lambda unit: len(list(unpack(unit))))
+        units = pipeline | beam.Create([to_chunk(many)]) | OpenUnits(source, work_pass=spec, parts=4)
+        sizes = units.left | beam.Map(lambda unit: len(list(from_chunk(unit))))
         assert_that(units.references, equal_to([]))
         assert_that(sizes, equal_to([2, 3, 2, 3]), label="left")
 
@@ -182,7 +182,7 @@ def texts(path: Path, count: int) -> SourceSpec:
     return inspect_source(SourceConfig(manifest=str(path), media="text", columns=columns))
 
 
-def test_pieces_of_a_manifest_are_handed_back_unread(tmp_path: Path, spec: RoundSpec) -> None:
+def test_pieces_of_a_manifest_are_handed_back_unread(tmp_path: Path, spec: WorkPassSpec) -> None:
     """Content that the source holds does not cross the shuffle for it."""
     source = texts(tmp_path / "many.jsonl", 40)
 
@@ -190,7 +190,7 @@ def test_pieces_of_a_manifest_are_handed_back_unread(tmp_path: Path, spec: Round
 
 
 def test_what_only_one_worker_can_read_is_handed_back_whole_or_not_at_all(
-    tmp_path: Path, spec: RoundSpec
+    tmp_path: Path, spec: WorkPassSpec
 ) -> None:
     source = texts(tmp_path / "many.jsonl.gz", 40)
     assert len(source.scan.splits) == 1
@@ -214,30 +214,30 @@ def test_a_cluster_spreads_the_content_of_a_compressed_manifest(tmp_path: Path) 
         assert_that(inputs, equal_to([(f"i{n}", f"text {n}") for n in range(400)]))
 
 
-def test_the_rest_of_a_pack_that_is_begun_is_handed_back(tmp_path: Path, spec: RoundSpec) -> None:
+def test_the_rest_of_a_pack_that_is_begun_is_handed_back(tmp_path: Path, spec: WorkPassSpec) -> None:
     """In the middle of a pack of many, and its neighbours behind it."""
     folder = tmp_path / "in"
     folder.mkdir()
-    for number in range(3 * MAX_PACK):
+    for number in range(3 * MAX_CHUNK):
         (folder / f"{number:04d}.txt").write_text("x")
     source = inspect_source(SourceConfig(files=f"{folder}/*.txt"))
 
     def count(reference: Reference) -> Reference:
-        one = Round.shared(spec)
+        one = WorkPass.shared(spec)
         one.over = one.over or reference.input_id.endswith("0400.txt")
         return reference
 
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
-        result = (pipeline | ListSource(source)).units | OpenUnits(source, round_=spec, shares=4)
+        result = (pipeline | ListSource(source)).units | OpenUnits(source, work_pass=spec, parts=4)
         begun = result.references | beam.Map(count)
-        left = result.left | beam.FlatMap(unpack)
+        left = result.left | beam.FlatMap(from_chunk)
         ids = (begun, left) | beam.Flatten() | beam.Map(lambda reference: reference.input_id)
-        assert_that(ids, equal_to([f"{folder}/{number:04d}.txt" for number in range(3 * MAX_PACK)]))
-        few = left | beam.combiners.Count.Globally() | beam.Map(lambda inputs: inputs > MAX_PACK)
+        assert_that(ids, equal_to([f"{folder}/{number:04d}.txt" for number in range(3 * MAX_CHUNK)]))
+        few = left | beam.combiners.Count.Globally() | beam.Map(lambda inputs: inputs > MAX_CHUNK)
         assert_that(few, equal_to([True]), label="some")
 
 
-def test_content_that_was_fetched_ahead_is_handed_back(tmp_path: Path, spec: RoundSpec) -> None:
+def test_content_that_was_fetched_ahead_is_handed_back(tmp_path: Path, spec: WorkPassSpec) -> None:
     """The round ends while the first is on its way further; a store that is no local disk is read ahead."""
     store = fsspec.filesystem("memory")
     references = []
@@ -246,13 +246,15 @@ def test_content_that_was_fetched_ahead_is_handed_back(tmp_path: Path, spec: Rou
         references.append(Reference(str(number), f"memory://ahead/{number}.txt", "text"))
 
     def end(content: Content) -> str:
-        Round.shared(spec).over = True
+        WorkPass.shared(spec).over = True
         return content.reference.input_id
 
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
-        loaded = pipeline | beam.Create(references, reshuffle=False) | LoadContent(round_=spec)
+        loaded = pipeline | beam.Create(references, reshuffle=False) | LoadContent(work_pass=spec)
         begun = loaded.contents | beam.Map(end)
-        left = loaded.left | beam.FlatMap(unpack) | "Ids" >> beam.Map(lambda reference: reference.input_id)
+        left = (
+            loaded.left | beam.FlatMap(from_chunk) | "Ids" >> beam.Map(lambda reference: reference.input_id)
+        )
         together = (begun, left) | beam.Flatten()
         assert_that(together, equal_to([str(number) for number in range(200)]))
         few = begun | beam.combiners.Count.Globally() | beam.Map(lambda inputs: inputs < 20)

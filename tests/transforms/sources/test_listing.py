@@ -17,7 +17,6 @@ from bulkinfer.transforms.sources.listing import (
     folders,
     list_folder,
     parse_pattern,
-    version_of,
 )
 from bulkinfer.transforms.storage.filesystems import Filesystems, options_for, resolve
 from hypothesis import HealthCheck, assume, given, settings
@@ -172,12 +171,6 @@ def test_a_missing_driver_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("bulkinfer.transforms.storage.filesystems.url_to_fs", missing)
     with pytest.raises(SourceError, match=r"pip install 'bulkinfer\[gcs\]'"):
         listed("gs://bucket/*.jpg")
-
-
-def test_versions_prefer_the_etag() -> None:
-    assert version_of({"ETag": '"abc"', "size": 1, "mtime": 2.5}) == "etag:abc"
-    assert version_of({"size": 1, "mtime": 2.5}) == "size:1,mtime:2.5"
-    assert version_of({"size": 1}) == ""
 
 
 def test_flat_options_reach_the_remote_store_only() -> None:

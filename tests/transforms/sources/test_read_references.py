@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import json
 import zipfile
 from pathlib import Path
@@ -16,7 +17,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.util import assert_that, equal_to
 from bulkinfer.transforms.job.config import SourceConfig
 from bulkinfer.transforms.records import Reference
-from bulkinfer.transforms.sources.read_references import ReadReferences
+from bulkinfer.transforms.runs.versions import Versions
+from bulkinfer.transforms.sources.read_references import OpenUnits, ReadReferences
 from bulkinfer.transforms.sources.source import SourceSpec, inspect_source
 from support.s3_server import s3_server
 
@@ -130,3 +132,11 @@ def test_inputs_spread_evenly_over_workers(tmp_path: Path, count: int) -> None:
     assert seen == collections.Counter(f"{i}.jpg" for i in range(count))
     assert len(shares) == 2
     assert max(map(len, shares.values())) <= 1.3 * count / 2
+
+
+def test_a_worker_of_another_version_fails_the_job_with_our_error(photos: Path) -> None:
+    opening = OpenUnits(inspect_source(SourceConfig(files=f"{photos}/**/*.jpg")))
+    opening.launcher = dataclasses.replace(Versions.here(), bulkinfer="99.0")
+    with pytest.raises(Exception, match=r"and this launcher 99\.0"):  # noqa: SIM117
+        with beam.Pipeline(runner="FnApiRunner") as pipeline:
+            pipeline | beam.Create([b"a chunk"]) | opening

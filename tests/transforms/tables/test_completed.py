@@ -8,8 +8,8 @@ import os
 import pickle
 
 import numpy as np
+from bulkinfer.transforms.content.versions import local_version
 from bulkinfer.transforms.records import Reference
-from bulkinfer.transforms.sources.listing import local_version
 from bulkinfer.transforms.tables.commit.commit import commit_run
 from bulkinfer.transforms.tables.completed import CompletedSpec
 from bulkinfer.transforms.tables.input_index import IdLookup, InputIndex, hash_ids

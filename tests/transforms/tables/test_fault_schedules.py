@@ -1,4 +1,4 @@
-"""Random schedules of faults played by a real server to a whole engine, over one lane and several."""
+"""Random schedules of faults played by a real server to a whole engine, over one submitter and several."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ import pytest
 from bulkinfer.transforms.calls.batching import cut
 from bulkinfer.transforms.calls.engine import Engine
 from bulkinfer.transforms.calls.model_call import ModelCall
-from bulkinfer.transforms.calls.submissions import Lane, Result
-from bulkinfer.transforms.endpoints.clarifai.session import Item, encoder
+from bulkinfer.transforms.calls.submissions import Result, Submitter
 from bulkinfer.transforms.metrics import Metrics
 from bulkinfer.transforms.records import Failure, Prediction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.calls import call_to, texts
+from support.calls import call_to, items, texts
 from support.fault_server import FaultServer, running
 
 #: The server's message limit; each text is a tenth of it, so a dozen in one message are too large.
@@ -33,21 +32,20 @@ def server() -> Iterator[FaultServer]:
         yield server
 
 
-def in_lane(engine: Engine, call: ModelCall, names: list[str], batch_size: int) -> list[Result]:
-    """What one lane gets for its inputs, within 40 s; each token is the input's name."""
-    lane: Lane = engine.open_lane()
-    encode, results, deadline = encoder(call), [], time.monotonic() + 40
-    items = [Item(content, encode(content), content.reference.input_id) for content in texts(names)]
-    for batch in cut(items, batch_size, 1 << 30, lambda _: 1):
-        while not lane.submit(batch):
+def through_engine(engine: Engine, call: ModelCall, names: list[str], batch_size: int) -> list[Result]:
+    """What one submitter gets for its inputs, within 40 s; each token is the input's name."""
+    submitter: Submitter = engine.open_submitter()
+    results, deadline = [], time.monotonic() + 40
+    for batch in cut(items(call, texts(names)), batch_size, 1 << 30, lambda _: 1):
+        while not submitter.submit(batch):
             assert time.monotonic() < deadline
-            lane.wait(0.1)
-            results += lane.take()
-    while lane.pending:
+            submitter.wait(0.1)
+            results += submitter.take()
+    while submitter.pending:
         assert time.monotonic() < deadline
-        lane.wait(0.1)
-        results += lane.take()
-    return results + lane.take()
+        submitter.wait(0.1)
+        results += submitter.take()
+    return results + submitter.take()
 
 
 def play(
@@ -66,8 +64,8 @@ def play(
     engine = Engine(call, None, metrics)
     try:
         with concurrent.futures.ThreadPoolExecutor(len(names)) as threads:
-            lanes = [threads.submit(in_lane, engine, call, mine, batch_size) for mine in names]
-            results = [lane.result() for lane in lanes]
+            running_ones = [threads.submit(through_engine, engine, call, mine, batch_size) for mine in names]
+            results = [one.result() for one in running_ones]
     finally:
         engine.close()
     stats, counts = server.stats(), metrics.snapshot()

@@ -13,10 +13,10 @@ import pytest
 from bulkinfer.transforms.records import Failure
 from bulkinfer.transforms.rows.footers import footer_metadata
 from bulkinfer.transforms.rows.schemas import parquet_options
-from bulkinfer.transforms.rows.table_builder import TableBuilder, TableOptions, Tables
+from bulkinfer.transforms.rows.table_builder import Tables
 from clarifai_grpc.grpc.api import resources_pb2
 from pycocotools import mask as coco
-from support.answers import output, prediction, region, returned, square
+from support.answers import add, builder_of, output, prediction, region, returned, square
 
 KEEP = pa.schema([("city", pa.string()), ("taken", pa.timestamp("us")), ("visits", pa.int64())])
 SHAPES = [square(), square(side=3), square(left=0, top=0, side=30)]
@@ -58,12 +58,12 @@ READERS = {
 
 
 def build(masks: str = "rle") -> Tables:
-    builder = TableBuilder(TableOptions("run", masks=masks, keep_schema=KEEP, raw=True))
+    builder = builder_of(masks=masks, keep_schema=KEEP, raw=True)
     shapes = [region(shape, id=f"r{at}", value=0.5) for at, shape in enumerate(SHAPES)]
-    builder.add(prediction(returned(regions=shapes), input_id="a", columns={"city": "Oslo", "visits": 3}))
-    builder.add(prediction(returned(string_value="no region"), input_id="b"))
+    add(builder, prediction(returned(regions=shapes), input_id="a", columns={"city": "Oslo", "visits": 3}))
+    add(builder, prediction(returned(string_value="no region"), input_id="b"))
     concept = resources_pb2.Concept(id="c", name="cat", value=0.75)
-    builder.add(prediction(output(resources_pb2.Data(concepts=[concept])), input_id="c"))
+    add(builder, prediction(output(resources_pb2.Data(concepts=[concept])), input_id="c"))
     builder.add_failure(Failure(prediction(input_id="d").reference, "call", "refused", "no", status_code=3))
     return builder.finish()
 
@@ -115,14 +115,14 @@ def test_errors_are_read(reader: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("table", ["predictions", "masks", "errors"])
 @pytest.mark.parametrize("reader", [name for name in READERS if name != "datasets"])
 def test_an_empty_table_is_read_as_empty(reader: str, table: str, tmp_path: Path) -> None:
-    empty = TableBuilder(TableOptions("run", keep_schema=KEEP)).finish()
+    empty = builder_of(keep_schema=KEEP).finish()
 
     assert READERS[reader](write(getattr(empty, table), tmp_path / "empty.parquet")) == []
 
 
 def test_datasets_reads_a_file_without_rows_beside_one_with(tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
-    empty = TableBuilder(TableOptions("run")).finish()
+    empty = builder_of().finish()
     paths = [
         str(write(build().masks, tmp_path / "1.parquet")),
         str(write(empty.masks, tmp_path / "2.parquet")),

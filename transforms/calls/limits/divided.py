@@ -1,9 +1,9 @@
-"""Each worker's share of a rate limit, in a fleet of a fixed size that only a store connects.
+"""Divides a rate limit among a fixed number of workers that only a store connects.
 
-Whole units: fractions would add up to one call too many in some windows. Four workers of 15 a second so take three
-each, and three of them one more, once it is known which; and what a worker that is done leaves, the others take. The
-places come from the claims in `rounds`; whoever has none keeps to the least share: together they stay within the limit,
-whoever ends, dies or comes.
+Each worker takes whole units, because fractions would add up to one call too many in some windows: of 15 a second, four
+workers take three each, and three of them one more once their ranks are known (`runs.rebalance`). What a finished
+worker leaves, the others take. A worker without a rank keeps to the smallest part, so that together they stay within
+the limit, whoever ends, dies or joins.
 """
 
 from __future__ import annotations
@@ -11,19 +11,16 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from typing import TYPE_CHECKING
 
 from ...errors import ConfigError
 from ...job.config import CallsConfig, StopConfig
-from ...runs.rebalance import Place
+from ...runs.rebalance import Rank
+from .local import LocalLimiter
 
-if TYPE_CHECKING:
-    from .local import LocalLimiter
-
-__all__ = ["DividedLimits", "check_shares", "share_of"]
+__all__ = ["DividedLimits", "check_divided", "part_of"]
 
 
-def share_of(limit: float | None, workers: int, rank: int | None = None) -> float | None:
+def part_of(limit: float | None, workers: int, rank: int | None = None) -> float | None:
     """One worker's part of a limit.
 
     Args:
@@ -39,13 +36,13 @@ def share_of(limit: float | None, workers: int, rank: int | None = None) -> floa
     least, rest = divmod(int(limit), workers)
     if not least:
         raise ConfigError(
-            f"{limit:g} a second cannot be divided among {workers} workers, which take whole shares"
+            f"{limit:g} a second cannot be divided among {workers} workers, which take whole units"
         )
     return float(least + (rank is not None and rank < rest))
 
 
-def check_shares(calls: CallsConfig, stop: StopConfig, workers: int, *, fixed: bool = True) -> None:
-    """Check that every worker gets a share of each limit and of the budget.
+def check_divided(calls: CallsConfig, stop: StopConfig, workers: int, *, fixed: bool = True) -> None:
+    """Check that every worker gets a part of each limit and of the budget.
 
     Args:
         fixed: there are never more workers.
@@ -65,13 +62,13 @@ def check_shares(calls: CallsConfig, stop: StopConfig, workers: int, *, fixed: b
             )
         if workers > 1 and whole < workers:
             raise ConfigError(
-                f"{name}: {whole:g} cannot be divided among {workers} worker processes, which take whole shares; lower "
-                "runner.workers, or let them share limits through a Redis in calls.limiter"
+                f"{name}: {whole:g} cannot be divided among {workers} worker processes, which take whole units; lower "
+                "runner.workers, or name a Redis that keeps the limits of all workers in calls.limiter"
             )
 
 
 class DividedLimits:
-    """A worker process's part of the rate limits, by its place in the fleet.
+    """A worker process's part of the rate limits, by its rank in the fleet.
 
     Args:
         limiter: of this process.
@@ -90,20 +87,20 @@ class DividedLimits:
         """Start no call for so long, from now; 0 ends an earlier wait."""
         self._loop.call_soon_threadsafe(self._limiter.hold, seconds)
 
-    def divide(self, place: Place | None, until: float = 0.0) -> None:
-        """Take a place's part until then, in monotonic seconds; without one, and afterwards, the least part of all."""
-        self._loop.call_soon_threadsafe(self._divide, place, until)
+    def divide(self, rank: Rank | None, until: float = 0.0) -> None:
+        """Take a rank's part until then, in monotonic seconds; without one, and afterwards, the least part of all."""
+        self._loop.call_soon_threadsafe(self._divide, rank, until)
 
-    def _divide(self, place: Place | None, until: float) -> None:
+    def _divide(self, rank: Rank | None, until: float) -> None:
         if self._lapse is not None:
             self._lapse.cancel()
             self._lapse = None
         if until <= time.monotonic():
-            place = None  # the look that gave it took too long
-        elif place is not None and until < math.inf:
+            rank = None  # the look that gave it took too long
+        elif rank is not None and until < math.inf:
             self._lapse = self._loop.call_later(until - time.monotonic(), self._divide, None, 0.0)
-        at_work, rank = (self._workers, None) if place is None else (place.at_work, place.rank)
+        at_work, number = (self._workers, None) if rank is None else (rank.at_work, rank.number)
         self._limiter.allow(
-            share_of(self._calls.calls_per_second, at_work, rank),
-            share_of(self._calls.inputs_per_second, at_work, rank),
+            part_of(self._calls.calls_per_second, at_work, number),
+            part_of(self._calls.inputs_per_second, at_work, number),
         )

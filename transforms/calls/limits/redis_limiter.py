@@ -1,6 +1,6 @@
 """Rate limits that a fleet of any size shares, kept by a Redis server.
 
-Fixed shares suit a fixed fleet: each of four workers takes a quarter, and what one does not use is lost. Here
+A divided limit suits a fixed fleet: each of four workers takes a quarter, and what one does not use is lost. Here
 every worker asks one Redis for each call, so that the fleet may grow, shrink or work unevenly, several jobs may
 share an endpoint's limit, and all of it is used. A worker that cannot reach Redis waits; it never sends unasked.
 """
@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 from ...errors import ConfigError, StoreError
-from .local import CATCH_UP, LocalLimiter, Permit
+from .limiter import Permit
+from .local import LocalLimiter
 from .redis_script import SCRIPT
+from .window import CATCH_UP
 
 if TYPE_CHECKING:
     import redis.asyncio

@@ -9,7 +9,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from ...errors import ConfigError
 
-__all__ = ["PUBLIC_API", "Endpoint", "ModelAddress", "parse_endpoint", "parse_model_url"]
+__all__ = ["PUBLIC_API", "ModelAddress", "ServerAddress", "parse_endpoint", "parse_model_url"]
 
 PUBLIC_API = "https://api.clarifai.com"
 
@@ -86,7 +86,7 @@ def parse_model_url(url: str) -> ModelAddress:
 
 
 @dataclasses.dataclass(frozen=True)
-class Endpoint:
+class ServerAddress:
     """Where the API is served.
 
     Attributes:
@@ -122,7 +122,7 @@ class Endpoint:
         return f"{'https' if self.tls else 'http'}://{self.target}"
 
 
-def parse_endpoint(text: str) -> Endpoint:
+def parse_endpoint(text: str) -> ServerAddress:
     """Read the address of an API.
 
     The vendor's client probes whether a bare `host:port` speaks TLS; here it must be said, because a wrong
@@ -156,7 +156,7 @@ def parse_endpoint(text: str) -> Endpoint:
         )
     tls = parts.scheme == "https"
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return Endpoint(f"{host}:{parts.port or (443 if tls else 80)}", tls)
+    return ServerAddress(f"{host}:{parts.port or (443 if tls else 80)}", tls)
 
 
 def _split(url: str) -> SplitResult | None:

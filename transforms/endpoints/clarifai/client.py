@@ -18,7 +18,7 @@ import grpc.aio
 from clarifai_grpc.grpc.api import service_pb2
 
 from ...errors import CredentialsError
-from .addresses import Endpoint
+from .addresses import ServerAddress
 
 __all__ = [
     "METHODS",
@@ -106,7 +106,7 @@ def _key_in(path: str) -> str | None:
     return key
 
 
-def check_plaintext(endpoint: Endpoint, credentials: Credentials, *, allow_plaintext: bool) -> None:
+def check_plaintext(endpoint: ServerAddress, credentials: Credentials, *, allow_plaintext: bool) -> None:
     """Refuse to send a key unencrypted to another machine.
 
     Raises:
@@ -140,14 +140,14 @@ def channel_options() -> list[tuple[str, Any]]:
     ]
 
 
-def open_channel(endpoint: Endpoint) -> grpc.Channel:
+def open_channel(endpoint: ServerAddress) -> grpc.Channel:
     """A channel for calls one at a time."""
     if endpoint.tls:
         return grpc.secure_channel(endpoint.target, grpc.ssl_channel_credentials(), options=channel_options())
     return grpc.insecure_channel(endpoint.target, options=channel_options())
 
 
-def open_async_channel(endpoint: Endpoint) -> grpc.aio.Channel:
+def open_async_channel(endpoint: ServerAddress) -> grpc.aio.Channel:
     """A channel for the engine's loop."""
     if endpoint.tls:
         return grpc.aio.secure_channel(

@@ -10,16 +10,18 @@ from typing import Any
 import grpc
 from clarifai_grpc.grpc.api import resources_pb2, service_pb2
 
-from ...calls.retry import Backoff, retry_hint
+from ...calls.endpoint import Fault, Verdict, stopping_error
+from ...calls.retry import Backoff
 from ...errors import BulkinferError, CallError, CredentialsError, EndpointError
 from ...job.config import DeploymentConfig, NodepoolConfig
 from ...records import Content
-from .addresses import Endpoint, ModelAddress
+from .addresses import ModelAddress, ServerAddress
 from .client import Credentials, check_plaintext, open_channel, stub
 from .request.binding import Binding
 from .request.wire import encode_input, frame_request, request_envelope, signatures_request, stream_requests
+from .retry_hints import retry_hint
 from .signatures import Method, methods_from_json, methods_from_messages
-from .statuses import Fault, Verdict, fault_of_grpc, fault_of_status, stopping_error
+from .statuses import fault_of_grpc, fault_of_status
 
 __all__ = ["ModelClient"]
 
@@ -46,7 +48,7 @@ class ModelClient:
 
     def __init__(
         self,
-        endpoint: Endpoint,
+        endpoint: ServerAddress,
         address: ModelAddress,
         *,
         deployment: DeploymentConfig | None = None,

@@ -1,4 +1,4 @@
-"""One call: a few inputs in, one judged reply out. Nothing is retried here."""
+"""One connection to the API: a few inputs in, one judged reply out. Nothing is retried here."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ import grpc
 import grpc.aio
 from clarifai_grpc.grpc.api import resources_pb2
 
-from ...calls.model_call import ModelCall
-from ...calls.retry import retry_hint
-from ...metrics import Metrics
-from ...records import Content
+from ...calls.endpoint import Fault, Reply, Verdict
+from .addresses import ServerAddress
 from .client import Credentials, check_plaintext, open_async_channel, stub
-from .request.wire import EncodedInput, encode_input, frame_request, request_envelope, stream_requests
-from .statuses import Fault, Verdict, fault_of_grpc, fault_of_status
+from .request.wire import EncodedInput, frame_request
+from .retry_hints import retry_hint
+from .statuses import fault_of_grpc, fault_of_status
 
-__all__ = ["Caller", "Item", "Reply", "encoder"]
+__all__ = ["GrpcSession"]
 
 CONNECT_S = 20.0
 #: From here on it matters that contents are not held twice, beside the message that carries them.
@@ -38,87 +37,37 @@ def _parse_output(data: bytes) -> Any:
 copyreg.pickle(resources_pb2.Output, lambda output: (_parse_output, (output.SerializeToString(),)))
 
 
-@dataclasses.dataclass(slots=True, eq=False)
-class Item:
-    """One input on its way through the engine.
-
-    Attributes:
-        content: the input.
-        encoded: its part of a unary request, or all messages of a stream's call.
-        token: the caller's own; comes back with the result.
-        attempts: calls in which it was sent.
-        settled: it has a result.
-    """
-
-    content: Content
-    encoded: EncodedInput
-    token: Any = None
-    attempts: int = 0
-    settled: bool = False
-
-
-@dataclasses.dataclass(slots=True)
-class Reply:
-    """What came back for the inputs of one call.
-
-    Attributes:
-        fault: of the call as a whole; then there are no outputs.
-        outputs: one entry an input, in order: its outputs, or its own fault.
-        latency_ms: from send to last byte.
-        request_id: the server's name for the call.
-        sent: False when the call never left, so that it is no attempt.
-        partial: a stream had begun to answer before it failed.
-    """
-
-    fault: Fault | None = None
-    outputs: Sequence[tuple[Any, ...] | Fault] = ()
-    latency_ms: float = 0.0
-    request_id: str | None = None
-    sent: bool = True
-    partial: bool = False
-
-
-def encoder(call: ModelCall) -> Any:
-    """The function that turns a `Content` into what a `Caller` of the same call sends.
-
-    It raises EncodeError when the content does not fit the method.
-    """
-    binding = call.binding
-    if binding.method.type != "STREAMING_STREAMING":
-        return lambda content: encode_input(binding, content)
-    envelope = _envelope(call)
-
-    def encode_stream(content: Content) -> EncodedInput:
-        messages = stream_requests(binding, envelope, content)
-        return EncodedInput(tuple(messages), sum(map(len, messages)))
-
-    return encode_stream
-
-
-def _envelope(call: ModelCall) -> bytes:
-    return request_envelope(
-        call.address, deployment=call.deployment, nodepool=call.nodepool, binding=call.binding
-    )
-
-
-class Caller:
+class GrpcSession:
     """Sends inputs to one model on a channel of its own; lives on the engine's loop.
+
+    Args:
+        server: where the API is served.
+        envelope: everything of a request but its inputs.
+        method_type: of the model's method.
+        timeout: seconds, the deadline of one call.
+        allow_plaintext: send a key unencrypted to another machine.
 
     Raises:
         CredentialsError: the key would travel unencrypted.
     """
 
-    def __init__(self, call: ModelCall, metrics: Metrics) -> None:
-        self.credentials = Credentials.from_environment()
-        check_plaintext(call.endpoint, self.credentials, allow_plaintext=call.allow_plaintext)
-        self._call = call
-        self._metrics = metrics
-        self._envelope = _envelope(call)
-        self._type = call.binding.method.type
-        self._channel = open_async_channel(call.endpoint)
-        self._stub = stub(self._channel, self._type)
-        self._options = {"timeout": call.calls.timeout, "metadata": self.credentials.metadata() or None}
-        self._largest = 1 << 62  # bytes of a message that the server has not refused yet
+    def __init__(
+        self,
+        server: ServerAddress,
+        envelope: bytes,
+        method_type: str,
+        timeout: float,
+        *,
+        allow_plaintext: bool,
+    ) -> None:
+        self._credentials = Credentials.from_environment()
+        check_plaintext(server, self._credentials, allow_plaintext=allow_plaintext)
+        self._server = server
+        self._envelope = envelope
+        self._type = method_type
+        self._channel = open_async_channel(server)
+        self._stub = stub(self._channel, method_type)
+        self._options = {"timeout": timeout, "metadata": self._credentials.metadata() or None}
 
     async def close(self) -> None:
         """Close the channel; calls under way are cancelled."""
@@ -130,103 +79,90 @@ class Caller:
         pause = 0.005
         while self._channel.get_state(try_to_connect=True) is not grpc.ChannelConnectivity.READY:
             if time.monotonic() > deadline:
-                text = f"no connection to {self._call.endpoint.url} within {CONNECT_S:g} s"
+                text = f"no connection to {self._server.url} within {CONNECT_S:g} s"
                 return fault_of_grpc(grpc.StatusCode.UNAVAILABLE, text)
             await asyncio.sleep(pause)
             pause = min(0.1, pause * 1.5)
         return None
 
-    def refuses(self, items: Sequence[Item]) -> Fault | None:
-        """The fault that the server would answer for the size of these inputs' message, as it did before."""
-        size = len(self._envelope) + sum(item.encoded.nbytes for item in items)
-        if len(items) == 1 or size <= self._largest or self._type == "STREAMING_STREAMING":
-            return None
-        text = f"message larger than max ({size} vs. {self._largest})"
-        return fault_of_grpc(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
-
-    async def send(self, items: Sequence[Item]) -> Reply:
+    async def send(self, batch: Sequence[EncodedInput]) -> Reply:
         """Send the inputs in one call and judge the answer."""
-        started = time.monotonic()
-        self._metrics.add(calls=1, in_flight=1)
-        try:
-            if self._type == "UNARY_UNARY":
-                reply = await self._unary(items)
-            else:
-                reply = await self._stream(items[0])
-        finally:
-            elapsed_ms = (time.monotonic() - started) * 1000
-            self._metrics.add(in_flight=-1, call_ms=int(elapsed_ms))
-        reply.latency_ms = elapsed_ms
-        if reply.fault is not None and reply.fault.max_message_bytes is not None:
-            self._learn(reply.fault.max_message_bytes)
+        reply = await (self._unary(batch) if self._type == "UNARY_UNARY" else self._stream(batch[0]))
+        if reply.fault is not None:
+            reply.fault = self._masked(reply.fault)
+        elif any(isinstance(answer, Fault) for answer in reply.answers):
+            reply.answers = [
+                self._masked(answer) if isinstance(answer, Fault) else answer for answer in reply.answers
+            ]
         return reply
 
-    async def _unary(self, items: Sequence[Item]) -> Reply:
-        message = frame_request(self._envelope, [item.encoded for item in items])
-        if len(message) > LARGE_MESSAGE:
-            _keep_only(message, items)
-        self._metrics.add(bytes_sent=len(message))
+    def _masked(self, fault: Fault) -> Fault:
+        """A server may repeat the key that it was given."""
+        return dataclasses.replace(fault, message=self._credentials.mask(fault.message))
+
+    async def _unary(self, batch: Sequence[EncodedInput]) -> Reply:
+        message = frame_request(self._envelope, batch)
+        size = len(message)
+        if size > LARGE_MESSAGE:
+            _keep_only(message, batch)
         call = self._stub(message, **self._options)
         del message
         try:
             response = await call
         except grpc.aio.AioRpcError as error:
-            return Reply(_rpc_fault(error))
-        self._count(response)
-        reply = _judge(response, len(items))
+            return Reply(_rpc_fault(error), bytes_sent=size)
+        reply = _judge(response, len(batch))
+        reply.bytes_sent = size
+        _count(response, reply)
         if reply.fault is not None and reply.fault.verdict.retried:
             hint = retry_hint(await call.trailing_metadata())
             reply.fault = dataclasses.replace(reply.fault, retry_after_s=hint)
         return reply
 
-    async def _stream(self, item: Item) -> Reply:
+    async def _stream(self, encoded: EncodedInput) -> Reply:
+        reply = Reply()
         if self._type == "UNARY_STREAMING":
-            message = frame_request(self._envelope, [item.encoded])
-            self._metrics.add(bytes_sent=len(message))
+            message = frame_request(self._envelope, [encoded])
+            reply.bytes_sent = len(message)
             call = self._stub(message, **self._options)
         else:
-            self._metrics.add(bytes_sent=item.encoded.nbytes)
-            call = self._stub(iter(item.encoded.segments), **self._options)
+            reply.bytes_sent = encoded.nbytes
+            call = self._stub(iter(encoded.segments), **self._options)
         outputs: list[Any] = []
-        request_id: str | None = None
         try:
             async for response in call:
-                self._count(response)
-                request_id = response.status.req_id or request_id
+                _count(response, reply)
+                reply.request_id = response.status.req_id or reply.request_id
                 for status in (*(output.status for output in response.outputs), response.status):
                     if status.code not in (0, _SUCCESS):
                         call.cancel()
-                        return Reply(fault_of_status(status, request_id), partial=bool(outputs))
+                        reply.fault = fault_of_status(status, reply.request_id)
+                        reply.partial = bool(outputs)
+                        return reply
                 outputs.extend(response.outputs)
         except grpc.aio.AioRpcError as error:
-            return Reply(_rpc_fault(error), partial=bool(outputs))
-        if not outputs:
-            return Reply(_mismatch(0, 1, request_id))
-        return Reply(outputs=[tuple(outputs)], request_id=request_id)
-
-    def _count(self, response: Any) -> None:
-        prompt = completion = 0
-        for output in response.outputs:
-            prompt += output.prompt_tokens
-            completion += output.completion_tokens
-        self._metrics.add(
-            bytes_received=response.ByteSize(), prompt_tokens=prompt, completion_tokens=completion
-        )
-
-    def _learn(self, limit: int) -> None:
-        # A limit as large as our own is that of responses, which says nothing about what we send.
-        if limit < 200_000_000:
-            self._largest = min(self._largest, limit)
+            reply.fault, reply.partial = _rpc_fault(error), bool(outputs)
+            return reply
+        if outputs:
+            reply.answers = [tuple(outputs)]
+        else:
+            reply.fault = _mismatch(0, 1, reply.request_id)
+        return reply
 
 
-def _keep_only(message: bytes, items: Sequence[Item]) -> None:
-    """Let the items' own contents go: the call holds the message, and they can be sent again from it."""
+def _count(response: Any, reply: Reply) -> None:
+    reply.bytes_received += response.ByteSize()
+    for output in response.outputs:
+        reply.prompt_tokens += output.prompt_tokens
+        reply.completion_tokens += output.completion_tokens
+
+
+def _keep_only(message: bytes, batch: Sequence[EncodedInput]) -> None:
+    """Let the inputs' own bytes go: the call holds the message, and they can be sent again from it."""
     view, end = memoryview(message), len(message)
-    for item in reversed(items):
-        size, content = item.encoded.nbytes, item.content
-        item.encoded = EncodedInput((cast(bytes, view[end - size : end]),), size)
-        item.content = Content(content.reference, None, {}, content.width, content.height)
-        end -= size
+    for encoded in reversed(batch):
+        encoded.segments = (cast(bytes, view[end - encoded.nbytes : end]),)
+        end -= encoded.nbytes
 
 
 def _judge(response: Any, count: int) -> Reply:
@@ -247,7 +183,7 @@ def _judge(response: Any, count: int) -> Reply:
     failed = any(isinstance(output, Fault) for output in paired)
     if whole is not None and whole.verdict is not Verdict.MIXED and not failed:
         return Reply(whole, request_id=request_id)
-    return Reply(outputs=paired, request_id=request_id)
+    return Reply(answers=paired, request_id=request_id)
 
 
 def _mismatch(received: int, sent: int, request_id: str | None) -> Fault:

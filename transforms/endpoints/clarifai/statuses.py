@@ -7,62 +7,20 @@ else.
 
 from __future__ import annotations
 
-import dataclasses
-import enum
 import re
 
 import grpc
 from clarifai_grpc.grpc.api.status import status_code_pb2
 
-from ...errors import CredentialsError, EndpointError, JobError, MethodError, ModelNotFoundError
+from ...calls.endpoint import Fault, Verdict
 
 __all__ = [
-    "Fault",
-    "Verdict",
     "fault_of_grpc",
     "fault_of_status",
     "judge_grpc",
     "judge_status",
-    "stopping_error",
 ]
 
-
-class Verdict(enum.Enum):
-    """What the engine does about an answer."""
-
-    OK = "done"
-    MIXED = "keep the outputs that succeeded, judge the others one by one"
-    WAIT = "the model is starting: back off, retry"
-    THROTTLED = "a rate limit: slow down for everyone, then retry"
-    SERVER_FULL = "no room at the server: back off, retry"
-    TRANSPORT = "the way to the server: retry"
-    TOO_LARGE = "the message is too large: split it"
-    BAD_INPUT = "an input is bad: split until it stands alone, then an error row"
-    SPLIT = "unknown, so one input may have broken the whole call: split as for a bad input"
-    MISMATCH = "outputs cannot be paired with inputs: split, then an error row"
-    CREDENTIALS = "stop the job: the key is missing, wrong or not allowed"
-    NO_MODEL = "stop the job: the model does not exist"
-    NO_METHOD = "stop the job: the method does not exist"
-    NO_API = "stop the job: the server does not speak the API"
-
-    @property
-    def retried(self) -> bool:
-        """The same message is sent again after a pause."""
-        return self in _RETRIED
-
-    @property
-    def stops_job(self) -> bool:
-        """Nothing will ever work, so nothing further is sent."""
-        return self in _STOPPING
-
-
-_RETRIED = frozenset({Verdict.WAIT, Verdict.THROTTLED, Verdict.SERVER_FULL, Verdict.TRANSPORT})
-_STOPPING: dict[Verdict, type[JobError]] = {
-    Verdict.CREDENTIALS: CredentialsError,
-    Verdict.NO_MODEL: ModelNotFoundError,
-    Verdict.NO_METHOD: MethodError,
-    Verdict.NO_API: EndpointError,
-}
 
 #: API status codes by name. A name that ends in `*` stands for all codes that start so and are not named
 #: themselves.
@@ -143,29 +101,13 @@ _BY_STATUS = _table()
 _BY_GRPC = {name: verdict for verdict, names in GRPC.items() for name in names.split()}
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Fault:
-    """One answer that is not a plain success.
-
-    Attributes:
-        verdict: what to do about it.
-        error_type: a stable word for the errors table: the status's or gRPC code's name in lower case.
-        message: what the server said, cut to a readable length.
-        status_code: the API's code, when it answered one.
-        grpc_code: the gRPC code's name, when the call failed by one.
-        request_id: the server's name for the call.
-        retry_after_s: the server's own hint how long to wait.
-        max_message_bytes: the server's message limit, where it named it.
-    """
-
-    verdict: Verdict
-    error_type: str
-    message: str
-    status_code: int | None = None
-    grpc_code: str | None = None
-    request_id: str | None = None
-    retry_after_s: float | None = None
-    max_message_bytes: int | None = None
+#: What a person does about a status that stops the job.
+_FIXES = {
+    Verdict.CREDENTIALS: "check CLARIFAI_PAT (or CLARIFAI_SESSION_TOKEN) and what it may access",
+    Verdict.NO_MODEL: "check model.url, its version, and deployment or nodepool",
+    Verdict.NO_METHOD: "check model.method; `bulkinfer methods` lists the model's methods",
+    Verdict.NO_API: "check model.endpoint: the server there does not offer this call",
+}
 
 
 def judge_status(code: int, details: str = "") -> Verdict:
@@ -204,10 +146,12 @@ def fault_of_status(status: object, request_id: str | None = None) -> Fault:
     ]
     details = ": ".join(dict.fromkeys(said))
     name = status_name(code)
+    verdict = judge_status(code, details)
     return Fault(
-        verdict=judge_status(code, details),
+        verdict,
         error_type=name.lower(),
         message=_cut(f"the model answered {name} ({code}){': ' + details if details else ''}"),
+        fix=_FIXES.get(verdict, ""),
         status_code=code,
         request_id=status.req_id or request_id,  # type: ignore[attr-defined]
     )
@@ -225,29 +169,15 @@ def fault_of_grpc(
     verdict = judge_grpc(code, details)
     limit = _MESSAGE_TOO_LARGE.search(details) if verdict is Verdict.TOO_LARGE else None
     return Fault(
-        verdict=verdict,
+        verdict,
         error_type="too_large" if verdict is Verdict.TOO_LARGE else code.name.lower(),
         message=_cut(f"the call failed with gRPC {code.name}{': ' + details if details else ''}"),
+        fix=_FIXES.get(verdict, ""),
         grpc_code=code.name,
         request_id=request_id,
         retry_after_s=retry_after_s,
         max_message_bytes=int(limit[2]) if limit and limit[2] else None,
     )
-
-
-def stopping_error(fault: Fault, place: str) -> JobError:
-    """The error that ends the job for a fault whose verdict stops it.
-
-    Args:
-        place: the endpoint and the model, for the message.
-    """
-    fixes = {
-        Verdict.CREDENTIALS: "check CLARIFAI_PAT (or CLARIFAI_SESSION_TOKEN) and what it may access",
-        Verdict.NO_MODEL: "check model.url, its version, and deployment or nodepool",
-        Verdict.NO_METHOD: "check model.method; `bulkinfer methods` lists the model's methods",
-        Verdict.NO_API: "check model.endpoint: the server there does not offer this call",
-    }
-    return _STOPPING[fault.verdict](f"{place}: {fault.message}; {fixes[fault.verdict]}")
 
 
 def _cut(text: str, limit: int = 600) -> str:

@@ -21,7 +21,7 @@ from ...content.fetch import Fetcher
 from ...content.prefetch import Prefetcher, process_budget
 from ...errors import ReadError
 from ...records import Content, Reference
-from ...runs.chunks import pack, unpack
+from ...runs.chunks import from_chunk, to_chunk
 from ..source import SourceSpec
 
 __all__ = ["Deduplicate", "merge"]
@@ -68,8 +68,8 @@ def merge(references: Iterable[Reference], most: int = MOST_ALIASES) -> Iterator
 
 
 def _merged(group: tuple[bytes, Iterable[bytes]]) -> Iterator[bytes]:
-    for reference in merge(reference for data in group[1] for reference in unpack(data)):
-        yield pack([reference])
+    for reference in merge(reference for data in group[1] for reference in from_chunk(data)):
+        yield to_chunk([reference])
 
 
 class _HashFn(beam.DoFn):
@@ -121,4 +121,4 @@ class _HashFn(beam.DoFn):
             key, reference = result.data or b"", result.reference
         else:
             key = b"id " + reference.input_id.encode()
-        return WindowedValue((key, pack([reference])), timestamp, (window,))
+        return WindowedValue((key, to_chunk([reference])), timestamp, (window,))

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from array import array
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
 
+from ...content.versions import GIVEN, hashed_version
 from ...storage.filesystems import Filesystems, local_path
 
 __all__ = [
-    "GIVEN",
     "FileScan",
     "Manifest",
     "Row",
@@ -22,9 +21,6 @@ __all__ = [
     "open_manifest",
     "version_of_row",
 ]
-
-#: Marks a version that the source gives, which stands whatever the store says.
-GIVEN = "given:"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -86,10 +82,7 @@ def version_of_row(given: Any, content: bytes | str | None) -> str:
     """The version that a row tells: its column's, else a hash of the content in it, else ""."""
     if given is not None and given != "":
         return f"{GIVEN}{as_text(given)}"
-    if content is None:
-        return ""
-    data = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
-    return "blake2b:" + hashlib.blake2b(data, digest_size=16).hexdigest()
+    return "" if content is None else hashed_version(content)
 
 
 def hash_id(value: Any, line: int, file: int) -> int:

@@ -1,6 +1,6 @@
 """Staged parts -> visible tables, exactly once; safe to kill at any point and to run again.
 
-`docs/design.md` tells the protocol.
+The protocol is in `docs/design/tables.md`, recovery in `docs/design/resume.md`.
 """
 
 from __future__ import annotations
@@ -252,5 +252,5 @@ def _clean(store: Store, run_id: str) -> None:
     directory = run_directory(run_id)
     for path in store.directories(directory):
         name = path.rpartition("/")[2]
-        if name in ("staging", "parts", "rounds") or name.startswith("ready-"):
+        if name in ("staging", "parts", "passes") or name.startswith("ready-"):
             store.remove_tree(path)

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bulkinfer.transforms.calls.limits.divided import DividedLimits, check_shares, share_of
+from bulkinfer.transforms.calls.limits.divided import DividedLimits, check_divided, part_of
 from bulkinfer.transforms.calls.limits.local import LocalLimiter
 from bulkinfer.transforms.errors import ConfigError, StoreError
 from bulkinfer.transforms.job.config import CallsConfig, StopConfig
 from bulkinfer.transforms.runs.control import ControlSpec
-from bulkinfer.transforms.runs.rebalance import COMEBACK_S, Place, Round, RoundSpec, place_in
+from bulkinfer.transforms.runs.rebalance import COMEBACK_S, Rank, WorkPass, WorkPassSpec, rank_in
 from bulkinfer.transforms.storage.store import Store
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,8 +32,8 @@ UNTIL_DONE = StopConfig()
 
 @given(st.floats(64, 1000), st.integers(1, 64))
 def test_shares_add_up_to_the_limit_and_never_to_more(limit: float, workers: int) -> None:
-    least = share_of(limit, workers)
-    ranked = [share_of(limit, workers, rank) or 0.0 for rank in range(workers)]
+    least = part_of(limit, workers)
+    ranked = [part_of(limit, workers, rank) or 0.0 for rank in range(workers)]
 
     assert least == min(ranked)
     assert sum(ranked) == (limit if workers == 1 else int(limit))
@@ -41,25 +41,25 @@ def test_shares_add_up_to_the_limit_and_never_to_more(limit: float, workers: int
 
 
 def test_a_share_of_no_limit_is_no_limit() -> None:
-    assert share_of(None, 4) is None
-    assert share_of(2.5, 1) == 2.5
+    assert part_of(None, 4) is None
+    assert part_of(2.5, 1) == 2.5
 
 
 def test_a_limit_that_does_not_go_round_is_refused() -> None:
     calls = CallsConfig(calls_per_second=3)
     with pytest.raises(ConfigError, match="3 a second cannot be divided among 4 workers"):
-        share_of(3, 4)
-    check_shares(calls, UNTIL_DONE, 3)
-    check_shares(CallsConfig(calls_per_second=0.5), UNTIL_DONE, 1)
-    check_shares(CallsConfig(calls_per_second=3, limiter="redis://r:1/0"), UNTIL_DONE, 4)
+        part_of(3, 4)
+    check_divided(calls, UNTIL_DONE, 3)
+    check_divided(CallsConfig(calls_per_second=0.5), UNTIL_DONE, 1)
+    check_divided(CallsConfig(calls_per_second=3, limiter="redis://r:1/0"), UNTIL_DONE, 4)
     with pytest.raises(ConfigError, match=r"calls\.calls_per_second: 3 cannot be divided among 4 worker"):
-        check_shares(calls, UNTIL_DONE, 4)
+        check_divided(calls, UNTIL_DONE, 4)
 
 
 def test_a_budget_that_does_not_go_round_is_refused() -> None:
-    check_shares(CallsConfig(), StopConfig(inputs=4), 4)
+    check_divided(CallsConfig(), StopConfig(inputs=4), 4)
     with pytest.raises(ConfigError, match=r"stop\.inputs: 3 cannot be divided among 4 worker processes"):
-        check_shares(CallsConfig(), StopConfig(inputs=3), 4)
+        check_divided(CallsConfig(), StopConfig(inputs=3), 4)
 
 
 def test_a_limit_is_not_divided_among_workers_that_may_become_more() -> None:
@@ -67,11 +67,11 @@ def test_a_limit_is_not_divided_among_workers_that_may_become_more() -> None:
     with pytest.raises(
         ConfigError, match=r"calls\.calls_per_second: 15 cannot .* whose number the runner decides"
     ):
-        check_shares(calls, UNTIL_DONE, 4, fixed=False)
+        check_divided(calls, UNTIL_DONE, 4, fixed=False)
     with pytest.raises(ConfigError, match=r"stop\.inputs: 100 cannot .* whose number the runner decides"):
-        check_shares(CallsConfig(), StopConfig(inputs=100), 4, fixed=False)
-    check_shares(CallsConfig(), UNTIL_DONE, 4, fixed=False)
-    check_shares(calls.model_copy(update={"limiter": "redis://r:1/0"}), UNTIL_DONE, 4, fixed=False)
+        check_divided(CallsConfig(), StopConfig(inputs=100), 4, fixed=False)
+    check_divided(CallsConfig(), UNTIL_DONE, 4, fixed=False)
+    check_divided(calls.model_copy(update={"limiter": "redis://r:1/0"}), UNTIL_DONE, 4, fixed=False)
 
 
 class Recorded:
@@ -79,38 +79,38 @@ class Recorded:
 
     def __init__(self) -> None:
         self.held: list[float] = []
-        self.places: list[Place | None] = []
+        self.ranks: list[Rank | None] = []
 
     def hold(self, seconds: float) -> None:
         self.held.append(seconds)
 
-    def divide(self, place: Place | None, until: float = 0.0) -> None:
-        self.places.append(place)
+    def divide(self, rank: Rank | None, until: float = 0.0) -> None:
+        self.ranks.append(rank)
 
     @property
-    def place(self) -> Place | None:
-        return self.places[-1] if self.places else None
+    def rank(self) -> Rank | None:
+        return self.ranks[-1] if self.ranks else None
 
 
 class Worker:
     """A worker process of a round."""
 
-    def __init__(self, spec: RoundSpec, settle_s: float = 0.05) -> None:
+    def __init__(self, spec: WorkPassSpec, settle_s: float = 0.05) -> None:
         self.limits = Recorded()
-        self.round = Round(spec, poll_s=FAST, grace_s=9, settle_s=settle_s)
+        self.round = WorkPass(spec, poll_s=FAST, grace_s=9, settle_s=settle_s)
         self.round.begin(self.limits)
 
 
 @pytest.fixture
-def spec(tmp_path: Path) -> RoundSpec:
-    return RoundSpec(ControlSpec(str(tmp_path), {}, "run-1"), 1, workers=3)
+def spec(tmp_path: Path) -> WorkPassSpec:
+    return WorkPassSpec(ControlSpec(str(tmp_path), {}, "run-1"), 1, workers=3)
 
 
 @pytest.fixture
-def fleet(spec: RoundSpec) -> list[Worker]:
+def fleet(spec: WorkPassSpec) -> list[Worker]:
     """Three workers who know each other."""
     found = [Worker(spec) for _ in range(3)]
-    until(lambda: {worker.limits.place for worker in found} == {Place(0, 3), Place(1, 3), Place(2, 3)})
+    until(lambda: {worker.limits.rank for worker in found} == {Rank(0, 3), Rank(1, 3), Rank(2, 3)})
     return found
 
 
@@ -125,77 +125,77 @@ def test_parts_never_add_up_to_more_however_late_anybody_looks(
     for claim in claims:
         if claim not in ended:
             seen = ended[: data.draw(st.integers(0, len(ended)))]
-            place = place_in({*claims, *(f"{end}.done" for end in seen)}, claim, workers)
-            assert place is not None
-            used += share_of(limit, place.at_work, place.rank) or 0.0
+            rank = rank_in({*claims, *(f"{end}.done" for end in seen)}, claim, workers)
+            assert rank is not None
+            used += part_of(limit, rank.at_work, rank.number) or 0.0
     assert used <= limit
 
 
 def test_one_more_or_one_less_than_all_is_no_place() -> None:
-    assert place_in({"1-a", "1-b"}, "1-a", 3) is None
-    assert place_in({"1-a", "1-b", "1-c"}, "1-c", 3) == Place(2, 3)
-    assert place_in({"1-a", "1-b", "1-c", "1-a.done"}, "1-c", 3) == Place(1, 2)
-    assert place_in({"1-a", "1-b", "1-c", "1-d"}, "1-c", 3) is None
-    assert place_in({"1-a", "1-b", "1-c"}, "1-d", 3) is None
+    assert rank_in({"1-a", "1-b"}, "1-a", 3) is None
+    assert rank_in({"1-a", "1-b", "1-c"}, "1-c", 3) == Rank(2, 3)
+    assert rank_in({"1-a", "1-b", "1-c", "1-a.done"}, "1-c", 3) == Rank(1, 2)
+    assert rank_in({"1-a", "1-b", "1-c", "1-d"}, "1-c", 3) is None
+    assert rank_in({"1-a", "1-b", "1-c"}, "1-d", 3) is None
 
 
-def test_nobody_has_a_place_before_all_are_there(spec: RoundSpec) -> None:
+def test_nobody_has_a_place_before_all_are_there(spec: WorkPassSpec) -> None:
     early = [Worker(spec) for _ in range(2)]
     time.sleep(10 * FAST)
-    assert [worker.limits.place for worker in early] == [None, None]
+    assert [worker.limits.rank for worker in early] == [None, None]
 
     late = Worker(spec)
 
-    until(lambda: {worker.limits.place for worker in (*early, late)} == {Place(rank, 3) for rank in range(3)})
+    until(lambda: {worker.limits.rank for worker in (*early, late)} == {Rank(rank, 3) for rank in range(3)})
 
 
 def test_the_others_take_what_a_worker_that_is_done_leaves(fleet: list[Worker]) -> None:
     fleet[0].round.end()
 
-    until(lambda: {worker.limits.place for worker in fleet[1:]} == {Place(0, 2), Place(1, 2)})
-    assert fleet[0].limits.place is None
+    until(lambda: {worker.limits.rank for worker in fleet[1:]} == {Rank(0, 2), Rank(1, 2)})
+    assert fleet[0].limits.rank is None
 
     fleet[1].round.end()
 
-    until(lambda: fleet[2].limits.place == Place(0, 1))
+    until(lambda: fleet[2].limits.rank == Rank(0, 1))
 
 
-def test_a_larger_part_is_taken_after_a_second_without_the_other_ones_calls(spec: RoundSpec) -> None:
+def test_a_larger_part_is_taken_after_a_second_without_the_other_ones_calls(spec: WorkPassSpec) -> None:
     """Here after half a second, which the test waits for."""
     fleet = [Worker(spec, settle_s=0.5) for _ in range(3)]
-    until(lambda: {worker.limits.place for worker in fleet} == {Place(rank, 3) for rank in range(3)})
+    until(lambda: {worker.limits.rank for worker in fleet} == {Rank(rank, 3) for rank in range(3)})
     fleet[0].round.end()
     ended = time.monotonic()
 
-    until(lambda: fleet[1].limits.place in (Place(0, 2), Place(1, 2)))
+    until(lambda: fleet[1].limits.rank in (Rank(0, 2), Rank(1, 2)))
 
     assert time.monotonic() - ended >= 0.5
 
 
 def test_whoever_comes_for_a_dead_worker_takes_the_places_from_all(
-    spec: RoundSpec, fleet: list[Worker]
+    spec: WorkPassSpec, fleet: list[Worker]
 ) -> None:
     """The least parts of three do not tell who is dead."""
     late = Worker(spec)
 
-    until(lambda: [worker.limits.place for worker in (*fleet, late)] == [None] * 4)
+    until(lambda: [worker.limits.rank for worker in (*fleet, late)] == [None] * 4)
     assert late.limits.held == [math.inf, COMEBACK_S]  # the others may have its part until then
 
 
 def test_whoever_comes_again_after_it_was_done_waits_for_the_others_to_hear(
-    spec: RoundSpec, fleet: list[Worker]
+    spec: WorkPassSpec, fleet: list[Worker]
 ) -> None:
     fleet[0].round.end()
-    until(lambda: fleet[1].limits.place in (Place(0, 2), Place(1, 2)))
+    until(lambda: fleet[1].limits.rank in (Rank(0, 2), Rank(1, 2)))
 
     fleet[0].round.begin(fleet[0].limits)
 
-    until(lambda: [worker.limits.place for worker in fleet] == [None] * 3)
+    until(lambda: [worker.limits.rank for worker in fleet] == [None] * 3)
     assert fleet[0].limits.held == [math.inf, 0.0, math.inf, COMEBACK_S]
 
 
 def test_the_first_round_begins_at_once_and_others_when_the_last_calls_are_a_second_old(
-    spec: RoundSpec,
+    spec: WorkPassSpec,
 ) -> None:
     first, second = Worker(spec), Worker(dataclasses.replace(spec, number=2))
 
@@ -211,11 +211,11 @@ def test_a_worker_that_cannot_see_the_others_has_no_place(
 
     monkeypatch.setattr(fleet[0].round.store, "files", away)
 
-    until(lambda: fleet[0].limits.place is None)
-    assert fleet[1].limits.place is not None
+    until(lambda: fleet[0].limits.rank is None)
+    assert fleet[1].limits.rank is not None
 
 
-def test_a_late_worker_that_nobody_can_have_missed_begins_at_once(spec: RoundSpec) -> None:
+def test_a_late_worker_that_nobody_can_have_missed_begins_at_once(spec: WorkPassSpec) -> None:
     """Another one is done already, but never saw as many claims as there are workers."""
     early = Worker(spec)
     early.round.end()
@@ -226,7 +226,7 @@ def test_a_late_worker_that_nobody_can_have_missed_begins_at_once(spec: RoundSpe
 
 
 def test_a_worker_that_cannot_lay_its_claim_gives_up(
-    spec: RoundSpec, monkeypatch: pytest.MonkeyPatch
+    spec: WorkPassSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it would send could not be stored either."""
 
@@ -234,7 +234,7 @@ def test_a_worker_that_cannot_lay_its_claim_gives_up(
         raise StoreError("the store is away for good")
 
     monkeypatch.setattr(Store, "write", away)
-    lost = Round(spec, poll_s=FAST, lost_s=5 * FAST)
+    lost = WorkPass(spec, poll_s=FAST, lost_s=5 * FAST)
     lost.begin(Recorded())
     lost.raise_if_lost()
 
@@ -245,7 +245,7 @@ def test_a_worker_that_cannot_lay_its_claim_gives_up(
 
 
 def test_one_look_that_fails_does_not_stop_a_worker_of_a_runner_that_moves_work(
-    spec: RoundSpec, monkeypatch: pytest.MonkeyPatch
+    spec: WorkPassSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files, failed = Store.files, []
 
@@ -258,21 +258,21 @@ def test_one_look_that_fails_does_not_stop_a_worker_of_a_runner_that_moves_work(
     monkeypatch.setattr(Store, "files", once)
     worker = Worker(dataclasses.replace(spec, workers=1, open_ended=True))
 
-    until(lambda: worker.limits.place == Place(0, 1))
+    until(lambda: worker.limits.rank == Rank(0, 1))
     assert worker.limits.held == [math.inf, 0.0]
 
 
-def test_nobody_looks_where_there_is_nothing_to_see(spec: RoundSpec) -> None:
+def test_nobody_looks_where_there_is_nothing_to_see(spec: WorkPassSpec) -> None:
     """No limits in the last round."""
-    alone = Round(dataclasses.replace(spec, number=78, last=True), poll_s=FAST)
+    alone = WorkPass(dataclasses.replace(spec, number=78, last=True), poll_s=FAST)
     alone.begin()
     assert not any(thread.name == "bulkinfer-round-78" for thread in threading.enumerate())
     alone.end()
 
 
-def test_a_worker_that_is_done_at_once_leaves_a_claim_with_its_mark(spec: RoundSpec) -> None:
+def test_a_worker_that_is_done_at_once_leaves_a_claim_with_its_mark(spec: WorkPassSpec) -> None:
     """A cluster may end its process now, and the others count claims."""
-    quick = Round(spec, poll_s=FAST)
+    quick = WorkPass(spec, poll_s=FAST)
     quick.begin(Recorded())
     quick.end()
 
@@ -281,7 +281,9 @@ def test_a_worker_that_is_done_at_once_leaves_a_claim_with_its_mark(spec: RoundS
     assert {name.removesuffix(".done") for name in names} <= names
 
 
-def test_nothing_is_called_before_the_claim_stands(spec: RoundSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_called_before_the_claim_stands(
+    spec: WorkPassSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Without it the others might use its part, too."""
     write, away = Store.write, threading.Event()
 
@@ -300,34 +302,34 @@ def test_nothing_is_called_before_the_claim_stands(spec: RoundSpec, monkeypatch:
     until(lambda: worker.limits.held == [math.inf, 0.0])
 
 
-def test_nobody_is_done_where_the_runner_moves_work(spec: RoundSpec) -> None:
-    """A worker keeps its place through all of its bundles."""
+def test_nobody_is_done_where_the_runner_moves_work(spec: WorkPassSpec) -> None:
+    """A worker keeps its rank through all of its bundles."""
     fleet = [Worker(dataclasses.replace(spec, open_ended=True)) for _ in range(3)]
-    until(lambda: {worker.limits.place for worker in fleet} == {Place(rank, 3) for rank in range(3)})
-    before = [worker.limits.place for worker in fleet]
+    until(lambda: {worker.limits.rank for worker in fleet} == {Rank(rank, 3) for rank in range(3)})
+    before = [worker.limits.rank for worker in fleet]
     for worker in fleet:
         worker.round.end()
         worker.round.begin(worker.limits)
     time.sleep(5 * FAST)
 
-    assert [worker.limits.place for worker in fleet] == before
+    assert [worker.limits.rank for worker in fleet] == before
     assert not list(Path(spec.run.output_uri).rglob("*.done"))
 
 
-def test_processes_find_each_other(spec: RoundSpec) -> None:
+def test_processes_find_each_other(spec: WorkPassSpec) -> None:
     """Through nothing but the store."""
     code = """
 import sys, threading
 from bulkinfer.transforms.runs.control import ControlSpec
-from bulkinfer.transforms.runs.rebalance import Round, RoundSpec
+from bulkinfer.transforms.runs.rebalance import WorkPass, WorkPassSpec
 told = threading.Event()
 class Limits:
     def hold(self, seconds): pass
-    def divide(self, place, until=0.0):
-        if place and not told.is_set():
-            print(place.rank, place.at_work, flush=True)
+    def divide(self, rank, until=0.0):
+        if rank and not told.is_set():
+            print(rank.number, rank.at_work, flush=True)
             told.set()
-Round(RoundSpec(ControlSpec(sys.argv[1], {}, "run-1"), 1, 2)).begin(Limits())
+WorkPass(WorkPassSpec(ControlSpec(sys.argv[1], {}, "run-1"), 1, 2)).begin(Limits())
 told.wait(30)
 """
     command = [sys.executable, "-c", code, spec.run.output_uri]
@@ -353,14 +355,14 @@ def test_a_place_that_is_not_renewed_lapses() -> None:
         limiter, calls = Limiter(3, 25), CallsConfig(calls_per_second=15, inputs_per_second=100)
         limits = DividedLimits(limiter, calls, 4, asyncio.get_running_loop())
         seen = []
-        for place, until_s, wait in ((Place(1, 2), 3.0, 2.0), (Place(1, 2), 3.0, 2.9), (None, 0.0, 0.2)):
-            limits.divide(place, time.monotonic() + until_s)
+        for rank, until_s, wait in ((Rank(1, 2), 3.0, 2.0), (Rank(1, 2), 3.0, 2.9), (None, 0.0, 0.2)):
+            limits.divide(rank, time.monotonic() + until_s)
             await asyncio.sleep(wait)
             seen.append(limiter.allowed)
-        limits.divide(Place(0, 1), time.monotonic() + 3.0)
+        limits.divide(Rank(0, 1), time.monotonic() + 3.0)
         await asyncio.sleep(3.1)
         seen.append(limiter.allowed)
-        limits.divide(Place(0, 1), time.monotonic() - 0.1)  # by a look that took too long
+        limits.divide(Rank(0, 1), time.monotonic() - 0.1)  # by a look that took too long
         await asyncio.sleep(0)
         return [*seen, limiter.allowed]
 

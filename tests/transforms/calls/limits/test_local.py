@@ -10,8 +10,11 @@ from collections.abc import Callable
 
 import pytest
 from bulkinfer.transforms.calls.batching import even_batch_size
-from bulkinfer.transforms.calls.limits.divided import share_of
-from bulkinfer.transforms.calls.limits.local import GUARD, LocalLimiter, Permit, limiter_for
+from bulkinfer.transforms.calls.limits.choose import limiter_for
+from bulkinfer.transforms.calls.limits.divided import part_of
+from bulkinfer.transforms.calls.limits.limiter import Permit
+from bulkinfer.transforms.calls.limits.local import LocalLimiter
+from bulkinfer.transforms.calls.limits.window import GUARD
 from bulkinfer.transforms.job.config import CallsConfig
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -316,8 +319,8 @@ def test_workers_with_their_shares_keep_the_limit_together(
     together: list[tuple[float, int]] = []
 
     async def work(rank: int, start: float) -> None:
-        limiter = limiter_of(share_of(limit, workers))
-        whole = share_of(limit, workers, rank)
+        limiter = limiter_of(part_of(limit, workers))
+        whole = part_of(limit, workers, rank)
         asyncio.get_running_loop().call_later(ranked[rank], limiter.allow, whole, None)
         while time.monotonic() < start + 8:
             together.append(((await limiter.acquire(1)).time - start, 1))

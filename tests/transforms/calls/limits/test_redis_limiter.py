@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 import redis
 from bulkinfer.transforms.calls.limits import redis_limiter as fleet_limit
-from bulkinfer.transforms.calls.limits.local import LocalLimiter, limiter_for
+from bulkinfer.transforms.calls.limits.choose import limiter_for
+from bulkinfer.transforms.calls.limits.local import LocalLimiter
 from bulkinfer.transforms.calls.limits.redis_limiter import PASSWORD, FleetLimiter, check_limiter
 from bulkinfer.transforms.errors import ConfigError, StoreError
 from bulkinfer.transforms.job.config import CallsConfig
@@ -205,11 +206,11 @@ def test_a_rate_below_one_a_second_is_kept(address: str) -> None:
 
 
 def test_a_job_that_names_a_limiter_gets_it(address: str) -> None:
-    """And fixed shares without one, or without a limit."""
+    """And a divided limit without one, or without a limit."""
     named = CallsConfig(calls_per_second=15, limiter=address)
-    assert isinstance(limiter_for(named, share=4), FleetLimiter)
-    assert isinstance(limiter_for(CallsConfig(calls_per_second=15), share=4), LocalLimiter)
-    assert isinstance(limiter_for(CallsConfig(limiter=address), share=4), LocalLimiter)
+    assert isinstance(limiter_for(named, workers=4), FleetLimiter)
+    assert isinstance(limiter_for(CallsConfig(calls_per_second=15), workers=4), LocalLimiter)
+    assert isinstance(limiter_for(CallsConfig(limiter=address), workers=4), LocalLimiter)
 
 
 def test_a_limit_that_redis_does_not_know_starts_with_a_full_window(address: str) -> None:

@@ -7,8 +7,8 @@ import pickle
 import pytest
 from bulkinfer.transforms.endpoints.clarifai.addresses import (
     PUBLIC_API,
-    Endpoint,
     ModelAddress,
+    ServerAddress,
     parse_endpoint,
     parse_model_url,
 )
@@ -78,7 +78,7 @@ def test_any_other_url_is_refused_with_the_form_to_write(url, said):
 def test_an_endpoint_is_read_and_written_back(text, target, tls):
     endpoint = parse_endpoint(text)
 
-    assert endpoint == Endpoint(target, tls)
+    assert endpoint == ServerAddress(target, tls)
     assert parse_endpoint(endpoint.url) == endpoint
     assert pickle.loads(pickle.dumps(endpoint)) == endpoint
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import grpc
 import pytest
 from bulkinfer.transforms.endpoints.clarifai.addresses import (
-    Endpoint,
     ModelAddress,
+    ServerAddress,
     parse_endpoint,
     parse_model_url,
 )
@@ -146,7 +146,7 @@ def free_port() -> int:
 
 
 def test_no_server_at_the_address_is_told_within_seconds() -> None:
-    endpoint = Endpoint(f"127.0.0.1:{free_port()}", tls=False)
+    endpoint = ServerAddress(f"127.0.0.1:{free_port()}", tls=False)
     started = time.monotonic()
 
     with (
@@ -161,7 +161,7 @@ def test_no_server_at_the_address_is_told_within_seconds() -> None:
 
 def test_a_server_that_speaks_something_else_is_told_within_seconds() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        endpoint = Endpoint(f"127.0.0.1:{silent.getsockname()[1]}", tls=False)
+        endpoint = ServerAddress(f"127.0.0.1:{silent.getsockname()[1]}", tls=False)
         started = time.monotonic()
         with (
             ModelClient(endpoint, ADDRESS) as client,
@@ -209,7 +209,7 @@ def test_a_prepared_call_is_plain_data(server: FaultServer, monkeypatch: pytest.
     again = pickle.loads(pickle.dumps(call))
     assert again == call
     assert again.token == call.token
-    assert call.share == 3
+    assert call.workers == 3
     assert b"hidden-pat" not in pickle.dumps(call)
     assert "hidden-pat" not in repr(call)
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
-from bulkinfer.transforms.endpoints.clarifai.session import Reply, _judge
-from bulkinfer.transforms.endpoints.clarifai.statuses import Fault, Verdict
+from bulkinfer.transforms.calls.endpoint import Fault, Reply, Verdict
+from bulkinfer.transforms.endpoints.clarifai.prepare import ClarifaiCall
+from bulkinfer.transforms.endpoints.clarifai.session import _judge
 from clarifai_grpc.grpc.api import service_pb2
 from hypothesis import given
 from hypothesis import strategies as st
+from support.calls import call_to, items, texts
+from support.fault_server import running
 
 SUCCESS, MIXED, FAILURE, INVALID, LOADING = 10000, 10010, 10020, 30104, 21355
 
@@ -26,7 +30,7 @@ def judged(code: int, outputs: list[int], sent: int) -> Reply:
 
 def verdicts(reply: Reply) -> list[Any]:
     """Of each output: its place, or the verdict on it."""
-    return [each.verdict if isinstance(each, Fault) else each[0].id for each in reply.outputs]
+    return [each.verdict if isinstance(each, Fault) else each[0].id for each in reply.answers]
 
 
 @pytest.mark.parametrize("code", [0, SUCCESS])
@@ -54,7 +58,7 @@ def test_outputs_that_cannot_be_paired_are_never_paired(code: int, count: int) -
     assert reply.fault is not None
     assert (reply.fault.verdict, reply.fault.error_type) == (Verdict.MISMATCH, "output_count")
     assert f"{count} outputs where 4 were asked for" in reply.fault.message
-    assert list(reply.outputs) == []
+    assert list(reply.answers) == []
 
 
 @pytest.mark.parametrize(
@@ -68,7 +72,7 @@ def test_a_call_that_failed_as_a_whole_has_no_outputs(
 
     assert reply.fault is not None
     assert (reply.fault.verdict, reply.fault.request_id, reply.request_id) == (verdict, "r1", "r1")
-    assert list(reply.outputs) == []
+    assert list(reply.answers) == []
 
 
 def test_a_failure_whose_outputs_speak_for_themselves_keeps_the_good_ones() -> None:
@@ -93,13 +97,43 @@ def test_every_answer_is_a_fault_or_has_one_entry_an_input(code: int, outputs: l
     reply = judged(code, outputs, sent)
 
     if reply.fault is not None:
-        assert list(reply.outputs) == []
+        assert list(reply.answers) == []
         assert reply.fault.verdict is not Verdict.OK
     else:
-        assert len(reply.outputs) == sent == len(outputs)
-        for place, each in enumerate(reply.outputs):
+        assert len(reply.answers) == sent == len(outputs)
+        for place, each in enumerate(reply.answers):
             if isinstance(each, Fault):
                 assert outputs[place] != SUCCESS
             else:
                 assert each[0].id == str(place)
                 assert outputs[place] in (0, SUCCESS)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "grpc", "code": "INVALID_ARGUMENT"},
+        {"kind": "status", "code": INVALID},
+        {"kind": "output", "code": INVALID},
+    ],
+    ids=["call", "status", "output"],
+)
+def test_a_key_that_a_server_repeats_leaves_no_session(
+    monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any]
+) -> None:
+    monkeypatch.setenv("CLARIFAI_PAT", "t0p-secret")
+
+    async def sent(call: ClarifaiCall) -> Reply:
+        session = await call.endpoint.open(10)
+        try:
+            return await session.send([item.encoded for item in items(call, texts(["a"]))])
+        finally:
+            await session.close()
+
+    with running() as server:
+        server.set(inputs={"a": {**fault, "details": "the key t0p-secret is odd"}})
+        reply = asyncio.run(sent(call_to(server.endpoint)))
+
+    (answer,) = [reply.fault] if reply.fault else reply.answers
+    assert isinstance(answer, Fault)
+    assert "the key *** is odd" in answer.message

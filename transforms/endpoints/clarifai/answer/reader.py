@@ -1,87 +1,95 @@
-"""The rows of one input's answer, written one after the other."""
+"""The rows of answers: what `tables` asks this endpoint for.
+
+A unary answer is one row. A stream of texts is one row with the joined text, and with `pieces` one further row a piece;
+a stream or a list of frames is one row a frame; any other stream is one row an item.
+"""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any
 
-from ....records import Prediction, Reference
+from ....rows.answer_rows import Answered, AnswerRows, ReadOptions
 from ....rows.columns import utf8
-from ....rows.prediction_rows import PredictionRows, grouped
 from ..signatures import Field, Method
 from .answers import struct_json
+from .columns import grouped, put_leaf
 from .items import microseconds, whole_number
-from .regions import RegionReader
+from .regions import concepts_of, read_regions
 from .tool_calls import Answer, join_pieces, read_text, read_value
-from .values import TEXTS, Leaf, is_composed, json_text, leaves, plain_leaf, plain_value, spoken
+from .values import (
+    TEXTS,
+    Leaf,
+    answer_data,
+    is_composed,
+    json_text,
+    leaves,
+    plain_leaf,
+    plain_value,
+    spoken,
+)
 
-__all__ = ["RowWriter", "TableOptions"]
+__all__ = ["OutputReader"]
 
 _SOUNDS = {"video", "audio"}
 _NO_COLUMN = {"metadata", "geo", *_SOUNDS}
 _ANSWERS = {*TEXTS, *_NO_COLUMN, "struct_value"}  # what becomes text, tool calls or JSON
-_Frame = tuple[int | None, int | None, int | None]
-_NO_FRAME: _Frame = (None, None, None)
 _SUCCESS = 10000
 _INT64_MAX = 2**63 - 1
 
 
-@dataclasses.dataclass(frozen=True)
-class TableOptions:
-    """What the tables of a job hold.
-
-    Attributes:
-        run_id: of the run that writes.
-        masks: how masks are stored: rle | png | both | none.
-        raw: keep each `Output`, serialized.
-        pieces: keep a row for each piece of a streamed text beside the joined text.
-        keep_schema: Arrow schema of the columns that the source keeps.
-        model_url: the model that is called.
-        model_version: the version, for predictions that do not name theirs.
-        method: the model's method, which tells empty values from missing ones and streams from single
-            answers.
-    """
-
-    run_id: str
-    masks: str = "rle"
-    raw: bool = False
-    pieces: bool = False
-    keep_schema: Any = None
-    model_url: str | None = None
-    model_version: str | None = None
-    method: Method | None = None
-
-
-class RowWriter:
-    """Writes the rows of one input after the other, numbering the rows of each.
+class OutputReader:
+    """Writes the rows of answers: one for a unary answer; of a stream see above.
 
     Args:
-        options: what the tables hold.
-        rows: the predictions table.
-        regions: where regions go; started for each input by the caller.
+        method: the model's method, which tells empty values from missing ones and streams from single answers; None
+            when it is not known.
+        options: what the tables keep of an answer.
+        rows: where they are written.
     """
 
-    def __init__(self, options: TableOptions, rows: PredictionRows, regions: RegionReader) -> None:
+    def __init__(self, method: Method | None, options: ReadOptions, rows: AnswerRows) -> None:
         self._options = options
-        self._rows = rows
-        self._regions = regions
-        self._keep = list(options.keep_schema.names) if options.keep_schema is not None else []
+        self._open = rows
+        self._rows = rows.predictions
+        self._regions = rows.regions
+        self._field = _result(method.outputs) if method is not None else None
+        self._streams = method is not None and method.type != "UNARY_UNARY"
 
-    def start(self, reference: Reference, prediction: Prediction) -> None:
-        """Begin an input.
+    def read(self, answered: Sequence[Answered]) -> None:
+        """Add the rows of these inputs; each answer is a tuple of `Output` messages.
 
-        Args:
-            reference: the input, which may be an alias of the prediction's own.
-            prediction: the answer.
+        Raises:
+            DecodeError: an answer cannot be turned into rows; or another error that `AnswerReader` names.
         """
-        self._reference = reference
-        self._prediction = prediction
-        self._key = utf8(reference.input_id), None if reference.uri is None else utf8(reference.uri)
-        self._index = 0
+        for one in answered:
+            self._open.start(one)
+            outputs = one.prediction.answer
+            if len(outputs) == 1 and not self._streams:
+                data, field = answer_data(outputs[0], self._field)
+                self._write_output(outputs[0], data, field, leaves(data, field))
+            else:
+                self._write_stream(outputs)
 
-    def write_output(self, output: Any, data: Any, field: Field | None, found: list[Leaf]) -> None:
+    def _write_stream(self, outputs: tuple[Any, ...]) -> None:
+        answers = [answer_data(output, self._field) for output in outputs]
+        found = [leaves(data, field) for data, field in answers]
+        if not answers or self._is_text(answers, found):
+            self._write_texts(outputs, found)
+            return
+        for output, (data, field), values in zip(outputs, answers, found, strict=True):
+            self._write_output(output, data, field, values)
+
+    def _is_text(self, answers: list[tuple[Any, Field | None]], found: list[list[Leaf]]) -> bool:
+        """True for a stream whose items are pieces of one text, empty ones among them."""
+        if any(is_composed(data) for data, _ in answers):
+            return False
+        names = {name for values in found for name, _ in values}
+        declared = self._field is not None and self._field.type in ("STR", "TEXT")
+        return names <= TEXTS if names else declared
+
+    def _write_output(self, output: Any, data: Any, field: Field | None, found: list[Leaf]) -> None:
         """The rows of one output that is no piece of a text: one, or one a frame.
 
         Args:
@@ -96,41 +104,40 @@ class RowWriter:
         frames = [frame for name, values in found if name == "frames" for frame in values]
         for frame in frames:
             info = frame.frame_info
-            place = (
+            at = (
                 whole_number("frame_info.index", info.index),
                 whole_number("frame_info.number", info.number),
                 whole_number("frame_info.time", info.time, _INT64_MAX),
             )
-            self._write(place, output, frame.data, None, leaves(frame.data, None))
+            self._open.set_frame(at)
+            self._write(output, frame.data, None, leaves(frame.data, None))
         if frames:
             found = [leaf for leaf in found if leaf[0] != "frames"]
         if found or not frames:
-            self._write(_NO_FRAME, output, data, field, found)
+            self._write(output, data, field, found)
 
-    def _write(self, frame: _Frame, output: Any, data: Any, field: Field | None, found: list[Leaf]) -> None:
+    def _write(self, output: Any, data: Any, field: Field | None, found: list[Leaf]) -> None:
         concepts: Sequence[Any] = ()
-        regions = 0
         said = is_composed(data)
         groups = grouped(found)
         for name, values in groups.items():
             if name == "regions":
                 for group in values:
-                    regions = self._regions.read(group, (*self._key, *frame, self._index), regions)
+                    read_regions(group, self._regions)
             elif name == "concepts":
                 concepts = values[0] if len(values) == 1 else [one for group in values for one in group]
             elif name in _ANSWERS:
                 said = True
                 if name in _SOUNDS:
-                    self._rows.put_leaf(name, values)
+                    put_leaf(self._rows, name, values)
             else:
-                self._rows.put_leaf(name, values)
+                put_leaf(self._rows, name, values)
         if said:
             self._put_answer(self._answer(data, field, found, groups))
-        self._close(frame, output, concepts, regions)
+        self._close(output, concepts)
 
-    def write_texts(self, found: list[list[Leaf]]) -> None:
+    def _write_texts(self, outputs: tuple[Any, ...], found: list[list[Leaf]]) -> None:
         """The rows of a streamed text: the joined text, then its pieces if they are wanted."""
-        outputs = self._prediction.outputs
         pieces = ["".join(spoken(values)) for values in found]
         if pieces:
             self._put_answer(join_pieces(pieces))
@@ -139,13 +146,13 @@ class RowWriter:
         self._put_tokens(outputs)
         if self._options.raw:
             self._rows.put_text("raw", b"".join(output.SerializeToString() for output in outputs))
-        self._close(_NO_FRAME, outputs[-1] if outputs else None, (), 0)
+        self._close(outputs[-1] if outputs else None)
         if self._options.pieces:
             for output, piece in zip(outputs, pieces, strict=True):
                 self._rows.put_text("text", piece)
                 if self._options.raw:
                     self._rows.put_text("raw", output.SerializeToString())
-                self._close(_NO_FRAME, output, (), 0)
+                self._close(output)
 
     def _answer(
         self, data: Any, field: Field | None, found: list[Leaf], groups: dict[str, list[Any]]
@@ -183,35 +190,23 @@ class RowWriter:
             if most:
                 self._rows.put(name, whole_number(name, most))
 
-    def _close(self, frame: _Frame, output: Any, concepts: Any, regions: int) -> None:
-        rows, prediction = self._rows, self._prediction
-        for name in self._keep:
-            rows.put_kept(name, self._reference.columns.get(name))
-        _, label, score = rows.concepts.append(concepts)
-        rows.regions.close()
-        rows.nbytes += 40 * len(concepts) + 60 * regions
-        width, height = self._regions.size or (prediction.width, prediction.height)
-        rows.close(
-            self._regions.ordinal,
-            (
-                *self._key,
-                *frame,
-                self._index,
-                self._reference.media_type,
-                width,
-                height,
-                (output.id or None) if output is not None else None,
-                whole_number("status.code", output.status.code) if output is not None else _SUCCESS,
-                microseconds(output.created_at) if output is not None else None,
-                label,
-                score,
-                regions,
-                prediction.stats.latency_ms,
-                prediction.stats.attempts,
-                prediction.model_version or self._options.model_version,
-            ),
+    def _close(self, output: Any, concepts: Sequence[Any] = ()) -> None:
+        if output is None:
+            self._open.close(status_code=_SUCCESS)
+            return
+        self._open.close(
+            status_code=whole_number("status.code", output.status.code),
+            output_id=output.id or None,
+            created_at=microseconds(output.created_at),
+            concepts=concepts_of(concepts),
         )
-        self._index += 1
+
+
+def _result(outputs: tuple[Field, ...]) -> Field | None:
+    """The declared type of an answer; several results are named fields."""
+    if len(outputs) > 1:
+        return Field("return", "NAMED_FIELDS", type_args=outputs)
+    return outputs[0] if outputs else None
 
 
 def _without_column(found: list[Leaf]) -> Any:

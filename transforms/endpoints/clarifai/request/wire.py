@@ -16,7 +16,6 @@ from ....errors import MethodError
 from ....job.config import DeploymentConfig, NodepoolConfig
 from ....records import Content
 from ..addresses import ModelAddress
-from ..answer.answers import output_value
 from .binding import Binding
 from .framing import tag, varint
 
@@ -24,7 +23,6 @@ __all__ = [
     "EncodedInput",
     "encode_input",
     "frame_request",
-    "output_value",
     "request_envelope",
     "signatures_request",
     "stream_requests",
@@ -37,12 +35,13 @@ _DATA = tag(resources_pb2.Input, "data")
 _numbers = itertools.count()
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(slots=True)
 class EncodedInput:
     """One input of a request, serialized and length-delimited.
 
     Attributes:
-        segments: the bytes in order; the content is one of them, uncopied.
+        segments: the bytes in order; the content is one of them, uncopied. Once a large message is made of them, the
+            message holds them alone.
         nbytes: their sum, which is what the input adds to a request.
     """
 

@@ -1,0 +1,134 @@
+"""Where an endpoint's reader writes answers: the open rows of `predictions` and `masks`, one input after the other."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+from ..records import Prediction, Reference
+from .columns import NO_CONCEPTS, Concepts
+from .masks import MaskRle
+from .prediction_rows import NO_FRAME, Frame, PredictionRows
+from .region_rows import RegionRows
+
+__all__ = ["AnswerReader", "AnswerRows", "Answered", "ReadOptions"]
+
+
+@dataclasses.dataclass(frozen=True)
+class ReadOptions:
+    """What the tables keep of an answer.
+
+    Attributes:
+        masks: how masks are stored: rle | png | both | none.
+        raw: keep each answer's message, serialized.
+        pieces: keep a row for each piece of a streamed text beside the joined text.
+    """
+
+    masks: str = "rle"
+    raw: bool = False
+    pieces: bool = False
+
+
+class Answered(NamedTuple):
+    """An input with its answer.
+
+    Attributes:
+        ordinal: the input's number, in the order of adding.
+        reference: the input; an alias of the prediction's own has the same answer.
+        prediction: holds the answer.
+    """
+
+    ordinal: int
+    reference: Reference
+    prediction: Prediction
+
+
+class AnswerReader(Protocol):
+    """Writes an endpoint's answers to rows."""
+
+    def read(self, answered: Sequence[Answered]) -> None:
+        """Add the rows of these inputs, in order: `AnswerRows.start`, values, `AnswerRows.close` for each row.
+
+        Raises:
+            DecodeError: an answer cannot be turned into rows. So do ArithmeticError, LookupError, TypeError and
+                ValueError; whoever called takes all rows of these inputs back.
+        """
+
+
+class AnswerRows:
+    """The open rows of answers.
+
+    Args:
+        schema: of `predictions`, kept columns included.
+        keep: names of the kept columns.
+        masks: how masks are stored: rle | png | both | none.
+        model_version: for predictions that name none.
+    """
+
+    def __init__(self, schema: Any, keep: Sequence[str], masks: str, model_version: str | None) -> None:
+        self.predictions = PredictionRows(schema, keep, model_version)
+        self.regions = RegionRows(masks, self.predictions.regions)
+        self._last: Prediction | None = None
+        self._coded: dict[bytes, MaskRle] | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the rows take as Arrow tables, an estimate."""
+        return self.predictions.nbytes + self.regions.masks.nbytes
+
+    def start(self, answered: Answered) -> None:
+        """Begin an input."""
+        prediction = answered.prediction
+        if prediction is not self._last:
+            # An answer that is read once more for another reference has its masks coded already.
+            self._coded = {} if prediction.reference.aliases else None
+            self._last = prediction
+        self.predictions.start(answered.ordinal, answered.reference, prediction)
+        width, height = prediction.width, prediction.height
+        size = (width, height) if width and height else None
+        self.regions.start(answered.ordinal, self.predictions.key, size, self._coded)
+        self.set_frame(NO_FRAME)
+
+    def set_frame(self, frame: Frame) -> None:
+        """Say which frame of a video the row that begins belongs to; before any of its regions.
+
+        Args:
+            frame: index, number and time in milliseconds.
+        """
+        self._frame = frame
+        self.regions.start_row(frame, self.predictions.index)
+
+    def close(
+        self,
+        *,
+        status_code: int,
+        output_id: str | None = None,
+        created_at: int | None = None,
+        concepts: Concepts = NO_CONCEPTS,
+    ) -> None:
+        """End a row, and begin the next of the same input.
+
+        Args:
+            status_code: of the endpoint's API.
+            output_id: the server's name for the answer.
+            created_at: microseconds since 1970, UTC.
+            concepts: ids, names and values.
+
+        Raises:
+            DecodeError: a kept column's value is not of its type.
+        """
+        size = self.regions.size
+        self.predictions.close(self._frame, status_code, output_id, created_at, concepts, size)
+        self.set_frame(NO_FRAME)
+
+    def mark(self) -> tuple[int, int, int, int]:
+        """What `cut` goes back to."""
+        predictions, masks = self.predictions, self.regions.masks
+        return len(predictions.inputs), len(masks.inputs), predictions.nbytes, masks.nbytes
+
+    def cut(self, mark: tuple[int, int, int, int]) -> None:
+        """Take back all rows since a mark."""
+        rows, masks, self.predictions.nbytes, self.regions.masks.nbytes = mark
+        self.predictions.cut(rows)
+        self.regions.masks.cut(masks)

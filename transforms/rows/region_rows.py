@@ -1,0 +1,194 @@
+"""Regions of answers: light rows inside `predictions`, and one row of `masks` for each that has a shape.
+
+A region has a shape when it carries a mask, a polygon, keypoints or a point. Positions come in 0..1 from the upper left
+corner and leave as COCO's pixels where the picture's size is known, by the content or by the mask itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ..errors import DecodeError
+from .columns import NO_CONCEPTS, Concepts, RegionColumn
+from .mask_rows import MaskRows
+from .masks import MaskRle, encode_mask, png_size
+
+__all__ = ["RegionRows", "Shape", "Size"]
+
+Size = tuple[int, int]  # width, height in pixels
+Box = Sequence[float]  # x, y, width, height; empty for none
+_Key = tuple[str, str | None]
+_Frame = tuple[int | None, int | None, int | None]
+
+
+class Shape(NamedTuple):
+    """What of a region goes to `masks`.
+
+    Attributes:
+        picture: the mask as an encoded picture, PNG as a rule; a pixel belongs to it when it is not zero.
+        url: where the mask lies, in place of `picture`.
+        polygon: x and y of each point, in turn, in 0..1.
+        keypoints: x, y in 0..1 and COCO's visibility of each, in turn.
+        point: x and y in 0..1; empty for none.
+        text: that the region holds.
+        concepts: ids, names and values.
+    """
+
+    picture: bytes = b""
+    url: str = ""
+    polygon: Sequence[float] = ()
+    keypoints: Sequence[float] = ()
+    point: Sequence[float] = ()
+    text: str = ""
+    concepts: Concepts = NO_CONCEPTS
+
+
+class RegionRows:
+    """Regions as rows.
+
+    Args:
+        masks: how masks are stored: rle | png | both | none.
+        light: the `regions` column of predictions.
+
+    Attributes:
+        masks: the rows of the masks table.
+        has_shapes: shapes are stored; else `add` needs none.
+        size: of the input's picture, as far as it is known.
+    """
+
+    def __init__(self, masks: str, light: RegionColumn) -> None:
+        self._rle = masks in ("rle", "both")
+        self._png = masks in ("png", "both")
+        self.has_shapes = masks != "none"
+        self.masks = MaskRows()
+        self.size: Size | None = None
+        self._coded: dict[bytes, MaskRle] | None = None
+        self._add_index, self._add_id, self._add_track = (
+            light.indexes.append,
+            light.ids.append,
+            light.track_ids.append,
+        )
+        self._add_label, self._add_score = light.labels.append, light.scores.append
+        self._add_bbox, self._add_bbox_rel = light.bbox.append, light.bbox_rel.append
+
+    def start(
+        self, ordinal: int, key: _Key, size: Size | None, coded: dict[bytes, MaskRle] | None = None
+    ) -> None:
+        """Begin an input.
+
+        Args:
+            ordinal: of the input, in the order of adding.
+            key: its id and uri.
+            size: of its picture.
+            coded: masks that were coded already, by their bytes; None to remember none.
+        """
+        self._ordinal, self._input, self.size, self._coded = ordinal, key, size, coded
+
+    def start_row(self, frame: _Frame, output_index: int) -> None:
+        """Begin a row of `predictions`, whose regions are numbered from 0."""
+        self._key = (*self._input, *frame, output_index)
+        self._index = 0
+
+    def add(
+        self,
+        label: str | None,
+        score: float | None,
+        box_rel: Box = (),
+        region_id: str | None = None,
+        track_id: str | None = None,
+        shape: Shape | None = None,
+    ) -> None:
+        """Add a region of the row that is being filled.
+
+        Args:
+            label: of its best concept.
+            score: of that concept, or the region's own.
+            box_rel: in 0..1; empty where only the mask tells it.
+            shape: what goes to `masks`, if anything does.
+
+        Raises:
+            DecodeError: a mask cannot be decoded.
+        """
+        bbox = _pixels(box_rel, self.size)
+        if shape is not None and self.has_shapes:
+            bbox, box_rel = self._add_shape(label, score, bbox, box_rel, region_id, track_id, shape)
+        self._add_index(self._index)
+        self._add_id(region_id)
+        self._add_track(track_id)
+        self._add_label(label)
+        self._add_score(score)
+        self._add_bbox(bbox)
+        self._add_bbox_rel(box_rel)
+        self._index += 1
+
+    def _add_shape(
+        self,
+        label: str | None,
+        score: float | None,
+        bbox: Box,
+        box_rel: Box,
+        region_id: str | None,
+        track_id: str | None,
+        shape: Shape,
+    ) -> tuple[Box, Box]:
+        masks = self.masks
+        at = len(masks.rows)
+        picture = shape.picture
+        rle, mask_size = self._code(picture, boxed=bool(box_rel)) if picture else (None, None)
+        size = self.size = self.size or mask_size
+        source = "model" if box_rel else None
+        if not box_rel and rle is not None:
+            source = "mask"
+            box_rel = _relative(rle)
+            bbox = rle.bbox if size == (rle.width, rle.height) else _pixels(box_rel, size)
+        elif not bbox and box_rel:
+            bbox = _pixels(box_rel, size)
+        stored = rle if self._rle else None
+        masks.rles.append(stored)
+        masks.inputs.append(self._ordinal)
+        best_id, _, _ = masks.concepts.append(*shape.concepts)
+        masks.bbox.append(bbox)
+        masks.bbox_rel.append(box_rel)
+        area = rle.area if rle is not None else None
+        masks.rows.append((*self._key, self._index, region_id, track_id, best_id, label, score, source, area))
+        masks.nbytes += 160 + (len(stored.counts) if stored else 0) + 40 * len(shape.concepts[0])
+        if self._png and picture:
+            masks.sparse["mask"].put(at, {"bytes": picture, "path": None})
+            masks.nbytes += len(picture)
+        elif shape.url and not picture:
+            masks.sparse["mask"].put(at, {"bytes": None, "path": shape.url})
+        if shape.text:
+            masks.sparse["text"].put(at, shape.text)
+            masks.nbytes += len(shape.text)
+        if size is not None:
+            masks.put_points(at, size, shape.polygon, shape.keypoints, shape.point)
+        return bbox, box_rel
+
+    def _code(self, picture: bytes, *, boxed: bool) -> tuple[MaskRle | None, Size]:
+        if not self._rle and boxed:
+            size = png_size(picture)
+            if size is not None:  # stored as received, so its size is all that is needed
+                return None, size
+        rle = self._coded.get(picture) if self._coded is not None else None
+        if rle is None:
+            try:
+                rle = encode_mask(picture)
+            except DecodeError as error:
+                raise DecodeError(error.error_type, f"region {self._index}: {error.message}") from error
+            if self._coded is not None:
+                self._coded[picture] = rle
+        return rle, (rle.width, rle.height)
+
+
+def _relative(rle: MaskRle) -> Box:
+    x, y, width, height = rle.bbox
+    return x / rle.width, y / rle.height, width / rle.width, height / rle.height
+
+
+def _pixels(box_rel: Box, size: Size | None) -> Box:
+    if size is None or not box_rel:
+        return ()
+    width, height = size
+    x, y, box_width, box_height = box_rel
+    return x * width, y * height, box_width * width, box_height * height
