@@ -269,7 +269,7 @@ def start_pool(host: Host, logs: Path, env: Mapping[str, str]) -> Service:
     pool = host.start(
         f"pool-{host.name}",
         [
-            *(sys.executable, "-m", "bulkinfer.pipelines.runners.worker_pool", "--port", str(port)),
+            *(sys.executable, "-m", "bulkinfer.pipelines.worker_pool", "--port", str(port)),
             *("--spares", os.environ.get("BULKINFER_POOL_SPARES", "2")),  # half the time of a short job
         ],
         logs.absolute() / f"pool-{host.name}-{time.monotonic_ns()}.log",

@@ -45,8 +45,9 @@ def _workers_of(parent: int) -> list[int]:
 
 
 def _is_gone(process: int) -> bool:
+    """It has ended; one that is about to has no command line already, and holds its pipe open still."""
     try:
-        return not Path(f"/proc/{process}/cmdline").read_bytes()
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
     except OSError:
         return True
 
@@ -100,7 +101,7 @@ def test_a_terminated_pool_leaves_no_worker_behind(runner_socket: socket.socket)
     command = [
         sys.executable,
         "-m",
-        "bulkinfer.pipelines.runners.worker_pool",
+        "bulkinfer.pipelines.worker_pool",
         "--port",
         "0",
         "--spares",
@@ -125,7 +126,7 @@ def test_workers_in_reserve_end_with_a_pool_that_is_killed(runner_socket: socket
     command = [
         sys.executable,
         "-m",
-        "bulkinfer.pipelines.runners.worker_pool",
+        "bulkinfer.pipelines.worker_pool",
         "--port",
         "0",
         "--spares",
