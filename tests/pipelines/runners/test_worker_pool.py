@@ -65,11 +65,13 @@ linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /
 
 @linux
 def test_a_worker_is_started_and_stopped(runner_socket: socket.socket) -> None:
-    """It runs our own interpreter."""
+    """It runs our own interpreter, and dials the runner that it is given."""
     with serve() as port, grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         pool = beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolStub(channel)
         assert not pool.StartWorker(_request("w1", runner_socket), timeout=20).error
         (worker,) = _workers_of(os.getpid())
+        runner_socket.settimeout(60)
+        runner_socket.accept()[0].close()
         pool.StopWorker(beam_fn_api_pb2.StopWorkerRequest(worker_id="w1"), timeout=20)
         assert _gone(worker)
         pool.StopWorker(beam_fn_api_pb2.StopWorkerRequest(worker_id="unknown"), timeout=20)
