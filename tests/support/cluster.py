@@ -135,6 +135,7 @@ class Cluster:
             "flink_master": self.master,
             "flink_version": "1.19",
             "flink_job_server_jar": str(job_server_jar("flink")),
+            "job_server_jvm_properties": JAVA[1:],  # it lives for a minute, too short for a second compiler
             "environment_type": "EXTERNAL",
             "environment_config": f"localhost:{POOL_PORT}",
         }
