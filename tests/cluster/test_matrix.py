@@ -74,7 +74,14 @@ def _video(field: Field, server: EmbeddedServer) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("make", [_photos, _texts, _video], ids=["photos", "texts", "video"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(_photos, id="photos"),
+        pytest.param(_texts, id="texts", marks=pytest.mark.cluster_all),
+        pytest.param(_video, id="video", marks=pytest.mark.cluster_all),
+    ],
+)
 def test_tables_are_equal_on_every_runner(field: Field, embedded: EmbeddedServer, make: Any) -> None:
     """Direct with one and two workers, Flink with two TaskManagers, Spark: predictions and masks, row by
     row."""
@@ -100,6 +107,7 @@ def test_tables_are_equal_on_every_runner(field: Field, embedded: EmbeddedServer
         assert tables[label] == tables["d1"], label
 
 
+@pytest.mark.cluster_all
 @pytest.mark.parametrize("name", ["flink", "spark"])
 def test_the_example_job_files_run(
     field: Field, embedded: EmbeddedServer, name: str, monkeypatch: pytest.MonkeyPatch

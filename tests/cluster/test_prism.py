@@ -89,7 +89,13 @@ def _photos(folder: Path) -> dict[str, Any]:
     return {"source": {"files": "*.jpg"}, "method": "segment_anything"}
 
 
-@pytest.mark.parametrize("make", [_texts, _photos], ids=["texts", "photos"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(_texts, id="texts", marks=pytest.mark.cluster_all),
+        pytest.param(_photos, id="photos"),
+    ],
+)
 def test_tables_are_equal_to_those_of_direct(
     tmp_path: Path, prism: Path, embedded: EmbeddedServer, make: Any
 ) -> None:
@@ -116,6 +122,7 @@ def test_tables_are_equal_to_those_of_direct(
     assert tables["prism"] == tables["direct"]
 
 
+@pytest.mark.cluster_all
 def test_slow_calls_split_bundles_and_all_of_it_stays_exact(
     tmp_path: Path, prism: Path, faults: FaultServer
 ) -> None:
@@ -133,7 +140,9 @@ def test_slow_calls_split_bundles_and_all_of_it_stays_exact(
     assert again.json["skipped"] == job.count, again.err
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.cluster_all)]
+)
 def test_an_interrupt_loses_nothing_that_was_sent_and_the_same_command_goes_on(
     tmp_path: Path, prism: Path, faults: FaultServer, number: signal.Signals
 ) -> None:
