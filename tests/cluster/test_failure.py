@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 from support.cluster import Cluster
 from support.fault_server import FaultServer
-from support.field import MODEL, Field
+from support.field import MODEL, PATIENCE, Field
 from support.jobs import COMMAND
 from support.services import dying_with_us
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3 * PATIENCE)]
 
 INPUTS = 2400
 #: Four workers answer at most 160 inputs a second; a part is open for two seconds, and closed in a third.
@@ -121,7 +121,7 @@ class Struck:
                         launcher.poll() is not None
                         or (sum(self.answers().values()) > paid and len(self.answers()) >= place * INPUTS)
                     ),
-                    150,
+                    PATIENCE,
                 )
                 assert launcher.poll() is None, self.said()
                 self.record("struck_after", len(self.answers()))
@@ -134,11 +134,11 @@ class Struck:
         """What the launcher wrote to stderr."""
         return self._said.read_text(errors="replace")
 
-    def again(self, timeout: float = 240) -> Any:
+    def again(self) -> Any:
         """The same command, to its end."""
         begun = time.monotonic()
         done = subprocess.run(
-            dying_with_us(self.command), capture_output=True, text=True, timeout=timeout, check=False
+            dying_with_us(self.command), capture_output=True, text=True, timeout=PATIENCE, check=False
         )
         self.record("again_s", round(time.monotonic() - begun, 1))
         assert done.returncode == 0, done.stderr
@@ -167,7 +167,7 @@ class Struck:
     "strikes",
     [
         pytest.param((_host, _pool, _job_manager, _job_server), id="each"),
-        pytest.param((_host,) * 10, id="hosts", marks=[pytest.mark.cluster_all, pytest.mark.timeout(1800)]),
+        pytest.param((_host,) * 10, id="hosts", marks=pytest.mark.cluster_all),
     ],
 )
 def test_a_job_that_is_struck_at_many_places_ends_with_exact_tables(
@@ -186,7 +186,7 @@ def test_a_job_that_is_struck_at_many_places_ends_with_exact_tables(
         struck.append({"by": strike.__name__.strip("_"), "place": round(place, 2)})
         with job.started(place) as launcher:
             strike(field.cluster, launcher.pid)
-            launcher.wait(200)
+            launcher.wait(PATIENCE)
         assert launcher.returncode == 1, job.said()
         hints = ("run the same command again", *(["worker pool"] if strike is _pool else []))
         assert any(hint in job.said() for hint in hints), job.said()
@@ -230,7 +230,7 @@ def test_the_same_command_finishes_a_struck_job(
     with job.started(place) as launcher:
         strike(field.cluster, launcher.pid)
         struck = time.monotonic()
-        launcher.wait(200)
+        launcher.wait(PATIENCE)
         record_property("ended_after_s", round(time.monotonic() - struck, 1))
     assert launcher.returncode == 1, job.said()
     assert "run the same command again" in job.said() or "worker pool" in job.said(), job.said()
@@ -270,7 +270,7 @@ def test_what_flink_finishes_without_its_launcher_is_not_done_again(
     job = Struck(field, faults, "orphan", record_property)
     with job.started(0.3) as launcher:
         launcher.kill()
-    _until(lambda: not _running_jobs(field), 120)
+    _until(lambda: not _running_jobs(field), PATIENCE)
 
     assert job.again()["skipped"] == INPUTS
 

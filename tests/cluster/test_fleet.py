@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from support.fault_server import FaultServer
-from support.field import MODEL, Field
+from support.field import MODEL, PATIENCE, Field
 from support.redis_server import redis_server
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3 * PATIENCE)]
 
 
 def _job(field: Field, server: FaultServer, inputs: int, **calls: Any) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def test_200_000_references_in_one_manifest_are_spread_evenly(
 ) -> None:
     """No worker gets more than 1.3 times the mean."""
     faults.set(places=256)
-    ran = field.run("spread", _job(field, faults, 200_000, batch_size=128, in_flight=4), timeout=500)
+    ran = field.run("spread", _job(field, faults, 200_000, batch_size=128, in_flight=4))
     assert ran.code == 0, ran.err[-3000:]
     assert ran.json["predictions"] == 200_000
     shares = list(faults.stats()["peers"].values())

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from bulkinfer.pipelines.embedded.server import EmbeddedServer
 from support.cluster import aws_environment
-from support.field import KEY, MODEL, Field
+from support.field import KEY, MODEL, PATIENCE, Field
 from support.paths import CONFIGS
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3 * PATIENCE)]
 
 RUNNERS = {"d1": ("direct", 1), "d2": ("direct", 2), "f4": ("flink", 4), "s4": ("spark", 4)}
 #: What tells runs and times apart, not answers.
@@ -141,7 +141,7 @@ def test_the_example_job_files_run(
         capture_output=True,
         text=True,
         check=False,
-        timeout=240,
+        timeout=PATIENCE,
         cwd=field.folder,
     )
     assert done.returncode == 0, done.stderr[-3000:]

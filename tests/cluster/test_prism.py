@@ -21,13 +21,13 @@ from bulkinfer.pipelines.embedded.server import EmbeddedServer, serve
 from support.bad_days import Job, Started, until
 from support.cluster_downloads import prism_binary
 from support.fault_server import FaultServer, running
-from support.field import KEY, MODEL
+from support.field import KEY, MODEL, PATIENCE
 from support.jobs import rows, run_cli, write_job
 
 from .test_matrix import CONFIGS, VOLATILE
 
 # The first of them may have to build Prism.
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3 * PATIENCE)]
 
 
 @pytest.fixture(scope="session")
@@ -107,7 +107,7 @@ def test_tables_are_equal_to_those_of_direct(
         path = write_job(
             tmp_path, f"{name}.yaml", source=job["source"], model=model, output={"uri": f"out-{name}"}
         )
-        ran = run_cli("run", path, "--json", *flags, cwd=tmp_path)
+        ran = run_cli("run", path, "--json", *flags, cwd=tmp_path, timeout=PATIENCE)
         assert ran.code == 0, ran.err[-3000:]
         assert KEY not in ran.out + ran.err
         tables[name] = {
