@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PYTEST_WORKERS ?= auto
 PYTEST_ARGS ?=
 
-.PHONY: quickstart test cluster-test lint types format docs dev clean
+.PHONY: quickstart test cluster-test cluster-test-all cluster-downloads lint types format docs dev clean
 
 quickstart: $(VENV)/.run
 	$(BIN)/bulkinfer run configs/quickstart.yaml
@@ -23,8 +23,19 @@ test: $(VENV)/.test
 	cd build/decoy && PYTHONPATH=$(CURDIR)/build/wheel/site $(abspath $(BIN))/python -m pytest -c $(CURDIR)/pyproject.toml \
 		--rootdir $(CURDIR) -m "not cluster" -n $(PYTEST_WORKERS) $(PYTEST_ARGS) $(CURDIR)/tests
 
-cluster-test: $(VENV)/.test
-	$(BIN)/python -m pytest -m cluster -p no:xdist $(PYTEST_ARGS) tests/cluster
+CLUSTER_TEST = $(BIN)/python -m pytest -p no:xdist $(PYTEST_ARGS) tests/cluster
+
+# Each runner with equal tables, each kind of failure once, a limit kept by a fleet, workers of another version.
+cluster-test: cluster-downloads
+	$(CLUSTER_TEST) -m "cluster and not cluster_all"
+
+# Those, and every further size and shape of them.
+cluster-test-all: cluster-downloads
+	$(CLUSTER_TEST) -m cluster
+
+# Flink, the job servers and Prism, from their registries into .cluster/, unless they lie there.
+cluster-downloads: $(VENV)/.test
+	cd tests && $(abspath $(BIN))/python -m support.cluster_downloads
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

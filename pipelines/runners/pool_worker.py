@@ -18,7 +18,7 @@ def main() -> None:
     """Wait for an environment, then serve the runner that it names, until that ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the pool's, which ends those that wait
     from apache_beam.runners.worker import sdk_worker_main  # noqa: PLC0415
-    from bulkinfer.transforms import predict, references, tables, versions  # noqa: F401, PLC0415  (a job's steps)
+    from bulkinfer.transforms import LoadContent, Predict, ReadReferences, WriteTables  # noqa: F401, PLC0415  (a job's steps)
 
     given = sys.stdin.readline()
     if not given:

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from support.fault_server import FaultServer
-from support.field import MODEL, Field
+from support.field import MODEL, PATIENCE, Field
 from support.redis_server import redis_server
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3 * PATIENCE)]
 
 
 def _job(field: Field, server: FaultServer, inputs: int, **calls: Any) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def _job(field: Field, server: FaultServer, inputs: int, **calls: Any) -> dict[s
     }
 
 
-@pytest.mark.parametrize("how", ["shares", "redis"])
+@pytest.mark.parametrize("how", ["shares", pytest.param("redis", marks=pytest.mark.cluster_all)])
 def test_a_fleet_keeps_15_calls_a_second(
     field: Field, faults: FaultServer, record_property: Callable[[str, Any], None], how: str
 ) -> None:
@@ -43,6 +43,7 @@ def test_a_fleet_keeps_15_calls_a_second(
     assert len(stats["peers"]) >= 4
 
 
+@pytest.mark.cluster_all
 def test_a_slow_worker_does_not_hold_the_rest_back(
     field: Field, faults: FaultServer, record_property: Callable[[str, Any], None]
 ) -> None:
@@ -59,12 +60,13 @@ def test_a_slow_worker_does_not_hold_the_rest_back(
     assert slow < 0.75 * 1920 / 4
 
 
+@pytest.mark.cluster_all
 def test_200_000_references_in_one_manifest_are_spread_evenly(
     field: Field, faults: FaultServer, record_property: Callable[[str, Any], None]
 ) -> None:
     """No worker gets more than 1.3 times the mean."""
     faults.set(places=256)
-    ran = field.run("spread", _job(field, faults, 200_000, batch_size=128, in_flight=4), timeout=500)
+    ran = field.run("spread", _job(field, faults, 200_000, batch_size=128, in_flight=4))
     assert ran.code == 0, ran.err[-3000:]
     assert ran.json["predictions"] == 200_000
     shares = list(faults.stats()["peers"].values())
@@ -73,6 +75,7 @@ def test_200_000_references_in_one_manifest_are_spread_evenly(
     assert max(shares) <= 1.3 * 200_000 / 4
 
 
+@pytest.mark.cluster_all
 @pytest.mark.parametrize("name", ["flink", "spark"])
 def test_files_of_one_folder_are_spread_evenly(
     field: Field, faults: FaultServer, record_property: Callable[[str, Any], None], name: str

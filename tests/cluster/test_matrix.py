@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from bulkinfer.pipelines.embedded.server import EmbeddedServer
 from support.cluster import aws_environment
-from support.field import KEY, MODEL, Field
+from support.field import KEY, MODEL, PATIENCE, Field
 from support.paths import CONFIGS
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3 * PATIENCE)]
 
 RUNNERS = {"d1": ("direct", 1), "d2": ("direct", 2), "f4": ("flink", 4), "s4": ("spark", 4)}
 #: What tells runs and times apart, not answers.
@@ -74,7 +74,14 @@ def _video(field: Field, server: EmbeddedServer) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("make", [_photos, _texts, _video], ids=["photos", "texts", "video"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(_photos, id="photos"),
+        pytest.param(_texts, id="texts", marks=pytest.mark.cluster_all),
+        pytest.param(_video, id="video", marks=pytest.mark.cluster_all),
+    ],
+)
 def test_tables_are_equal_on_every_runner(field: Field, embedded: EmbeddedServer, make: Any) -> None:
     """Direct with one and two workers, Flink with two TaskManagers, Spark: predictions and masks, row by
     row."""
@@ -100,6 +107,7 @@ def test_tables_are_equal_on_every_runner(field: Field, embedded: EmbeddedServer
         assert tables[label] == tables["d1"], label
 
 
+@pytest.mark.cluster_all
 @pytest.mark.parametrize("name", ["flink", "spark"])
 def test_the_example_job_files_run(
     field: Field, embedded: EmbeddedServer, name: str, monkeypatch: pytest.MonkeyPatch
@@ -133,7 +141,7 @@ def test_the_example_job_files_run(
         capture_output=True,
         text=True,
         check=False,
-        timeout=240,
+        timeout=PATIENCE,
         cwd=field.folder,
     )
     assert done.returncode == 0, done.stderr[-3000:]

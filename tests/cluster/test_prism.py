@@ -21,13 +21,13 @@ from bulkinfer.pipelines.embedded.server import EmbeddedServer, serve
 from support.bad_days import Job, Started, until
 from support.cluster_downloads import prism_binary
 from support.fault_server import FaultServer, running
-from support.field import KEY, MODEL
+from support.field import KEY, MODEL, PATIENCE
 from support.jobs import rows, run_cli, write_job
 
 from .test_matrix import CONFIGS, VOLATILE
 
 # The first of them may have to build Prism.
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3 * PATIENCE)]
 
 
 @pytest.fixture(scope="session")
@@ -89,7 +89,13 @@ def _photos(folder: Path) -> dict[str, Any]:
     return {"source": {"files": "*.jpg"}, "method": "segment_anything"}
 
 
-@pytest.mark.parametrize("make", [_texts, _photos], ids=["texts", "photos"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(_texts, id="texts", marks=pytest.mark.cluster_all),
+        pytest.param(_photos, id="photos"),
+    ],
+)
 def test_tables_are_equal_to_those_of_direct(
     tmp_path: Path, prism: Path, embedded: EmbeddedServer, make: Any
 ) -> None:
@@ -101,7 +107,7 @@ def test_tables_are_equal_to_those_of_direct(
         path = write_job(
             tmp_path, f"{name}.yaml", source=job["source"], model=model, output={"uri": f"out-{name}"}
         )
-        ran = run_cli("run", path, "--json", *flags, cwd=tmp_path)
+        ran = run_cli("run", path, "--json", *flags, cwd=tmp_path, timeout=PATIENCE)
         assert ran.code == 0, ran.err[-3000:]
         assert KEY not in ran.out + ran.err
         tables[name] = {
@@ -116,6 +122,7 @@ def test_tables_are_equal_to_those_of_direct(
     assert tables["prism"] == tables["direct"]
 
 
+@pytest.mark.cluster_all
 def test_slow_calls_split_bundles_and_all_of_it_stays_exact(
     tmp_path: Path, prism: Path, faults: FaultServer
 ) -> None:
@@ -133,7 +140,9 @@ def test_slow_calls_split_bundles_and_all_of_it_stays_exact(
     assert again.json["skipped"] == job.count, again.err
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.cluster_all)]
+)
 def test_an_interrupt_loses_nothing_that_was_sent_and_the_same_command_goes_on(
     tmp_path: Path, prism: Path, faults: FaultServer, number: signal.Signals
 ) -> None:

@@ -11,14 +11,14 @@ import pytest
 from support.bad_days import until
 from support.cluster_downloads import CACHE
 from support.fault_server import FaultServer
-from support.field import MODEL, Field
+from support.field import MODEL, PATIENCE, Field
 from support.jobs import COMMAND
 from support.services import dying_with_us
 from support.spark_cluster import SparkCluster, spark_cluster
 
 from .test_matrix import VOLATILE
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3 * PATIENCE)]
 
 
 @pytest.fixture(scope="module")
@@ -84,16 +84,20 @@ def test_tables_are_exact_when_a_host_is_lost(
         dying_with_us(command), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as launcher:
         until(
-            lambda: len(faults.stats()["answered"]) >= inputs / 3, timeout=120, what="a third of the answers"
+            lambda: len(faults.stats()["answered"]) >= inputs / 3,
+            timeout=PATIENCE,
+            what="a third of the answers",
         )
         for service in spark.workers[-1]:
             service.kill()
-        out, err = launcher.communicate(timeout=300)
+        out, err = launcher.communicate(timeout=PATIENCE)
     record_property("code", launcher.returncode)
     record_property("said", err.splitlines()[-1:])
     assert launcher.returncode in (0, 1), err
     if launcher.returncode:
-        ran = subprocess.run(dying_with_us(command), capture_output=True, text=True, check=False, timeout=300)
+        ran = subprocess.run(
+            dying_with_us(command), capture_output=True, text=True, check=False, timeout=PATIENCE
+        )
         assert ran.returncode == 0, ran.stderr
         out = ran.stdout
     answered = faults.stats()["answered"]

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from support.cluster import workers_site
 from support.fault_server import running
-from support.field import MODEL
+from support.field import MODEL, PATIENCE
 from support.jobs import run_cli
 from support.spark_cluster import spark_pool
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3 * PATIENCE)]
 
 OLD = "0.0.1"
 
@@ -54,7 +54,7 @@ def test_a_pool_of_another_version_is_named_and_nothing_is_sent(
         }
         path = tmp_path / "job.json"
         path.write_text(json.dumps(job))
-        ran = run_cli("run", path, cwd=tmp_path)
+        ran = run_cli("run", path, cwd=tmp_path, timeout=PATIENCE)
         stats = server.stats()
 
     *_, said = ran.err.splitlines()

@@ -135,6 +135,7 @@ class Cluster:
             "flink_master": self.master,
             "flink_version": "1.19",
             "flink_job_server_jar": str(job_server_jar("flink")),
+            "job_server_jvm_properties": JAVA[1:],  # it lives for a minute, too short for a second compiler
             "environment_type": "EXTERNAL",
             "environment_config": f"localhost:{POOL_PORT}",
         }
@@ -269,7 +270,7 @@ def start_pool(host: Host, logs: Path, env: Mapping[str, str]) -> Service:
     pool = host.start(
         f"pool-{host.name}",
         [
-            *(sys.executable, "-m", "bulkinfer.pipelines.runners.worker_pool", "--port", str(port)),
+            *(sys.executable, "-m", "bulkinfer.pipelines.worker_pool", "--port", str(port)),
             *("--spares", os.environ.get("BULKINFER_POOL_SPARES", "2")),  # half the time of a short job
         ],
         logs.absolute() / f"pool-{host.name}-{time.monotonic_ns()}.log",

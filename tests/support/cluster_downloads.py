@@ -1,16 +1,21 @@
 """What a cluster is made of, from the package registries into a cache: Flink, job servers, Prism, our own wheel.
 
-All of it goes to `.cluster/` in the repository, by coordinates: pip, Maven and Go know their registries.
+All of it goes to `.cluster/` in the repository, by coordinates: pip, Maven and Go know their registries. Tests fetch
+what they lack; `python -m support.cluster_downloads` fetches it all beforehand.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from apache_beam.version import __version__ as beam_version
@@ -117,9 +122,33 @@ def our_wheel_site() -> Path:
     return site
 
 
+def main() -> None:
+    """Fetch all of it, from the three registries at once, and tell how long each took."""
+    begun = time.monotonic()
+
+    def timed(name: str, *fetches: Callable[[], object]) -> str:
+        for fetch in fetches:
+            fetch()
+        return f"{name}: ready after {time.monotonic() - begun:.0f} s\n"
+
+    with ThreadPoolExecutor() as pool:
+        jars = [functools.partial(job_server_jar, runner) for runner in _JOB_SERVERS]
+        fetched = [
+            pool.submit(timed, "Flink", flink_classpath),
+            pool.submit(timed, "job servers", *jars),  # one after the other: both fill Maven's repository
+            pool.submit(timed, "Prism", prism_binary),
+        ]
+        for one in as_completed(fetched):
+            sys.stderr.write(one.result())
+
+
 def _run(command: list[str], arguments: list[str]) -> None:
     done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(
             f"{' '.join([*command, *arguments])} failed:\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
         )
+
+
+if __name__ == "__main__":
+    main()

@@ -18,11 +18,13 @@ from .jobs import Ran, run_cli
 from .s3_server import s3_storage
 from .spark_cluster import spark_pool
 
-__all__ = ["KEY", "MODEL", "Field", "playing_field"]
+__all__ = ["KEY", "MODEL", "PATIENCE", "Field", "playing_field"]
 
 MODEL = "https://clarifai.com/bulkinfer/tests/models/any"
 #: Lives in the environment of the workers and of the launcher, and must appear nowhere else.
 KEY = "pat-cluster-test-b6c1e7d4f0"
+#: Seconds until a job counts as hanging: neighbours on the same cores make minutes of what takes one alone.
+PATIENCE = 600
 
 
 @dataclasses.dataclass
@@ -62,7 +64,7 @@ class Field:
         columns = {"content": "body", "id": "id"}
         return {"manifest": f"s3://{path}", "media": "text", "columns": columns, "storage": self.storage}
 
-    def run(self, name: str, sections: Mapping[str, Any], *flags: str, timeout: float = 240) -> Ran:
+    def run(self, name: str, sections: Mapping[str, Any], *flags: str, timeout: float = PATIENCE) -> Ran:
         """Write a job file and run it as a user does."""
         return run_cli("run", self.write(name, sections), "--json", *flags, cwd=self.folder, timeout=timeout)
 

@@ -32,6 +32,7 @@ def spark_pool(logs: Path, pool_env: Mapping[str, str] | None = None) -> Iterato
         port = pool.log.read_text().rpartition("listens on 127.0.0.1:")[2].split()[0]
         yield {
             "spark_job_server_jar": str(job_server_jar("spark")),
+            "job_server_jvm_properties": JAVA[1:],
             "environment_type": "EXTERNAL",
             "environment_config": f"localhost:{port}",
         }
@@ -55,7 +56,7 @@ class SparkCluster:
     def options(self) -> dict[str, Any]:
         """What `runner.options` needs to reach this cluster."""
         # Executors dial the driver, which is a part of the job server on this machine.
-        driver = [f"-Dspark.driver.host={self.here.ip}", "-Dspark.executor.memory=512m"]
+        driver = [*JAVA[1:], f"-Dspark.driver.host={self.here.ip}", "-Dspark.executor.memory=512m"]
         return {
             "spark_master_url": f"spark://{self.head.ip}:{_MASTER_PORT}",
             "spark_job_server_jar": str(job_server_jar("spark")),

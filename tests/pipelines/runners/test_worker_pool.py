@@ -45,8 +45,9 @@ def _workers_of(parent: int) -> list[int]:
 
 
 def _is_gone(process: int) -> bool:
+    """It has ended; one that is about to has no command line already, and holds its pipe open still."""
     try:
-        return not Path(f"/proc/{process}/cmdline").read_bytes()
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
     except OSError:
         return True
 
@@ -64,11 +65,13 @@ linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /
 
 @linux
 def test_a_worker_is_started_and_stopped(runner_socket: socket.socket) -> None:
-    """It runs our own interpreter."""
+    """It runs our own interpreter, and dials the runner that it is given."""
     with serve() as port, grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         pool = beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolStub(channel)
         assert not pool.StartWorker(_request("w1", runner_socket), timeout=20).error
         (worker,) = _workers_of(os.getpid())
+        runner_socket.settimeout(60)
+        runner_socket.accept()[0].close()
         pool.StopWorker(beam_fn_api_pb2.StopWorkerRequest(worker_id="w1"), timeout=20)
         assert _gone(worker)
         pool.StopWorker(beam_fn_api_pb2.StopWorkerRequest(worker_id="unknown"), timeout=20)
@@ -100,7 +103,7 @@ def test_a_terminated_pool_leaves_no_worker_behind(runner_socket: socket.socket)
     command = [
         sys.executable,
         "-m",
-        "bulkinfer.pipelines.runners.worker_pool",
+        "bulkinfer.pipelines.worker_pool",
         "--port",
         "0",
         "--spares",
@@ -125,7 +128,7 @@ def test_workers_in_reserve_end_with_a_pool_that_is_killed(runner_socket: socket
     command = [
         sys.executable,
         "-m",
-        "bulkinfer.pipelines.runners.worker_pool",
+        "bulkinfer.pipelines.worker_pool",
         "--port",
         "0",
         "--spares",

@@ -138,11 +138,14 @@ def test_objects_of_s3_are_listed_with_their_etags() -> None:
         assert found[0].size == 1
 
 
-def test_a_folder_of_s3_is_listed_page_by_page() -> None:
+def test_a_folder_of_s3_is_listed_page_by_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "100")  # of a page
     with s3_server("many") as server:
-        names = [f"many/x/{index:04d}.txt" for index in range(1500)]
+        names = [f"many/x/{index:04d}.txt" for index in range(150)]
         server.filesystem().pipe(dict.fromkeys(names, b"x"))
+        before = server.requests
         assert listed("s3://many/x/*.txt", server.storage) == [f"s3://{name}" for name in names]
+        assert server.requests - before >= 2
         with pytest.raises(OSError, match="bucket does not exist"):
             listed("s3://none/x/*.txt", server.storage)
 
