@@ -7,14 +7,17 @@ BIN := $(VENV)/bin
 PYTEST_WORKERS ?= auto
 PYTEST_ARGS ?=
 
-.PHONY: quickstart test cluster-test cluster-test-all cluster-downloads lint types format docs dev clean
+.PHONY: help quickstart test cluster-test cluster-test-all cluster-downloads lint types format docs dev clean
 
-quickstart: $(VENV)/.run
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
+
+quickstart: $(VENV)/.run ## segment the photographs in configs/photos/
 	$(BIN)/bulkinfer run configs/quickstart.yaml
 
 # The suite runs on the built wheel, from a folder whose own transforms/ and pipelines/ would break whatever imported
 # them: so a module that the wheel lacks, or an import by a bare name, fails here and not at a user's.
-test: $(VENV)/.test
+test: $(VENV)/.test ## the tests, on the built wheel
 	rm -rf build/wheel build/decoy build/lib build/bdist.*
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir build/wheel .
 	$(BIN)/python -m pip install --quiet --no-deps --target build/wheel/site build/wheel/*.whl
@@ -26,36 +29,36 @@ test: $(VENV)/.test
 CLUSTER_TEST = $(BIN)/python -m pytest -p no:xdist $(PYTEST_ARGS) tests/cluster
 
 # Each runner with equal tables, each kind of failure once, a limit kept by a fleet, workers of another version.
-cluster-test: cluster-downloads
+cluster-test: cluster-downloads ## each runner and each kind of failure once
 	$(CLUSTER_TEST) -m "cluster and not cluster_all"
 
 # Those, and every further size and shape of them.
-cluster-test-all: cluster-downloads
+cluster-test-all: cluster-downloads ## the cluster tests in all sizes
 	$(CLUSTER_TEST) -m cluster
 
 # Flink, the job servers and Prism, from their registries into .cluster/, unless they lie there.
-cluster-downloads: $(VENV)/.test
+cluster-downloads: $(VENV)/.test ## what the cluster is made of
 	cd tests && $(abspath $(BIN))/python -m support.cluster_downloads
 
-lint: $(VENV)/.dev
+lint: $(VENV)/.dev ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(MAKE) types
 
-types: $(VENV)/.dev
+types: $(VENV)/.dev ## types alone
 	$(BIN)/mypy -p bulkinfer.transforms -p bulkinfer.pipelines
 
-format: $(VENV)/.dev
+format: $(VENV)/.dev ## bring the code in style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 # The CLI and job file references are generated; a test fails when they are stale.
-docs: $(VENV)/.test
+docs: $(VENV)/.test ## write the generated pages of docs/
 	$(BIN)/python docs/generate.py
 
-dev: $(VENV)/.dev
+dev: $(VENV)/.dev ## set up .venv for work on the code
 
-clean:
+clean: ## remove all that the targets made
 	rm -rf $(VENV) build dist out .cluster *.egg-info
 
 # Strict editable installs link the files that exist, so a module added or removed asks for a new install.

@@ -90,49 +90,23 @@ def _default(field: FieldInfo) -> str:
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
-#: The rooms of the house, in the way of the data, and the modules in each. A module that stands in none is refused.
-ROOMS = {
-    "transforms: words": "records errors config job_file preparation metrics control versions",
-    "transforms: what to read": "sources listing filesystems manifests manifest_files manifest_scan text_manifests "
-    "parquet_manifests rows references packs shuffle rounds duplicates completed",
-    "transforms: content": "content fetch prefetch media",
-    "transforms: the method and its arguments": "addresses signatures binding fitting expressions arguments "
-    "prompts pieces values framing wire",
-    "transforms: calls": "model_call model_client client caller statuses retry rate_limit shares "
-    "fleet_limit fleet_script batching splitting settling loop_thread engine lanes predict",
-    "transforms: answers to rows": "answers answer_values answer_items tool_calls masks regions columns row_writer "
-    "prediction_rows error_rows outputs arrow_types schemas footers",
-    "transforms: rows to tables": "tables staging parts partitions table_files input_index commit commit_plan merge "
-    "replace run_record claims commit_claim run_lock output_check store store_files store_faults",
-    "pipelines: jobs": "jobs bulk_inference scheduled_labeling lake_enrichment preflight execution runners beam_flags "
-    "runner_checks local_runner local_worker job_servers worker_pool pool_worker",
-    "pipelines: what a person sees": "cli plan one_call progress follow summary __main__",
-    "pipelines: the embedded server": "embedded_server embedded_servicer embedded_methods embedded_codecs "
-    "embedded_types embedded_workers embedded_models embedded_segmentation embedded_regions embedded_tree "
-    "embedded_prompts embedded_video embedded_images embedded_audio embedded_text embedded_languages",
-}
-
-
 def module_map() -> str:
-    """Each module and its first line, room by room."""
-    lines = ["# The modules", "", "Generated from the code by `make docs`.", ""]
-    placed = set()
-    for room, names in ROOMS.items():
-        lines += [f"## {room}", "", "| module | what it holds |", "|---|---|"]
-        package = room.partition(":")[0]
-        for name in names.split():
-            path = DOCS.parent / package / f"{name}.py"
-            placed.add(path)
-            text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-            lines.append(
-                f"| `{name}` | {' '.join(text.partition(chr(10) * 2)[0].split())} |".replace("->", "→")
-            )
-        lines.append("")
+    """Each room and the first paragraph of what its `__init__` says."""
+    lines = [
+        "# The rooms",
+        "",
+        "Generated from the code by `make docs`: a line a room. What a room promises and where to begin reading stands",
+        "in its `__init__.py`; the laws between rooms are in [CONTRIBUTING.md](../CONTRIBUTING.md).",
+        "",
+        "| room | what it is |",
+        "|---|---|",
+    ]
     for package in ("transforms", "pipelines"):
-        for path in sorted((DOCS.parent / package).glob("*.py")):
-            if path not in placed and path.name != "__init__.py":
-                raise SystemExit(f"{path.name} stands in no room; add it to ROOMS in docs/generate.py")
-    return "\n".join(lines)
+        for path in sorted((DOCS.parent / package).rglob("__init__.py")):
+            text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+            room = path.parent.relative_to(DOCS.parent).as_posix()
+            lines.append(f"| `{room}/` | {' '.join(text.partition(chr(10) * 2)[0].split())} |")
+    return "\n".join([*lines, ""])
 
 
 def references() -> dict[Path, str]:

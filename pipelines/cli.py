@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
 import shlex
 import sys
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import click
+
+from .terminal.logs import configure_logging
 
 __all__ = ["EXIT_CODES", "main"]
 
@@ -63,24 +64,6 @@ def _faults() -> Iterator[None]:
     except KeyboardInterrupt:
         click.echo("bulkinfer: interrupted", err=True)
         sys.exit(4)
-
-
-def _configure_logging(verbose: int) -> None:
-    # Beam warns on the root logger of clients of clouds that the job does not use, whenever it is first imported.
-    logging.getLogger().addFilter(_unless_about_clouds)
-    # Importing it installs a root handler of its own, too; `force` takes its place whichever came first.
-    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
-    logging.basicConfig(
-        level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr, force=True
-    )
-    for noisy in ("apache_beam", "grpc", "urllib3", "botocore", "aiobotocore", "fsspec"):
-        logging.getLogger(noisy).setLevel(
-            level if verbose > 1 else logging.CRITICAL if not verbose else logging.ERROR
-        )
-
-
-def _unless_about_clouds(record: logging.LogRecord) -> bool:
-    return "apitools not found" not in record.getMessage()
 
 
 def _own_python() -> str:
@@ -168,7 +151,7 @@ def run(
             raise click.UsageError("--error-type picks among failed inputs; add --retry-failed")
         if retry_failed and force:
             raise click.UsageError("--retry-failed and --force contradict each other; keep one of them")
-        _configure_logging(verbose)
+        configure_logging(verbose)
         from bulkinfer.pipelines.runners.checks import check_runner
 
         check_runner(job_file.config)  # before Beam's import, which takes 2 s
@@ -180,7 +163,7 @@ def run(
             retry_failed=retry_failed,
             error_types=error_types,
             force=force,
-            configure_logging=lambda: _configure_logging(verbose),
+            configure_logging=lambda: configure_logging(verbose),
         )
         summary = run_any(job_file, options)
         command = shlex.join(
@@ -214,7 +197,7 @@ def plan(
         from bulkinfer.transforms.job.job_file import load_job
 
         job_file = with_flags(load_job(job, overrides), beam_options)
-        _configure_logging(verbose)
+        configure_logging(verbose)
         from bulkinfer.pipelines.jobs.plan import plan_job
 
         result = plan_job(job_file, limit=limit)
@@ -268,7 +251,7 @@ def call(
     with _faults():
         from bulkinfer.pipelines.jobs.one_call import call_once
 
-        _configure_logging(verbose)
+        configure_logging(verbose)
         where = {"deployment": deployment, "nodepool": nodepool}
         answer = call_once(endpoint, model, method, inputs, files, **where, stream=stream, raw=raw)
         click.echo(json.dumps(answer, ensure_ascii=False))
@@ -287,7 +270,7 @@ def methods(endpoint: str | None, model: str | None, as_json: bool, verbose: int
     with _faults():
         from bulkinfer.pipelines.jobs.one_call import list_methods
 
-        _configure_logging(verbose)
+        configure_logging(verbose)
         found = list_methods(endpoint, model)
         if as_json:
             click.echo(json.dumps([method.to_json() for method in found]))
@@ -314,7 +297,7 @@ def serve(port: int, host: str, model: str | None, key_env: str | None, verbose:
     with _faults():
         from bulkinfer.pipelines.embedded.server import run_forever
 
-        _configure_logging(verbose)
+        configure_logging(verbose)
         run_forever(
             port=port,
             host=host,

@@ -70,9 +70,9 @@ def test_the_library_page_runs_as_it_stands(tmp_path):
 
 
 MODULES = [
-    f"bulkinfer.{folder}.{path.stem}"
+    ".".join(("bulkinfer", *path.relative_to(ROOT).with_suffix("").parts))
     for folder in ("transforms", "pipelines")
-    for path in sorted((ROOT / folder).glob("*.py"))
+    for path in sorted((ROOT / folder).rglob("*.py"))
     if ">>> " in path.read_text(encoding="utf-8")
 ]
 
@@ -83,10 +83,27 @@ def test_examples_in_docstrings_run(module):
 
 
 def test_links_between_pages_lead_somewhere():
-    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")):
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
 def test_the_readme_stays_short():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "design").glob("*.md")), ids=lambda page: page.stem)
+def test_a_chapter_of_the_design_stays_short(page):
+    assert len(page.read_text(encoding="utf-8").splitlines()) < 150
+
+
+def test_contributing_is_a_page():
+    assert len((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").splitlines()) <= 90
+
+
+def test_make_help_lists_every_target():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (phony,) = re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
+    listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+    assert {line.split()[0] for line in listed.splitlines()} == set(phony.split())

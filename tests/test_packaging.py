@@ -15,11 +15,13 @@ from support.paths import ROOT
 
 @pytest.mark.parametrize("package", ["pipelines", "transforms"])
 def test_every_module_of_the_repository_is_installed(package):
+    """A room that pyproject.toml does not list is missing in the wheel."""
     installed = Path(importlib.import_module(f"bulkinfer.{package}").__file__ or "").parent
 
-    assert {path.name for path in (ROOT / package).glob("*.py")} <= {
-        path.name for path in installed.glob("*.py")
-    }
+    def modules(folder: Path) -> set[str]:
+        return {path.relative_to(folder).as_posix() for path in folder.rglob("*.py")}
+
+    assert modules(ROOT / package) <= modules(installed)
     assert (installed / "py.typed").exists()
 
 
@@ -28,15 +30,8 @@ def test_every_public_name_can_be_imported(name):
     assert getattr(bulkinfer.transforms, name).__name__
 
 
-def test_transforms_never_import_pipelines():
-    for path in (ROOT / "transforms").glob("*.py"):
-        text = path.read_text(encoding="utf-8")
-        assert "bulkinfer.pipelines" not in text, path
-        assert "from ..pipelines" not in text, path
-
-
 def test_only_the_command_line_exits():
     for folder in ("transforms", "pipelines"):
-        for path in (ROOT / folder).glob("*.py"):
+        for path in (ROOT / folder).rglob("*.py"):
             if path.name != "cli.py":
                 assert "sys.exit(" not in path.read_text(encoding="utf-8"), path

@@ -7,7 +7,10 @@ The names below are loaded when first used: Beam takes seconds to import, and mo
 
 from __future__ import annotations
 
+import functools
 import importlib
+import sys
+import types
 from typing import Any
 
 _HOMES = {
@@ -29,6 +32,13 @@ _HOMES = {
     "prepare_job": "preparation",
 }
 
+#: Modules that docs/library.md imports by name, and the rooms in which they stand.
+_MODULES = {
+    "addresses": "endpoints.clarifai.addresses",
+    "answers": "endpoints.clarifai.answer.answers",
+    "config": "job.config",
+}
+
 __all__ = list(_HOMES)
 
 
@@ -41,3 +51,15 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(_HOMES)
+
+
+def _attribute(module: str, name: str) -> Any:
+    if name.startswith("__"):  # tools that look at all modules must not load these
+        raise AttributeError(name)
+    return getattr(importlib.import_module(f".{module}", __name__), name)
+
+
+for _old, _new in _MODULES.items():
+    _alias = types.ModuleType(f"{__name__}.{_old}", f"Stands for `{_new}`, which is loaded when first used.")
+    _alias.__getattr__ = functools.partial(_attribute, _new)  # type: ignore[method-assign]
+    sys.modules[_alias.__name__] = _alias

@@ -115,7 +115,7 @@ class Prediction:
 
     @property
     def outputs(self) -> Any:
-        """The answer; of Clarifai's API its `Output` messages, one for a unary method, one an item for a stream."""
+        """The answer, under the name that pipelines of one's own know."""
         return self.answer
 
 

@@ -18,6 +18,7 @@ from bulkinfer.transforms.calls.predict import Predict
 from bulkinfer.transforms.content.load_content import LoadContent
 from bulkinfer.transforms.errors import BulkinferError, JobError
 from bulkinfer.transforms.job.job_file import JobFile
+from bulkinfer.transforms.preparation import Preparation
 from bulkinfer.transforms.runs.control import ControlSpec, JobControl, StopReason
 from bulkinfer.transforms.runs.lock import RunLock
 from bulkinfer.transforms.runs.rebalance import PASSES, WorkPassSpec
@@ -34,7 +35,7 @@ from ..runners.options import moves_work, pipeline_options, workers_of
 from ..terminal.follow import follow
 from ..terminal.summary import Summary
 from .execution import execute
-from .preflight import PreparedJob, check_output_of, new_run_id, open_endpoint, prepare
+from .preflight import check_output_of, new_run_id, open_endpoint, prepare
 
 __all__ = ["RunOptions", "build", "run_job"]
 
@@ -61,7 +62,7 @@ class RunOptions:
 
 def build(
     pipeline: beam.Pipeline,
-    job: PreparedJob,
+    job: Preparation,
     completed: CompletedSpec | None,
     control: ControlSpec,
     *,
@@ -143,7 +144,7 @@ def run_job(file: JobFile, options: RunOptions) -> Summary:
 
 
 def _run(
-    job: PreparedJob, options: RunOptions, beam_options: PipelineOptions, store: Store
+    job: Preparation, options: RunOptions, beam_options: PipelineOptions, store: Store
 ) -> tuple[CommitResult, Mapping[str, int], StopReason | None]:
     source, run_id = job.config.source, job.output.run_id
     completed = CompletedSpec.of(

@@ -14,10 +14,7 @@ from bulkinfer.transforms.tables.output_check import check_output
 
 from ..runners.options import workers_of
 
-__all__ = ["PreparedJob", "check_output_of", "new_run_id", "open_endpoint", "prepare"]
-
-#: A job that passed every check, as plain data that pickles and holds no secret.
-PreparedJob = Preparation
+__all__ = ["check_output_of", "new_run_id", "open_endpoint", "prepare"]
 
 
 @contextlib.contextmanager
@@ -40,7 +37,7 @@ def open_endpoint(endpoint: str | None) -> Iterator[ServerAddress]:
 
 def prepare(
     file: JobFile, endpoint: ServerAddress, *, run_id: str, limit: int | None = None, partial: bool = False
-) -> PreparedJob:
+) -> Preparation:
     """Check the source, the credentials and the model's method, and bind the arguments.
 
     Args:
@@ -65,7 +62,7 @@ def prepare(
     )
 
 
-def check_output_of(job: PreparedJob, *, write: bool) -> None:
+def check_output_of(job: Preparation, *, write: bool) -> None:
     """Check that the job's rows may go where they are to go; with `write`, also that they can.
 
     Raises:

@@ -6,14 +6,10 @@ Nothing here imports Beam: a missing job server must be named in well under a se
 from __future__ import annotations
 
 import functools
-import http.client
-import json
 import logging
 import os
 import re
 import shutil
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from importlib import metadata, util
 from pathlib import Path
@@ -23,9 +19,10 @@ from bulkinfer.transforms.calls.limits.redis_limiter import check_limiter
 from bulkinfer.transforms.errors import RunnerError
 from bulkinfer.transforms.job.config import JobConfig, RunnerConfig
 
+from .flink import flink_overview
 from .options import Workers, master_of, merged_options, workers_of
 
-__all__ = ["check_runner", "explained", "flink_overview"]
+__all__ = ["check_runner", "explained"]
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +30,6 @@ _FLINK_ARTIFACT = "beam-runners-flink-{}-job-server"
 _SPARK_ARTIFACT = "beam-runners-spark-3-job-server"
 _PRISM = "github.com/apache/beam/sdks/v2/go/cmd/prism"
 _FLINK_VERSION = "2.2"  # Beam's own default
-_REST_SECONDS = 5
 _ADDRESS = re.compile(r"[^\s:/]+:\d+|\[[0-9a-fA-F:]+\]:\d+")
 _LOOPBACK = re.compile(r"^([a-z+]+://)?(localhost|127\.|\[::1\])", re.IGNORECASE)
 _AGAIN = "run the same command again, it goes on where this run ended"
@@ -95,24 +91,6 @@ def check_runner(config: JobConfig) -> None:
     limiter = config.calls.limiter
     if limiter and (doubt := check_limiter(limiter, remote=workers.remote)):
         _warn(doubt)
-
-
-def flink_overview(master: str) -> Mapping[str, Any]:
-    """What a Flink JobManager says about its cluster.
-
-    Raises:
-        RunnerError: it does not answer.
-    """
-    url = (master if "://" in master else f"http://{master}").rstrip("/") + "/overview"
-    try:
-        with urllib.request.urlopen(url, timeout=_REST_SECONDS) as answer:
-            overview: Mapping[str, Any] = json.load(answer)
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        raise RunnerError(
-            f"runner.options.flink_master: no Flink answers at {url} ({error}); start the cluster, or write "
-            "HOST:PORT of the JobManager's REST API"
-        ) from error
-    return overview
 
 
 def explained(text: str) -> RunnerError | None:

@@ -16,6 +16,7 @@ from bulkinfer.transforms.job.config import RunnerConfig
 from bulkinfer.transforms.job.job_file import JobFile
 
 from .flags import parse_flags, refuse_misspelt, refuse_secrets, to_flags
+from .flink import flink_overview
 
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
@@ -244,8 +245,6 @@ def _spark_properties(runner: RunnerConfig, given: Mapping[str, Any]) -> list[st
 
 def _processes_per_host(runner: RunnerConfig, options: Mapping[str, Any]) -> int:
     """One for each slot of a task manager: more would start for nothing, fewer would share an interpreter."""
-    from .checks import flink_overview  # noqa: PLC0415  (it needs this module)
-
     master = master_of("flink", options)
     if master is None or options.get("job_endpoint"):
         return runner.workers

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 from bulkinfer.transforms.errors import BulkinferError
 from bulkinfer.transforms.metrics import process_metrics
+from bulkinfer.transforms.preparation import Preparation
 from bulkinfer.transforms.runs.parts import run_directory
 from bulkinfer.transforms.sources.source import SourceSpec, count_source
 
-from ..jobs.preflight import PreparedJob
 from ..runners.options import workers_of
 from .progress import ProgressSnapshot, show_progress
 
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def follow(job: PreparedJob) -> Iterator[None]:
+def follow(job: Preparation) -> Iterator[None]:
     """Show how far the job is until the block ends."""
     here = workers_of(job.config.runner).shared_memory
     snapshot = _OwnCounters() if here else _PartsSoFar(job)
@@ -54,7 +54,7 @@ class _PartsSoFar:
 
     _EVERY = 8  # a bar asks four times a second, a store is asked every two seconds
 
-    def __init__(self, job: PreparedJob) -> None:
+    def __init__(self, job: Preparation) -> None:
         self._store = job.output.store()
         self._directory = f"{run_directory(job.output.run_id)}/parts"
         self._read: set[str] = set()

@@ -1,4 +1,4 @@
-"""Outputs of models for tests of the tables, built as the API's messages."""
+"""Builds answers of models as the API's messages, and the rows made of them, for tests of the tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls and contents for tests of the engine."""
+"""Builds calls to the fault server, and contents to send, for tests of the engine."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A capacity-limited model server in a process of its own, which answers with every fault asked for.
+"""A model server with limited capacity in a process of its own, which answers with every fault asked for.
 
-It holds `places` calls at a time for `base_ms + per_item_ms * n` each, refuses calls above a rate limit, and
-counts what it saw: calls, throttled calls, the fullest one-second window, and how often each input came.
+It works on at most `places` calls at a time, for `base_ms + per_item_ms * n` each, refuses calls above a rate limit,
+and counts what it saw: calls, throttled calls, the fullest one-second window, and how often each input came.
 Tests talk to it by two more RPCs that carry JSON: `/faults/Set` and `/faults/Stats`.
 
 A fault is a dict with a `kind`:
@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
 import collections
 import contextlib
 import json
@@ -40,6 +41,10 @@ from clarifai_grpc.grpc.api import resources_pb2, service_pb2
 __all__ = ["FaultServer", "running"]
 
 SUCCESS, MIXED, THROTTLED = 10000, 10010, 11005
+#: A picture of 8 x 8 pixels whose upper left quarter is the mask, as `outline` answers it.
+SQUARE = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAAAAADhZOFXAAAAGElEQVR4nGP8z8DAwMjAwMDEAAWYDGIAAEjQAQgnz3ZHAAAAAElFTkSuQmCC"
+)
 
 
 def _field(name: str, kind: str, **more: Any) -> dict[str, Any]:
@@ -53,6 +58,11 @@ def _method(method_type: str, inputs: list[dict[str, Any]], output: dict[str, An
 SIGNATURES = {
     "predict": _method("UNARY_UNARY", [_field("text", "STR")], _field("return", "STR")),
     "measure": _method("UNARY_UNARY", [_field("image", "IMAGE")], _field("return", "INT")),
+    "outline": _method(
+        "UNARY_UNARY",
+        [_field("text", "STR")],
+        {"name": "return", "type": "LIST", "type_args": [{"name": "region", "type": "REGION"}]},
+    ),
     "pieces": _method("UNARY_STREAMING", [_field("text", "STR")], _field("return", "STR", iterator=True)),
     "echo": _method(
         "STREAMING_STREAMING", [_field("text", "STR", iterator=True)], _field("return", "STR", iterator=True)
@@ -69,7 +79,7 @@ class Faults:
     def set(self, settings: dict[str, Any]) -> None:
         """Start over with these settings."""
         self.settings = settings
-        self.places = asyncio.Semaphore(settings.get("places", 16))
+        self.slots = asyncio.Semaphore(settings.get("places", 16))
         self.base = settings.get("base_ms", 0) / 1000
         self.per_item = settings.get("per_item_ms", 0) / 1000
         self.by_input: dict[str, dict[str, Any]] = settings.get("inputs", {})
@@ -155,7 +165,9 @@ def _output(key: str, data: Any, code: int = SUCCESS) -> Any:
         return output
     part = output.data.parts.add()
     part.id = "return"
-    if data.parts and data.parts[0].data.image.base64:
+    if "_method_name" in data.metadata and data.metadata["_method_name"] == "outline":
+        part.data.regions.add().region_info.mask.image.base64 = SQUARE
+    elif data.parts and data.parts[0].data.image.base64:
         part.data.int_value = len(data.parts[0].data.image.base64)
     else:
         part.data.string_value = f"ok {key}"
@@ -188,7 +200,7 @@ class Servicer:
         self.faults = faults
 
     async def _arrive(self, request: Any, context: Any) -> tuple[list[str], Any | None]:
-        """Count a call; return its inputs' keys, and an answer if it is refused at the door."""
+        """Count a call; return its inputs' keys, and an answer if it is refused before it takes a slot."""
         faults, settings = self.faults, self.faults.settings
         if settings.get("key") is not None:
             given = dict(context.invocation_metadata()).get("authorization")
@@ -210,9 +222,9 @@ class Servicer:
         return keys, None
 
     @contextlib.asynccontextmanager
-    async def _place(self, count: int, fault: dict[str, Any] | None, context: Any) -> Any:
+    async def _slot(self, count: int, fault: dict[str, Any] | None, context: Any) -> Any:
         faults = self.faults
-        async with faults.places:
+        async with faults.slots:
             faults.busy += 1
             faults.peak = max(faults.peak, faults.busy)
             try:
@@ -243,7 +255,7 @@ class Servicer:
         fault = faults.of_call(len(faults.arrivals) - 1)
         of_inputs = [faults.take(faults.by_input.get(key)) for key in keys]
         fault = fault or next((each for each in of_inputs if each and each["kind"] != "output"), None)
-        async with self._place(len(keys), fault, context):
+        async with self._slot(len(keys), fault, context):
             if fault is not None and fault["kind"] == "grpc":
                 await _grpc_fault(fault, context)
             if fault is not None and fault["kind"] == "status":
@@ -295,7 +307,7 @@ class Servicer:
     async def _items(self, key: str, items: list[str], context: Any) -> Any:
         faults = self.faults
         fault = faults.of_call(len(faults.arrivals) - 1) or faults.take(faults.by_input.get(key))
-        async with self._place(1, fault, context):
+        async with self._slot(1, fault, context):
             if fault is not None and fault["kind"] == "grpc":
                 await _grpc_fault(fault, context)
             if fault is not None and fault["kind"] == "status":

@@ -1,4 +1,4 @@
-"""Faults played by a session in place of a server, and batches that are sent through them on a clock that jumps."""
+"""A simulated endpoint session that answers with scripted faults, and batches sent to it on a simulated clock."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ __all__ = [
     "PASSING",
     "RETRY_FOR",
     "TOO_LARGE",
+    "Outcome",
     "PlayedServer",
-    "Settled",
     "names_of",
     "of_status",
-    "settle",
+    "send_through",
 ]
 
 RETRY_FOR = 600.0
@@ -44,7 +44,7 @@ def of_status(name: str, **more: Any) -> Fault:
     return dataclasses.replace(fault_of_status(status_pb2.Status(code=code, description="played")), **more)
 
 
-#: Faults that pass, whatever the input: none of them may cost a row.
+#: Faults that pass, whatever the input: none of them may cost an input its prediction.
 PASSING = [
     of_status("CONN_THROTTLED"),
     of_status("CONN_THROTTLED", retry_after_s=3.0),
@@ -66,10 +66,10 @@ TOO_LARGE = fault_of_grpc(grpc.StatusCode.RESOURCE_EXHAUSTED, "message larger th
 
 @dataclasses.dataclass
 class PlayedServer:
-    """Answers each call by its script, then by what it holds against each input.
+    """Answers each call by its script, then by the faults of its inputs.
 
     Attributes:
-        script: a fault for each of the first calls; a dict of faults by place for a mixed answer; seconds for a
+        script: a fault for each of the first calls; a dict of faults by position for a mixed answer; seconds for a
             slow one; None for a good one.
         bad: faults of inputs that break every call they are in.
         refused: faults of single outputs.
@@ -102,16 +102,16 @@ class PlayedServer:
             return Reply(breaking[0])
         mixed = played if isinstance(played, dict) else {}
         answers: list[Any] = []
-        for place, name in enumerate(names):
-            fault = self.refused.get(name) or mixed.get(place)
+        for position, name in enumerate(names):
+            fault = self.refused.get(name) or mixed.get(position)
             answers.append(fault or (f"ok {name}",))
             self.succeeded.update([] if fault else [name])
         return Reply(answers=answers, request_id="r")
 
 
 @dataclasses.dataclass
-class Settled:
-    """What batches came to, in simulated seconds."""
+class Outcome:
+    """The results of batches, and what they took in simulated seconds."""
 
     results: list[tuple[Item, Prediction | Failure]]
     aborted: list[Fault]
@@ -127,15 +127,15 @@ class Settled:
         return {v.reference.input_id: v for _, v in self.results if isinstance(v, Failure)}
 
 
-def settle(
+def send_through(
     server: PlayedServer,
     batches: list[list[str]],
     *,
     in_flight: int = 2,
     retry_for: float = RETRY_FOR,
     hold_s: float = 0.0,
-) -> Settled:
-    """Send batches at once; check what holds for all of them whatever the faults.
+) -> Outcome:
+    """Send batches to a server at once; check what must hold whatever the faults.
 
     Args:
         hold_s: seconds for which the limiter lets nothing start.
@@ -187,9 +187,9 @@ def settle(
             assert value.reference.inline is None
     counted = metrics.snapshot()
     assert counted["inputs_sent"] == len(sent)
-    return Settled(results, aborted, counted, seconds)
+    return Outcome(results, aborted, counted, seconds)
 
 
 def names_of(sizes: Sequence[int]) -> list[list[str]]:
     """Names of inputs for batches of these sizes."""
-    return [[f"b{number}-{place}" for place in range(size)] for number, size in enumerate(sizes)]
+    return [[f"b{number}-{index}" for index in range(size)] for number, size in enumerate(sizes)]

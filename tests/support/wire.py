@@ -1,4 +1,4 @@
-"""Requests built by us and answered by the vendor's own server."""
+"""Builds requests with our code, and lets the vendor's own server answer them."""
 
 from __future__ import annotations
 

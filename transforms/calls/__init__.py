@@ -1,6 +1,5 @@
-"""Batches to answers, whatever the endpoint: batching, calls in flight, bisection, retries, rate limits.
+"""Sends batches to any endpoint and gives each input one result: batching, bisection, retries, rate limits.
 
-Every input gets exactly one result, a prediction or a failure, and one bad input costs its batch a few more calls. An
-endpoint is known by `endpoint` alone, the door; begin there, then `predict` (the transform) and `batch_sender` (one
-batch).
+A result is a prediction or a failure; one bad input costs its batch a few more calls. These modules know an endpoint
+only by the protocols in `endpoint`; begin there, then read `predict` (the transform) and `batch_sender` (one batch).
 """

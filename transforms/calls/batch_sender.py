@@ -21,11 +21,11 @@ __all__ = ["BatchSender", "Settings"]
 
 logger = logging.getLogger(__name__)
 
-#: A batch that is lost so often while others get through is suspected to kill its calls, and is split.
+#: A batch whose calls are lost so often while other calls are answered may be the cause, and is split.
 SUSPECTED_AFTER = 3
-#: One input that is lost so often while others get through is given up.
+#: A piece whose calls are lost so often while other calls are answered is given up.
 GIVEN_UP_AFTER = 10
-#: A stream that breaks for an unknown reason after it began is tried so often.
+#: A stream that breaks for an unknown reason after it began is called so often.
 STREAM_TRIES = 3
 
 
@@ -35,8 +35,8 @@ class Settings:
 
     Attributes:
         session: sends one call.
-        sizes: what the server takes.
-        limiter: the process's rate limits.
+        sizes: the largest message that the server takes.
+        limiter: the rate limits.
         slots: one for each call that may be under way.
         metrics: the process's counters.
         retry_for: seconds, the budget of one batch from its first permit.
@@ -128,7 +128,7 @@ class BatchSender:
             await self._pause(pause, items, fault)
 
     async def _call(self, items: Sequence[Item], backoff: Backoff) -> tuple[Reply, float, Permit | None]:
-        """The reply, the milliseconds that it took, and the permit; none for a call that never left."""
+        """Make one call; return the reply, the milliseconds it took, and the permit, None when nothing was sent."""
         shared = self._shared
         if not self._holds_slot:
             await shared.slots.acquire()
@@ -156,7 +156,7 @@ class BatchSender:
         return reply, elapsed_ms, permit
 
     def _learn(self, reply: Reply, elapsed_ms: float, permit: Permit) -> None:
-        """Count a call that came home, and tell the limits."""
+        """Count a call that ended, and tell the limits."""
         shared, fault = self._shared, reply.fault
         shared.metrics.add(
             bytes_sent=reply.bytes_sent,
@@ -172,11 +172,11 @@ class BatchSender:
             shared.answered += 1
 
     def _sort(self, items: Sequence[Item], reply: Reply, took_ms: float) -> tuple[list[Item], Fault | None]:
-        """Emit what is final; return the inputs that are worth another call, and the fault to wait for."""
+        """Emit what is final; return the inputs to send again, and the fault that says how long to wait."""
         again: list[Item] = []
         reason: Fault | None = None
         results: list[tuple[Item, Prediction | Failure]] = []
-        # Most inputs of a call have been sent equally often, so they share their figures.
+        # Most inputs of a call have been sent equally often, so they use one object of figures.
         stats = CallStats(items[0].attempts, took_ms, reply.request_id)
         for item, answer in zip(items, reply.answers, strict=True):
             if not isinstance(answer, Fault):
@@ -207,8 +207,8 @@ class BatchSender:
         logger.info("retry: inputs=%d wait_s=%.2f cause=%s", len(items), seconds, fault.error_type)
         self._shared.metrics.add(wait_ms=int(seconds * 1000))
         if fault.verdict is Verdict.TRANSPORT:
-            # A lost call may be this batch's own fault, so others use its place; a server that is full or
-            # starting is not helped by sending it other batches.
+            # A lost call may be this batch's own fault, so another batch may use its slot; a server that is full or
+            # starting is not helped by other batches.
             self._release_slot()
         await asyncio.sleep(seconds)
 

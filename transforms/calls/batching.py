@@ -1,4 +1,4 @@
-"""What a batch is made of, and how inputs are cut into batches by count and by bytes."""
+"""Cuts inputs into batches by count and by bytes."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ T = TypeVar("T")
 
 @dataclasses.dataclass(slots=True, eq=False)
 class Item:
-    """One input on its way through the engine.
+    """One encoded input of a batch, with what the engine notes about it.
 
     Attributes:
         reference: the input.
         encoded: what the endpoint's session sends of it.
-        token: the caller's own; comes back with the result.
+        token: the caller's own value; returned with the result.
         width: pixels, of an image; None when unknown.
         height: pixels, of an image; None when unknown.
         attempts: calls in which it was sent.
-        has_result: nothing more is to be done.
+        has_result: True once its prediction or failure was emitted.
     """
 
     reference: Reference
@@ -57,11 +57,11 @@ class Batcher(Generic[T]):
 
     @property
     def age(self) -> float:
-        """Seconds since the first input of the open batch came; 0 when there is none."""
+        """Seconds since the first input of the open batch was added; 0 when it is empty."""
         return time.monotonic() - self._since if self._items else 0.0
 
     def add(self, item: T, nbytes: int) -> list[list[T]]:
-        """Take one input; return the batches that are complete by it: none, one or two."""
+        """Add one input; return the batches that it completes: none, one or two."""
         complete = []
         if self._items and self._nbytes + nbytes > self._max_bytes:
             complete.append(self.flush())
@@ -74,7 +74,7 @@ class Batcher(Generic[T]):
         return complete
 
     def flush(self) -> list[T]:
-        """Hand out the open batch, which may be empty."""
+        """Return the open batch, which may be empty, and begin a new one."""
         items, self._items, self._nbytes = self._items, [], 0
         return items
 

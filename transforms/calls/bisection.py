@@ -1,9 +1,8 @@
-"""Which part of a failed batch to send next, so that bad inputs end alone and the others land.
+"""Decides which part of a failed batch to send next, so that bad inputs fail alone and all others succeed.
 
-A batch that failed as a whole is halved until the bad input stands alone. When one half of a bad piece
-succeeds, the other half must hold what is bad, so it is halved at once without being sent: one bad input
-among 128 costs 7 to 14 calls. A single input is always sent before it is given up; nobody is condemned by
-inference.
+A batch that failed as a whole is bisected until the bad input stands alone. When the first half of a bad piece
+succeeds, the second half must hold what is bad, so it is bisected at once without being sent: one bad input among
+128 costs 7 to 14 calls. A single input is always sent before it is given up; none fails by inference alone.
 """
 
 from __future__ import annotations
@@ -16,15 +15,15 @@ __all__ = ["Bisection"]
 
 T = TypeVar("T")
 
-#: After so many inputs stood alone and failed, and nothing of the batch succeeded, the rest goes one by one:
-#: a batch in which everything is bad then costs one call an input in place of two.
+#: After this many inputs failed alone while nothing of the batch succeeded, the rest is sent one by one: a batch in
+#: which everything is bad then costs one call an input instead of two.
 HOPELESS = 3
 
 
 @dataclasses.dataclass(slots=True)
 class _Piece(Generic[T]):
     items: Sequence[T]
-    blamed: bool = False  # known to hold something bad
+    blamed: bool = False  # known to hold a bad input
     sibling: _Piece[T] | None = None  # the second half of the same bad piece, which waits for this one
 
 
@@ -41,7 +40,7 @@ class Bisection(Generic[T]):
         self._any_passed = False
 
     def next(self) -> Sequence[T] | None:
-        """The next piece to send, None when every input is settled."""
+        """The next piece to send; None when every input has a result."""
         if not self._waiting:
             return None
         piece = self._waiting.pop()
@@ -50,14 +49,14 @@ class Bisection(Generic[T]):
                 self._waiting += [_Piece([item]) for item in reversed(piece.items[1:])]
                 piece = _Piece(piece.items[:1])
             elif piece.blamed:
-                piece = self._halve(piece.items, blame=True)
+                piece = self._bisect(piece.items, blame=True)
             else:
                 break
         self._sent = piece
         return piece.items
 
     def passed(self) -> None:
-        """Every input of the piece is settled by an answer of its own."""
+        """Note that every input of the piece got an answer of its own."""
         assert self._sent is not None
         self._any_passed = True
         if self._sent.sibling is not None:
@@ -65,10 +64,10 @@ class Bisection(Generic[T]):
         self._sent = None
 
     def failed(self, items: Sequence[T], *, blame: bool) -> None:
-        """The call failed as a whole for these inputs of the piece; of a single input this is the end.
+        """Note that the call failed as a whole for these inputs of the piece; a single input is not sent again.
 
         Args:
-            items: those that are not settled, two at least if the piece is to be sent again in halves.
+            items: those without a result; two or more are bisected and sent again.
             blame: an input broke the call; False when it was the size, which each half may pass.
         """
         assert self._sent is not None
@@ -76,19 +75,19 @@ class Bisection(Generic[T]):
         if len(items) <= 1:
             self._alone += 1
         else:
-            self._waiting.append(self._halve(items, blame=blame))
+            self._waiting.append(self._bisect(items, blame=blame))
 
     def gave_up(self) -> None:
-        """The server did not answer for the piece; that says nothing about its inputs or the others."""
+        """Note that the server did not answer for the piece, which says nothing about any input."""
         self._sent = None
 
     def rest(self) -> list[T]:
-        """The inputs of pieces that still wait; they leave the plan."""
+        """Remove the pieces that still wait, and return their inputs."""
         rest = [item for piece in reversed(self._waiting) for item in piece.items]
         self._waiting = []
         return rest
 
-    def _halve(self, items: Sequence[T], *, blame: bool) -> _Piece[T]:
+    def _bisect(self, items: Sequence[T], *, blame: bool) -> _Piece[T]:
         middle = len(items) // 2
         second = _Piece(items[middle:])
         self._waiting.append(second)

@@ -1,4 +1,4 @@
-"""Keeps calls in flight: one engine for each process and model, shared by all its DoFn instances.
+"""Keeps calls to a model in flight: one engine for each process and model, used by all its DoFn instances.
 
 A background thread runs an asyncio loop with the endpoint's session, the limiter and one task a batch. Each DoFn
 instance has a submitter: it hands batches in, and takes finished results out, from its own thread. Batches enter while
@@ -36,7 +36,7 @@ __all__ = ["Engine"]
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-#: An engine that nobody uses stays so long: its limits must outlive the pause between two bundles.
+#: Seconds that an unused engine stays open: its limits must outlive the pause between two bundles.
 LINGER_S = 3.0
 POLL_S = 0.2
 
@@ -45,7 +45,7 @@ class Engine:
     """Calls one model for all DoFn instances of a process.
 
     Args:
-        call: the endpoint and how hard to press.
+        call: the endpoint and the limits of calls.
         control: stops the job; by default a flag that this engine alone sees.
         metrics: counters; by default the process's.
 
@@ -68,18 +68,18 @@ class Engine:
         self._submissions: set[Submission] = set()
         self._closed = False
         self._key: object = call.token
-        #: What this process has a part of; None where the limits are all its own, or there are none.
+        #: Sets this process's part of the rate limits; None where none is divided among workers.
         self.limits: DividedLimits | None = None
         self._on_loop(self._open())
 
     @classmethod
     def shared(cls, call: ModelCall, control: ControlSpec | None = None) -> Engine:
-        """The process's engine for this call; each `shared` needs one `release`."""
+        """The process's engine for this call, opened when first asked for; each `shared` needs one `release`."""
         key = (call.token, control.output_uri, control.run_id) if control else call.token
         with cls._shared_lock:
             engine, users = cls._shared.get(key, (None, 0))
             if engine is not None and not users and engine.control.stopped:
-                engine.close()  # it lingers from a run that stopped; this is another one
+                engine.close()  # left open by a run that stopped; this is another run
                 engine = None
             if engine is None:
                 engine = cls(call, JobControl.shared(control) if control else None)
@@ -88,7 +88,7 @@ class Engine:
             return engine
 
     def release(self) -> None:
-        """Give a shared engine back; it closes when nobody has asked for it again within some seconds."""
+        """Give a shared engine back; it closes unless it is asked for again within `LINGER_S`."""
         with self._shared_lock:
             engine, users = self._shared[self._key]
             self._shared[self._key] = (engine, users - 1)
@@ -98,7 +98,7 @@ class Engine:
             timer.start()
 
     def open_submitter(self) -> Submitter:
-        """The access of one DoFn instance."""
+        """The access of one DoFn instance to this engine."""
         return Submitter(self)
 
     def close(self) -> None:
@@ -126,7 +126,7 @@ class Engine:
         if submissions:
             engine_loop().call_soon_threadsafe(self._cancel, submissions)
 
-    # From here on everything runs on the loop.
+    # The methods from here to `_watch` run on the loop.
 
     async def _open(self) -> None:
         endpoint, calls, workers = self.call.endpoint, self.call.calls, self.call.workers
@@ -197,7 +197,7 @@ class Engine:
             self._capacity.leave(submission.nbytes)
             submission.submitter.left(submission, without_result)
             self.changed.notify_all()
-        # These and what emits the results hold each other; the contents must not wait for the collector.
+        # The submission and its sender refer to each other; contents must be freed without the garbage collector.
         submission.items, submission.sender, submission.task = (), None, None
 
     def _abort(self, fault: Fault) -> None:
@@ -212,7 +212,7 @@ class Engine:
                 submission.task.cancel()
 
     def _cancel_waiting(self) -> None:
-        # A call under way is paid for, so it comes home; everything else of a stopped job ends at once.
+        # A call under way is paid for, so its answer is awaited; everything else of a stopped job ends at once.
         self._cancel([one for one in self._submissions if one.sender is None or not one.sender.in_call])
 
     async def _watch(self) -> None:

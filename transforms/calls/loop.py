@@ -11,7 +11,7 @@ __all__ = ["engine_loop"]
 
 
 def _spare_the_collector() -> None:
-    """Take what is loaded by now out of the garbage collector's way.
+    """Exclude what is loaded by now from garbage collection.
 
     Beam, Arrow and their modules are half a million objects that live as long as the process; looking at them
     again and again took a sixth of a worker's CPU. What is left to look at, some thousand objects in flight,

@@ -1,4 +1,4 @@
-"""How large a call's message may be, learned from what the server refused."""
+"""Learns the largest message that a server takes from those that it refused."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .endpoint import Fault, Verdict
 
 __all__ = ["MessageLimit"]
 
-#: A limit as large as our own is that of responses, which says nothing about what we send.
+#: A limit of at least so many bytes is our own for responses, which says nothing about what we send.
 _OURS = 200_000_000
 
 
@@ -17,7 +17,7 @@ class MessageLimit:
     """The largest message that the server is known to take.
 
     Args:
-        overhead: bytes of a call's message beside its inputs.
+        overhead: bytes of a call's message besides its inputs.
     """
 
     def __init__(self, overhead: int) -> None:

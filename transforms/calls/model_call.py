@@ -1,4 +1,4 @@
-"""An endpoint with how hard to press on it: all that a worker needs to make calls."""
+"""Describes the calls of a job as plain data: the endpoint, the limits, and when to stop."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ __all__ = ["ModelCall", "within_limits"]
 
 @dataclasses.dataclass(frozen=True)
 class ModelCall:
-    """Plain data that pickles and holds no secret; each worker reads the credentials from its own environment.
+    """All that a worker needs to make calls; it pickles and holds no secret.
+
+    Each worker reads the credentials from its own environment.
 
     Attributes:
         endpoint: what is called.
-        calls: how hard to press.
+        calls: batch sizes, calls in flight, rate limits, timeouts and retries.
         stop: when to stop the job.
         workers: processes that divide the rate limits and the budget among them.
         token: names this call in a process, so that all its DoFn instances use one engine.
@@ -32,7 +34,7 @@ class ModelCall:
 
 
 def within_limits(calls: CallsConfig, limits: CallLimits, address: str) -> CallsConfig:
-    """The calls of a job with what its endpoint takes at most as defaults.
+    """Check a job's calls against its endpoint's limits; a call rate that the job leaves open becomes the endpoint's.
 
     Args:
         address: of the endpoint, for messages.

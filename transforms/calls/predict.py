@@ -1,4 +1,4 @@
-"""Contents in, predictions and failures out: the engine as a step of a pipeline."""
+"""The transform `Predict`: sends contents to a model, and yields predictions and failures."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ __all__ = ["FAILED", "Outcome", "Predict"]
 logger = logging.getLogger(__name__)
 
 FAILED = "failed"
-#: An open batch leaves after so many seconds although it is not full, when a further input comes.
+#: A batch that is not full is sent after so many seconds, when a further input comes.
 FLUSH_S = 1.0
-#: How long a full engine is waited for before the bundle looks again whether the job stops.
+#: Seconds to wait for a full engine before checking again whether the job stops.
 WAIT_S = 0.2
 
 
 class Outcome(NamedTuple):
-    """Every input is in exactly one of the two."""
+    """What `Predict` gives; every input is in exactly one of the two."""
 
     predictions: PCollection[Prediction]
     failures: PCollection[Failure]
@@ -44,14 +44,14 @@ class Predict(beam.PTransform):
     """Send contents to the model in batches, many calls at once.
 
     Results leave as they come, in any order, each with its input's own window and timestamp. When the job
-    stops early, the inputs that were not sent leave nothing; a later run does them.
+    stops early, the inputs that were not sent yield nothing; a later run sends them.
 
     Attributes:
-        call: the endpoint and how hard to press.
+        call: the endpoint and the limits of calls.
         control: where the run's stop marker lies; without it a fault after which nothing will work raises in
             the bundle, and no other worker hears of it.
-        work_pass: is told when this worker's last call is home, and tells its part of the limits; see `runs.rebalance`.
-            By default the only one, of a runner that moves work.
+        work_pass: learns when this worker's last call has ended, and sets its part of the limits; see
+            `runs.rebalance`. By default the only pass, of a runner that moves work between workers.
     """
 
     call: ModelCall
@@ -70,8 +70,7 @@ class Predict(beam.PTransform):
 
 
 class _PredictFn(beam.DoFn):
-    """Hands batches to the process's engine; yields what finished with later elements and at the bundle's
-    end."""
+    """Hands batches to the process's engine; yields results with later elements and at the bundle's end."""
 
     def __init__(self, call: ModelCall, control: ControlSpec | None, work_pass: WorkPassSpec | None) -> None:
         super().__init__()
@@ -177,7 +176,7 @@ class _PredictFn(beam.DoFn):
         self._report()
 
     def _stop(self, why: StopReason) -> None:
-        """Let the job run dry; raise where no launcher would tell anybody why it did."""
+        """Drop the open batch if the stop says so; raise a fatal stop where no launcher reports it."""
         engine = self._engine
         assert engine is not None
         if why.drops_waiting:

@@ -1,4 +1,4 @@
-"""How long to wait before a call is sent again, and when to give up.
+"""Decides how long to wait before a call is sent again, and when to give up.
 
 Waiting times come from `tenacity`: exponential with full jitter, so that batches that failed together do not
 come back together. The budget is time, not a count: a cold start takes minutes whatever the number of
@@ -39,7 +39,7 @@ class Backoff:
         self._begun = False
 
     def start(self, at: float | None = None) -> None:
-        """Note the first attempt, now or at that monotonic time; later calls change nothing."""
+        """Note the time of the first attempt, by default now; later calls change nothing."""
         if not self._begun:
             self._begun = True
             self._state.start_time = time.monotonic() if at is None else at
@@ -58,8 +58,8 @@ class Backoff:
 
         Args:
             verdict: one that is `retried`.
-            hint: the server's own wish; it is obeyed, with a little jitter on top, also when it is longer
-                than ours.
+            hint: seconds that the server asks for; obeyed, with a little jitter on top, even when longer than
+                ours.
         """
         state = self._state
         pause = float(_WAITS[verdict](state))

@@ -1,4 +1,4 @@
-"""How batches get into an engine and results out of it: submitters, submissions, and the capacity for all of them."""
+"""Hands batches to an engine and takes its results: submitters, submissions, and the capacity for all of them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ __all__ = ["Capacity", "Result", "Submission", "Submitter"]
 Result = tuple[Any, Prediction | Failure]
 
 #: Small batches may wait in larger numbers, because the bundle's thread may be away for a while, writing a part; but no
-#: more than this worker sends in some seconds, because what waits here nobody else can take over.
+#: more than this worker sends in some seconds, because no other worker can take over what waits here.
 WAITING_BYTES = 8 * 1024 * 1024
 WAITING_FACTOR = 8
 WAITING_S = 2.0
 
 
 class Capacity:
-    """How much may be inside the engine, over all submitters; the caller holds the lock."""
+    """Limits the batches and bytes inside the engine, over all submitters; the caller holds the lock."""
 
     def __init__(self, calls: int, nbytes: int) -> None:
         self._calls = calls
@@ -39,7 +39,7 @@ class Capacity:
         """Take a batch in; False when there is no capacity for it now."""
         waiting = self.batches - self._calls
         factor = WAITING_FACTOR if self.held + nbytes <= WAITING_BYTES else 1
-        # A batch that is larger than all capacity goes when nothing else is inside.
+        # A batch that is larger than all capacity is taken in when nothing else is inside.
         if self.batches and (self.held + nbytes > self._nbytes or waiting >= factor * self._calls):
             return False
         if waiting > 0 and waiting >= self._sent_soon():
@@ -52,13 +52,13 @@ class Capacity:
         return True
 
     def leave(self, nbytes: int) -> None:
-        """A batch has left."""
+        """Note that a batch has left."""
         self.batches -= 1
         self.held -= nbytes
         self._left.append(time.monotonic())
 
     def _sent_soon(self) -> float:
-        """Batches that leave in `WAITING_S`, as far as the last ones tell."""
+        """Batches that will leave within `WAITING_S`, estimated from the last ones."""
         if len(self._left) < 2:
             return self._calls
         return WAITING_S * (len(self._left) - 1) / max(time.monotonic() - self._left[0], 1e-3)
@@ -88,7 +88,7 @@ class Submitter:
 
     @property
     def pending(self) -> int:
-        """Inputs handed in whose results were not taken yet."""
+        """How many inputs were handed in whose results were not taken yet."""
         with self._engine.changed:
             return self._pending + len(self._results)
 
@@ -112,7 +112,7 @@ class Submitter:
                 self._engine.changed.wait(timeout)
 
     def cancel(self) -> None:
-        """Give up what is under way and forget what is finished: the bundle it belongs to is gone."""
+        """Cancel what is under way and forget what is finished: the bundle it belongs to is gone."""
         self._engine.cancel(self)
 
     # The following are called by the engine, which holds the lock.
@@ -135,7 +135,7 @@ class Submitter:
             self._results.extend(results)
 
     def forget(self) -> list[Submission]:
-        """Results of what was handed in so far are nobody's any more; gives what is still under way."""
+        """Drop the results of all that was handed in so far; return the submissions still under way."""
         self.generation += 1
         self._results.clear()
         self._pending = 0

@@ -1,4 +1,4 @@
-"""The kinds of endpoint that can be called, each in a room of its own behind the door `calls.endpoint`.
+"""The kinds of endpoint that can be called, one package each, behind the protocols of `calls.endpoint`.
 
-Only an endpoint's room knows its vendor's messages, statuses and client library.
+Only an endpoint's own package knows its vendor's messages, statuses and client library.
 """

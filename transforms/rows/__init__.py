@@ -1,5 +1,5 @@
-"""Arrow: the schemas of the three tables, columns that grow by value, masks as RLE, and the builder of all rows.
+"""Builds the three Arrow tables of a job: their schemas, columns that grow by value, masks as RLE, and all rows.
 
-What an answer holds is written by its endpoint's reader (`answer_reader`); everything that all answers share is
-written here. Needs the ground only; begin with `schemas` and `table_builder`.
+An endpoint's reader writes what its answers hold through `answer_rows` (AnswerReader, AnswerRows); what all answers
+have in common is written here. Needs `errors` and `records` only; begin with `schemas` and `table_builder`.
 """

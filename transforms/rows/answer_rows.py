@@ -1,4 +1,4 @@
-"""Where an endpoint's reader writes answers: the open rows of `predictions` and `masks`, one input after the other."""
+"""The interface between an endpoint and the tables: its `AnswerReader` writes answers into `AnswerRows`."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ class AnswerReader(Protocol):
 
         Raises:
             DecodeError: an answer cannot be turned into rows. So do ArithmeticError, LookupError, TypeError and
-                ValueError; whoever called takes all rows of these inputs back.
+                ValueError; the caller removes all rows of these inputs.
         """
 
 
 class AnswerRows:
-    """The open rows of answers.
+    """The rows of `predictions` and `masks` that are being filled, one input after the other.
 
     Args:
         schema: of `predictions`, kept columns included.
@@ -78,10 +78,10 @@ class AnswerRows:
         return self.predictions.nbytes + self.regions.masks.nbytes
 
     def start(self, answered: Answered) -> None:
-        """Begin an input."""
+        """Begin the rows of an input."""
         prediction = answered.prediction
         if prediction is not self._last:
-            # An answer that is read once more for another reference has its masks coded already.
+            # An answer that has aliases is read again for each of them, and its masks need not be coded again.
             self._coded = {} if prediction.reference.aliases else None
             self._last = prediction
         self.predictions.start(answered.ordinal, answered.reference, prediction)
@@ -123,12 +123,12 @@ class AnswerRows:
         self.set_frame(NO_FRAME)
 
     def mark(self) -> tuple[int, int, int, int]:
-        """What `cut` goes back to."""
+        """The present number and size of the rows, for `cut`."""
         predictions, masks = self.predictions, self.regions.masks
         return len(predictions.inputs), len(masks.inputs), predictions.nbytes, masks.nbytes
 
     def cut(self, mark: tuple[int, int, int, int]) -> None:
-        """Take back all rows since a mark."""
+        """Remove all rows added since a mark."""
         rows, masks, self.predictions.nbytes, self.regions.masks.nbytes = mark
         self.predictions.cut(rows)
         self.regions.masks.cut(masks)

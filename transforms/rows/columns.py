@@ -1,7 +1,7 @@
-"""Columns that grow value by value and end as Arrow arrays.
+"""Columns that grow value by value and become Arrow arrays.
 
 Values are held by column, so that a row costs no object of its own; a null costs nothing. Each column can be
-cut back to a number of rows, which is how an answer that turns out to be odd leaves nothing behind.
+cut back to a number of rows, so that an answer that cannot be read leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ __all__ = [
 ]
 
 Best = tuple[str | None, str | None, float | None]  # id, label and score of the best concept
-Concepts = tuple[list[str], list[str], list[float]]  # ids, names and values, "" for what is not told
+Concepts = tuple[list[str], list[str], list[float]]  # ids, names and values, "" for what is missing
 NO_CONCEPTS: Concepts = ([], [], [])
 
 
 def utf8(text: str) -> str:
-    """A text that Arrow can hold: names of files that are not UTF-8 keep their odd bytes as escapes."""
+    """A text that Arrow can hold: names of files that are not UTF-8 keep their invalid bytes as escapes."""
     if text.isascii():
         return text
     try:
@@ -44,7 +44,7 @@ def utf8(text: str) -> str:
 
 
 class SparseColumn:
-    """A column that is null but for the rows that were put."""
+    """A column that is null except in the rows that were put."""
 
     __slots__ = ("rows", "values")
 
@@ -80,7 +80,7 @@ class SparseColumn:
 
 
 class _Lists:
-    """The ends of lists that lie one after the other; an empty list is null."""
+    """Where each of the lists that are stored one after the other ends; an empty list is null."""
 
     __slots__ = ("ends", "total")
 
@@ -180,7 +180,7 @@ class ConceptColumn:
 
 
 class RegionColumn:
-    """A dense column of lists of regions, light: their places and labels, without masks.
+    """A dense column of lists of regions without their masks: boxes, labels and scores.
 
     The lists are open to `region_rows`, which fills them: a method call here for each of a million detections would
     cost as much as the detection.

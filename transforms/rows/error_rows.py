@@ -1,4 +1,4 @@
-"""The rows of the errors table, held by column."""
+"""Collects the rows of the errors table, and builds the table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Footer metadata of the tables: where a file comes from, and what Hugging Face `datasets` sees in it."""
+"""Builds the footer metadata of Parquet files: what wrote them, and their types for Hugging Face `datasets`."""
 
 from __future__ import annotations
 
@@ -53,9 +53,7 @@ def _tool_version() -> str:
 def _huggingface(schema: Any) -> str | None:
     try:
         return json.dumps({"info": {"features": huggingface_features(schema)}})
-    except (
-        TypeError
-    ):  # a kept column of a type that `datasets` has no word for: it then reads the Arrow types
+    except TypeError:  # a kept column has a type unknown to `datasets`, which then reads the Arrow types
         return None
 
 
@@ -96,10 +94,8 @@ def _dtype(kind: Any) -> str:
         or pa.types.is_large_binary(kind)
         or pa.types.is_date(kind)
         or pa.types.is_null(kind)
+        or pa.types.is_timestamp(kind)
+        or pa.types.is_decimal(kind)
     ):
-        return str(kind)
-    if pa.types.is_timestamp(kind):
-        return str(kind)
-    if pa.types.is_decimal(kind):
         return str(kind)
     raise TypeError(f"no Hugging Face feature for {kind}")

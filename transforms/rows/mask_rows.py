@@ -1,4 +1,4 @@
-"""The rows of the masks table, held by column."""
+"""Collects the rows of the masks table, and builds the table."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class MaskRows:
         keypoints: Sequence[float],
         point: Sequence[float],
     ) -> None:
-        """Set the points of a row, which come in 0..1, in pixels.
+        """Set the points of a row: they are given in 0..1 and stored in pixels.
 
         Args:
             size: width and height of the picture.

@@ -1,14 +1,13 @@
-"""Masks: from the picture that a model sends to COCO's compressed RLE, its area and its bounding box.
+"""Converts the picture of a mask to COCO's compressed RLE, with its area and bounding box.
 
 A pixel belongs to the mask when its sample is not zero, in any channel. For a palette that is the index, as
 the vendor's own client reads it (`numpy.asarray(PIL.Image)`); colours in which alpha varies count only where
 they are not transparent, and a picture that is black throughout is read by its alpha alone.
 
 Grey PNGs of 1, 2, 4 and 8 bits, which is what endpoints send, never become an array of pixels that is
-transposed: their rows are packed to bits, and the runs down the columns are taken from the bits that differ
-    between two rows. All
-other pictures go through Pillow into the same run extraction. Results equal `pycocotools.mask.encode` byte by
-byte.
+transposed: their rows are packed to bits, and the runs down the columns are taken from the bits that differ between
+two rows. All other pictures go through Pillow into the same run extraction. Results equal `pycocotools.mask.encode`
+byte by byte.
 """
 
 from __future__ import annotations
@@ -107,7 +106,7 @@ def _encode_grey_png(picture: bytes, width: int, height: int, depth: int) -> Mas
 
 
 def _as_eight_bits(picture: bytes, row_bytes: int) -> bytes:
-    """Let a PNG of less than 8 bits pass for one of 8 bits that is as wide as its rows have bytes.
+    """Rewrite the header of a PNG of less than 8 bits to 8 bits, as wide as its rows have bytes.
 
     PNG filters work on bytes, and on whole pixels from 8 bits on, so both decode to the same bytes; the
     decoder then hands out the packed pixels untouched.
@@ -213,9 +212,7 @@ def _extent(changes: Any, height: int, width: int) -> tuple[int, tuple[int, int,
     first_column, first_row = np.divmod(starts, height)
     last_column, last_row = np.divmod(ends - 1, height)
     left, right = int(first_column[0]), int(last_column[-1])
-    if (
-        first_column != last_column
-    ).any():  # a run that goes round a column's end touches the top and the bottom
+    if (first_column != last_column).any():  # a run that goes on in the next column touches bottom and top
         top, bottom = 0, height - 1
     else:
         top, bottom = int(first_row.min()), int(last_row.max())

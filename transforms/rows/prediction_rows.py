@@ -1,4 +1,4 @@
-"""The rows of the predictions table, held by column."""
+"""Collects the rows of the predictions table by column, and builds the table."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["DENSE", "NO_FRAME", "Frame", "PredictionRows"]
 Frame = tuple[int | None, int | None, int | None]  # index, number and time in milliseconds
 NO_FRAME: Frame = (None, None, None)
 
-#: Columns that nearly every row has; the rest is null unless the answer holds it.
+#: Columns that nearly every row fills; the others are null unless the answer holds a value.
 DENSE = (
     "input_id",
     "uri",
@@ -53,7 +53,9 @@ class PredictionRows:
         self.schema = schema
         self._keep = keep
         self._model_version = model_version
-        self._dense: list[Any] = []  # one row after the other: a tuple a row would be work for the collector
+        self._dense: list[
+            Any
+        ] = []  # flat, row after row: a tuple a row would be work for the garbage collector
         self.inputs: list[int] = []
         self.concepts = ConceptColumn()
         self.regions = RegionColumn()
@@ -61,7 +63,7 @@ class PredictionRows:
         self.nbytes = 0
 
     def start(self, ordinal: int, reference: Reference, prediction: Prediction) -> None:
-        """Begin an input.
+        """Begin the rows of an input.
 
         Args:
             ordinal: of the input, in the order of adding.
@@ -156,7 +158,7 @@ class PredictionRows:
 
     @property
     def index(self) -> int:
-        """Of the row that is being filled, among those of its input."""
+        """The number of the row that is being filled, among those of its input."""
         return self._index
 
     def build(self, run_id: str, model_url: str | None) -> Any:

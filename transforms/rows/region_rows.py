@@ -1,4 +1,4 @@
-"""Regions of answers: light rows inside `predictions`, and one row of `masks` for each that has a shape.
+"""Writes regions: light entries inside `predictions`, and one row of `masks` for each region that has a shape.
 
 A region has a shape when it carries a mask, a polygon, keypoints or a point. Positions come in 0..1 from the upper left
 corner and leave as COCO's pixels where the picture's size is known, by the content or by the mask itself.
@@ -13,21 +13,21 @@ from ..errors import DecodeError
 from .columns import NO_CONCEPTS, Concepts, RegionColumn
 from .mask_rows import MaskRows
 from .masks import MaskRle, encode_mask, png_size
+from .prediction_rows import Frame
 
 __all__ = ["RegionRows", "Shape", "Size"]
 
 Size = tuple[int, int]  # width, height in pixels
 Box = Sequence[float]  # x, y, width, height; empty for none
 _Key = tuple[str, str | None]
-_Frame = tuple[int | None, int | None, int | None]
 
 
 class Shape(NamedTuple):
-    """What of a region goes to `masks`.
+    """What of a region is stored in `masks`.
 
     Attributes:
         picture: the mask as an encoded picture, PNG as a rule; a pixel belongs to it when it is not zero.
-        url: where the mask lies, in place of `picture`.
+        url: of the mask, instead of `picture`.
         polygon: x and y of each point, in turn, in 0..1.
         keypoints: x, y in 0..1 and COCO's visibility of each, in turn.
         point: x and y in 0..1; empty for none.
@@ -45,7 +45,7 @@ class Shape(NamedTuple):
 
 
 class RegionRows:
-    """Regions as rows.
+    """Adds the regions of answers to `predictions` and `masks`.
 
     Args:
         masks: how masks are stored: rle | png | both | none.
@@ -75,7 +75,7 @@ class RegionRows:
     def start(
         self, ordinal: int, key: _Key, size: Size | None, coded: dict[bytes, MaskRle] | None = None
     ) -> None:
-        """Begin an input.
+        """Begin the regions of an input.
 
         Args:
             ordinal: of the input, in the order of adding.
@@ -85,7 +85,7 @@ class RegionRows:
         """
         self._ordinal, self._input, self.size, self._coded = ordinal, key, size, coded
 
-    def start_row(self, frame: _Frame, output_index: int) -> None:
+    def start_row(self, frame: Frame, output_index: int) -> None:
         """Begin a row of `predictions`, whose regions are numbered from 0."""
         self._key = (*self._input, *frame, output_index)
         self._index = 0

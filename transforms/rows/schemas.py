@@ -179,8 +179,7 @@ def errors_schema(*, without: Collection[str] = ()) -> Schema:
     return pa.schema([_field(*column) for column in _ERRORS if column[0].rstrip("!") not in without])
 
 
-# Strings that repeat; a dictionary on masks, texts and other unique values would only be built to be thrown
-# away.
+# Columns whose values repeat; on masks, texts and other unique values a dictionary would be built in vain.
 _DICTIONARY = (
     "input_id",
     "uri",

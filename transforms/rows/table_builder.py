@@ -1,4 +1,4 @@
-"""Predictions and failures to Arrow tables: one builder for the rows of all three tables."""
+"""Builds the three Arrow tables from predictions and failures."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class TableOptions:
 
     Attributes:
         run_id: of the run that writes.
-        reader: makes what writes answers to rows: `Endpoint.reader`; without it there can be failures only.
+        reader: makes the reader of answers, as `Endpoint.reader` does; without it only failures can be added.
         read: what the tables keep of an answer.
         keep_schema: Arrow schema of the columns that the source keeps.
         model_url: the model that is called.
@@ -92,7 +92,7 @@ class TableBuilder:
         self._reader = options.reader(options.read, self._rows) if options.reader is not None else None
 
     def _seal(self) -> None:
-        """Turn the open rows into Arrow tables, which take a fifth of the memory and keep the heap warm."""
+        """Turn the open rows into Arrow tables, a fifth of their size; the next rows use the memory that is freed."""
         options, predictions, masks = self.options, self._rows.predictions, self._rows.regions.masks
         tables = Tables(
             predictions.build(options.run_id, options.model_url),
@@ -119,7 +119,7 @@ class TableBuilder:
         """Add the rows of inputs, and of every alias of their references.
 
         Returns:
-            For each prediction why its answer cannot be turned into rows, or None; nothing of such a one was added.
+            For each prediction None, or why its answer cannot be turned into rows; nothing of it was added then.
 
         Raises:
             ConfigError: the options name no reader.
@@ -131,7 +131,7 @@ class TableBuilder:
             return [None] * len(predictions)
         if len(predictions) == 1:
             return [first]
-        # One of them is odd, so each is read alone: the others land.
+        # One of them cannot be read, so each is read alone and the others are kept.
         return [self._read([prediction]) for prediction in predictions]
 
     def _read(self, predictions: Sequence[Prediction]) -> DecodeError | None:
@@ -160,7 +160,7 @@ class TableBuilder:
             self.inputs += 1
 
     def finish(self) -> Tables:
-        """Give all rows as Arrow tables and start anew."""
+        """Return all rows as Arrow tables, and begin empty again."""
         self._seal()
         columns = list(zip(*self._sealed, strict=True))
         tables = Tables(*map(pa.concat_tables, columns[:3]), *map(np.concatenate, columns[3:]))

@@ -1,4 +1,4 @@
-"""The Arrow types of nested columns, shared by schemas, footers and the builders of columns."""
+"""The Arrow types of nested columns, used by schemas, footers and the builders of columns."""
 
 from __future__ import annotations
 

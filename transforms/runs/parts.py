@@ -79,7 +79,7 @@ class OutputSpec:
     model_url: str = ""
     model_version: str = ""
     fingerprint: str = ""
-    reader: Callable[..., Any] | None = None
+    reader: Callable[..., Any] | None = dataclasses.field(default=None, compare=False)
     lists_all: bool = False
 
     def store(self) -> Store:

@@ -202,9 +202,18 @@ def _now() -> str:
 
 def _versions() -> dict[str, str]:
     versions = {"python": platform.python_version()}
-    for name in ("bulkinfer", "apache-beam", "pyarrow", "clarifai-grpc"):
+    for name in ("bulkinfer", *_requirements()):
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             versions[name] = "unknown"
     return versions
+
+
+def _requirements() -> list[str]:
+    """The packages that this one needs, without those of its extras."""
+    try:
+        found = importlib.metadata.requires("bulkinfer") or []
+    except importlib.metadata.PackageNotFoundError:
+        return []
+    return [re.split(r"[^\w.-]", text, maxsplit=1)[0] for text in found if "extra ==" not in text]

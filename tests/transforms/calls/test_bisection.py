@@ -1,4 +1,4 @@
-"""Splitting a failed batch, against brute force."""
+"""Bisection of failed batches: every input has one result, within a number of calls."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 
 def run(count: int, bad: set[int], *, blame: bool = True) -> tuple[list[int], list[int], list[list[int]]]:
-    """Send pieces until all is settled: (good, bad, what was sent)."""
+    """Send pieces until every input has a result: (good, bad, what was sent)."""
     plan: Bisection[int] = Bisection(range(count))
     good: list[int] = []
     given_up: list[int] = []
@@ -25,7 +25,7 @@ def run(count: int, bad: set[int], *, blame: bool = True) -> tuple[list[int], li
 
 
 @given(st.integers(0, 128), st.sets(st.integers(0, 127)), st.booleans())
-def test_every_input_is_settled_once_and_by_a_call_of_its_own_kind(
+def test_every_input_has_one_result_from_a_call_of_its_own_kind(
     count: int, bad: set[int], blame: bool
 ) -> None:
     good, given_up, sent = run(count, bad, blame=blame)
@@ -33,7 +33,7 @@ def test_every_input_is_settled_once_and_by_a_call_of_its_own_kind(
     inside = set(range(count))
     assert sorted(good) == sorted(inside - bad)
     assert sorted(given_up) == sorted(inside & bad)
-    assert all([item] in sent for item in given_up)  # nobody is condemned unsent
+    assert all([item] in sent for item in given_up)  # none is given up unsent
     assert len(sent) <= max(1, 2 * count - 1)
 
 
@@ -67,7 +67,7 @@ def test_a_size_that_each_half_may_pass_blames_nobody() -> None:
     assert plan.next() == range(2, 4)  # sent whole, although its sibling passed
 
 
-def test_only_what_is_not_settled_yet_is_sent_again() -> None:
+def test_only_what_has_no_result_yet_is_sent_again() -> None:
     plan: Bisection[int] = Bisection([1, 2, 3, 4])
     plan.next()
     plan.failed([2, 4], blame=True)

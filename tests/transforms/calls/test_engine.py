@@ -133,7 +133,7 @@ def test_random_faults_end_with_every_input_once_and_only_bad_ones_fail(
 
 
 def refused(stats: dict[str, Any], token: str, attempts: int) -> int:
-    """The server does not know the inputs of calls that it refuses at the door; none are refused here."""
+    """Attempts of an input in throttled calls, whose inputs the server does not count."""
     return 0 if not stats["throttled"] else attempts - stats["inputs"][token]
 
 
@@ -167,7 +167,7 @@ def test_a_stream_is_whole_or_not_there(server: FaultServer, method: str, faults
         assert said == [f"ok {word}" for word in token.split(gap)]
 
 
-def test_a_lane_that_is_cancelled_gives_nothing_of_its_old_bundle(server: FaultServer) -> None:
+def test_a_submitter_that_is_cancelled_gives_nothing_of_its_old_bundle(server: FaultServer) -> None:
     server.set(base_ms=200)
     call = call_to(server.endpoint)
     engine = Engine(call, None, Metrics())
@@ -206,7 +206,7 @@ def test_submitters_share_the_bounds_and_get_their_own_results(server: FaultServ
         assert sorted(token for token, _ in results) == sorted(f"{number}-{each}" for each in range(40))
 
 
-def test_a_full_engine_refuses_batches_until_there_is_room(server: FaultServer) -> None:
+def test_a_full_engine_refuses_batches_until_there_is_capacity(server: FaultServer) -> None:
     server.set(base_ms=300)
     call = call_to(
         server.endpoint,
@@ -233,7 +233,7 @@ def test_a_full_engine_refuses_batches_until_there_is_room(server: FaultServer) 
     engine.close()
 
 
-def test_one_batch_larger_than_all_room_still_goes(server: FaultServer) -> None:
+def test_one_batch_larger_than_all_capacity_still_goes(server: FaultServer) -> None:
     server.set()
     call = call_to(
         server.endpoint, method="measure", media_type="image", batch_bytes=1000, in_flight_bytes=1000
@@ -260,7 +260,7 @@ def test_contents_are_let_go_when_their_batch_ends(server: FaultServer) -> None:
         del content
         time.sleep(0.1)
         assert len(results) == 1
-        assert watched() is None  # at once, and not when the collector comes
+        assert watched() is None  # at once, not by the garbage collector
     finally:
         gc.enable()
     engine.close()
@@ -352,7 +352,7 @@ def test_no_server_is_a_row_and_not_a_crash(server: FaultServer, monkeypatch: py
 
 
 def test_no_more_waits_in_an_engine_than_leaves_in_two_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What waits there nobody else can take over; slow calls keep little, quick ones eight times what is under way."""
+    """No other worker can take over what waits: slow calls keep little, quick ones eight times what is under way."""
     now = 100.0
     monkeypatch.setattr(submissions, "time", SimpleNamespace(monotonic=lambda: now))
 

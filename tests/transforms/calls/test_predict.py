@@ -152,7 +152,7 @@ def test_an_unbounded_collection_leaves_as_it_comes(server: FaultServer) -> None
     for second, content in enumerate(texts(names(30))):
         stream.advance_watermark_to(second).add_elements([TimestampedValue(content, second)])
     stream.advance_watermark_to_infinity()
-    # The one local runner that plays such streams.
+    # The one local runner that simulates such streams.
     with beam.Pipeline("BundleBasedDirectRunner", PipelineOptions(streaming=True)) as pipeline:
         windowed = pipeline | stream | beam.WindowInto(FixedWindows(10))
         outcome = windowed | Predict(call_to(server.endpoint))

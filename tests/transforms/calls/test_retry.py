@@ -50,7 +50,7 @@ def test_pauses_double_from_the_first_to_the_longest_and_no_further(verdict: Ver
         at_most = min(longest, first * 2**attempt)
         seen = [run[attempt] for run in runs]
         assert 0 < min(seen) <= max(seen) <= at_most + 0.02
-        assert max(seen) > 0.8 * at_most  # and the room is used
+        assert max(seen) > 0.8 * at_most  # and the whole range is used
 
 
 @pytest.mark.parametrize("verdict", RETRIED)
@@ -78,7 +78,7 @@ def test_the_budget_is_time_from_the_first_attempt_whatever_the_number_of_attemp
     clock: list[float],
 ) -> None:
     backoff = Backoff(30.0)
-    clock[0] += 500  # waiting for a place before the first attempt costs nothing
+    clock[0] += 500  # waiting for a slot before the first attempt costs nothing
     assert backoff.elapsed == 0.0
     backoff.start()
     backoff.start()
@@ -147,7 +147,7 @@ def retry_info(seconds: float, *others: Any) -> bytes:
         ([("retry-after", "soon"), ("grpc-retry-pushback-ms", "40")], 0.04),
     ],
 )
-def test_a_servers_hint_is_read_from_each_place_where_servers_put_it(metadata: Any, seconds: float) -> None:
+def test_a_servers_hint_is_read_from_each_key_where_servers_put_it(metadata: Any, seconds: float) -> None:
     assert retry_hint(metadata) == pytest.approx(seconds)
 
 

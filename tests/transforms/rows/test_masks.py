@@ -21,7 +21,7 @@ SIDES = st.sampled_from([1, 2, 3, 7, 8, 9, 63, 64, 65, 100, 128, 129])
 
 @st.composite
 def blocky(draw: st.DrawFn) -> np.ndarray:
-    """Masks made of blocks, so that runs go round the ends of columns."""
+    """Masks made of blocks, so that runs go on from one column to the next."""
     height, width = draw(SIDES), draw(SIDES)
     cells = draw(arrays(np.bool_, (draw(st.integers(1, 4)), draw(st.integers(1, 4)))))
     rows = np.arange(height) * cells.shape[0] // height

@@ -1,4 +1,4 @@
-"""Which limiter a job asks for."""
+"""Picks the limiter that a job asks for: one of this process alone, or one for a fleet through Redis."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 Each worker takes whole units, because fractions would add up to one call too many in some windows: of 15 a second, four
 workers take three each, and three of them one more once their ranks are known (`runs.rebalance`). What a finished
 worker leaves, the others take. A worker without a rank keeps to the smallest part, so that together they stay within
-the limit, whoever ends, dies or joins.
+the limit, whichever of them ends, dies or joins.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ __all__ = ["DividedLimits", "check_divided", "part_of"]
 
 
 def part_of(limit: float | None, workers: int, rank: int | None = None) -> float | None:
-    """One worker's part of a limit.
+    """One worker's part of a rate limit.
 
     Args:
         limit: of all workers together; None for no limit.
         workers: how many there are.
-        rank: of this worker, from 0; None while it is not known, when the part is the least of all.
+        rank: of this worker, from 0; None while it is not known, when the part is the smallest of all.
 
     Raises:
-        ConfigError: there is less than one for each.
+        ConfigError: there is less than one unit for each worker.
     """
     if limit is None or workers <= 1:
         return limit
@@ -88,7 +88,7 @@ class DividedLimits:
         self._loop.call_soon_threadsafe(self._limiter.hold, seconds)
 
     def divide(self, rank: Rank | None, until: float = 0.0) -> None:
-        """Take a rank's part until then, in monotonic seconds; without one, and afterwards, the least part of all."""
+        """Take a rank's part until that monotonic time; without a rank, and afterwards, the smallest part."""
         self._loop.call_soon_threadsafe(self._divide, rank, until)
 
     def _divide(self, rank: Rank | None, until: float) -> None:
@@ -96,7 +96,7 @@ class DividedLimits:
             self._lapse.cancel()
             self._lapse = None
         if until <= time.monotonic():
-            rank = None  # the look that gave it took too long
+            rank = None  # reading the ranks took too long
         elif rank is not None and until < math.inf:
             self._lapse = self._loop.call_later(until - time.monotonic(), self._divide, None, 0.0)
         at_work, number = (self._workers, None) if rank is None else (rank.at_work, rank.number)

@@ -1,4 +1,4 @@
-"""The limit that a server's throttling answers let us guess, by additive increase and multiplicative decrease."""
+"""Estimates a server's rate limit from its throttling answers: additive increase, multiplicative decrease."""
 
 from __future__ import annotations
 
@@ -11,23 +11,20 @@ __all__ = ["LearnedRate"]
 
 
 class LearnedRate:
-    """The limit that throttling answers let us guess.
+    """The rate limit of a server, estimated from its throttling answers.
 
     A server that refuses a call has accepted, in the second before, about as many as its limit allows: that
     count is the new rate. From there the rate creeps up until the next refusal, so that it follows a limit
-    that rises or falls. A refusal before more than a few calls were accepted tells of no rate: it may be a
-    server that was busy for a moment, so after the first such one the rate doubles every second until the next.
+    that rises or falls. A refusal before more than a few calls were accepted says nothing about a rate: the
+    server may have been busy for a moment, so after the first such one the rate doubles every second until the next.
     """
 
     DECREASE = 0.96  # by which a refusal at a rate that seemed right lowers it
     GROWTH = 0.0004  # of the rate, per call: about a hundred calls from one refusal to the next
-    SLOWEST, FASTEST = (
-        0.003,
-        0.02,
-    )  # growth of the rate per second, at least and at most; fastest after a guess
+    SLOWEST, FASTEST = 0.003, 0.02  # least and most growth of the rate per second; the most after a guess
     FEW = 3  # calls accepted in a second that are no measure of a limit
     PROBING = 0.69  # growth of the rate per second after a refusal among a few calls: about twofold
-    FORGOTTEN = 10_000.0  # calls a second that are nobody's limit
+    FORGOTTEN = 10_000.0  # calls a second, above any server's limit
     QUIET_CALLS = 150  # after so many calls without a refusal, growth doubles every four seconds
     QUIET_S = (10.0, 40.0)  # but not before so many seconds, and at the latest after so many
 
@@ -52,8 +49,8 @@ class LearnedRate:
         accepted = [
             permit.time for permit in self._starts if not permit.refused and permit.time > now - seconds
         ]
-        room_at = accepted[-units] + seconds if len(accepted) >= units else now
-        return max(now, self._paused_until, self._next, room_at)
+        free_at = accepted[-units] + seconds if len(accepted) >= units else now
+        return max(now, self._paused_until, self._next, free_at)
 
     def start(self, permit: Permit) -> None:
         """Note that a call starts now."""

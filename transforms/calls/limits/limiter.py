@@ -1,7 +1,8 @@
-"""What a rate limit is to the calls it guards, and which one a job asks for.
+"""What a rate limit is: the protocol of all limiters, and the permit that each call needs.
 
-Two limits guard every call. The configured one is a promise: never more than so many arrivals at the server in any
-one-second window, retries included (`window`). The learned one is a guess at a limit that nobody told us (`learned`).
+Two limits apply to every call. The configured one is a promise: never more than so many arrivals at the server in any
+one-second window, retries included (`window`). The learned one estimates a limit that is not configured (`learned`).
+`choose` picks the limiter that a job asks for.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class Permit:
 
 
 class Limiter(Protocol):
-    """A budget of calls that everyone in the process shares; used from the engine's loop only."""
+    """Says when each call of a process may start; used from the engine's loop only."""
 
     async def acquire(self, inputs: int) -> Permit:
         """Wait until a call with so many inputs may start."""
@@ -40,4 +41,4 @@ class Limiter(Protocol):
         """The server refused the call for its rate."""
 
     async def close(self) -> None:
-        """Give up what it holds; nothing starts after this."""
+        """Release what it holds; no call starts after this."""

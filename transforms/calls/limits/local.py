@@ -12,7 +12,7 @@ from .window import Travel, Window
 
 __all__ = ["LocalLimiter"]
 
-#: A call that is held looks so often whether it still is.
+#: Seconds between two looks at whether a call is still held.
 LOOK_AGAIN = 0.05
 
 
@@ -48,7 +48,7 @@ class LocalLimiter:
         self._held_until = self._clock() + seconds
 
     def allow(self, calls_per_second: float | None, inputs_per_second: float | None) -> None:
-        """Change limits that there are; what has started counts on."""
+        """Change the configured limits; calls that have started still count."""
         if self._calls and calls_per_second:
             self._calls.allow(calls_per_second)
             self._learned.ceiling = calls_per_second
@@ -57,7 +57,7 @@ class LocalLimiter:
 
     @property
     def learned_rate(self) -> float | None:
-        """Calls a second that throttling answers have taught us, None while there is nothing to obey."""
+        """Calls a second learned from throttling answers; None while no such limit applies."""
         return self._learned.rate
 
     async def acquire(self, inputs: int) -> Permit:
@@ -78,11 +78,11 @@ class LocalLimiter:
         permit.time += self._travel.held_up(seconds)
 
     def throttled(self, permit: Permit, retry_after: float | None) -> None:
-        """The server refused the call for its rate: everyone slows down, and waits as long as it asks for."""
+        """The server refused the call for its rate: all calls slow down, and wait as long as it asks for."""
         self._learned.throttled(permit, self._clock(), retry_after)
 
     async def close(self) -> None:
-        """It holds nothing."""
+        """Nothing to release."""
 
     def _ready_at(self, inputs: int, now: float) -> float:
         at = max(self._learned.ready_at(now), self._held_until)

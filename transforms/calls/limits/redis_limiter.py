@@ -1,8 +1,8 @@
-"""Rate limits that a fleet of any size shares, kept by a Redis server.
+"""Rate limits of a fleet of any size, kept by a Redis server.
 
 A divided limit suits a fixed fleet: each of four workers takes a quarter, and what one does not use is lost. Here
 every worker asks one Redis for each call, so that the fleet may grow, shrink or work unevenly, several jobs may
-share an endpoint's limit, and all of it is used. A worker that cannot reach Redis waits; it never sends unasked.
+use one endpoint's limit, and all of it is used. A worker that cannot reach Redis waits and sends nothing.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ _KEY = "bulkinfer"
 SPREAD, GUARD = 0.075, 0.07
 _TIMEOUT_S = 5.0
 _WARN_S = 30.0
-#: A Redis that answers and refuses the script for so long will not take it any more; a failover is over by then.
+#: Seconds after which a Redis that refuses the script is not waited for any more; a failover is over by then.
 _REFUSED_S = 60.0
 
-#: Without a call for so long, the state of a limit is forgotten, and the next call waits for one window.
+#: Seconds without a call after which a limit's state is forgotten; the next call then waits for one window.
 _KEEP_S = 86_400.0
 
 
@@ -60,16 +60,16 @@ class FleetLimiter:
         self._learned = LocalLimiter(None, None)  # what this process's own throttling answers teach
         self._turn = asyncio.Lock()
         self._client: redis.asyncio.Redis | None = None
-        self._lost = False  # the connection, and no window has been waited since
+        self._lost = False  # the connection was lost, and no window was waited for since
         self._asked = 0
-        self._since = 0  # by Redis's clock, when the call whose turn it is asked first
+        self._since = 0  # Redis's time when the call whose turn it is first asked
         self._name = f"{os.getpid()}.{os.urandom(4).hex()}"
 
     async def acquire(self, inputs: int) -> Permit:
         """Wait until a call with so many inputs may start.
 
         Raises:
-            ConfigError: it may never, because it is larger than the limit of inputs.
+            ConfigError: it may never start, because it is larger than the limit of inputs.
             StoreError: Redis refuses to keep the limit, and has for a minute.
         """
         permit = await self._learned.acquire(inputs)
@@ -122,7 +122,7 @@ class FleetLimiter:
         refused_since: float | None = None
         while True:
             if self._lost:
-                # A replica that took over may not know of the last starts: they are over after one window.
+                # A replica that took over may not know the last starts; after one window they no longer count.
                 await asyncio.sleep(window_s)
                 self._lost = False
             try:
@@ -144,7 +144,7 @@ class FleetLimiter:
                 self._lost = True
                 await self.close()
             except asyncio.CancelledError:
-                # Redis's library drops a connection whose answer it did not read, and would open another unnoticed.
+                # The library drops a connection whose answer it did not read, and would open another silently.
                 self._lost = True
                 await self.close()
                 raise
@@ -156,13 +156,14 @@ def check_limiter(url: str, *, remote: bool = False) -> str | None:
     """Check that a limiter answers and keeps limits.
 
     Args:
-        remote: the workers run on other hosts, which may reach what we do not.
+        remote: the workers run on other hosts, which may reach what this one does not.
 
     Returns:
-        None, or for remote workers what could not be found out from here, and what it would mean.
+        None, or for remote workers what could not be checked from here, and what follows if it is wrong.
 
     Raises:
-        ConfigError: the address is none, holds a password, is each worker's own, or the `[redis]` extra is missing.
+        ConfigError: the address is malformed, holds a password, or is a loopback address of remote workers; or the
+            `[redis]` extra is missing.
         StoreError: no Redis answers there, or it refuses what a limiter asks of it.
     """
     _, key = _address(url)
@@ -180,7 +181,7 @@ def check_limiter(url: str, *, remote: bool = False) -> str | None:
             "calls.limiter needs a library that is not installed; pip install 'bulkinfer[redis]'"
         ) from error
     password = os.environ.get(PASSWORD) or None
-    probe = f"{{{key}}}:check:{os.urandom(4).hex()}"  # where the limits will be, and gone after a second
+    probe = f"{{{key}}}:check:{os.urandom(4).hex()}"  # beside the limits' keys; it expires after a second
     try:
         with redis.Redis.from_url(
             _plain(url), password=password, socket_timeout=_TIMEOUT_S, retry=Retry(NoBackoff(), 0)
@@ -204,7 +205,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _refuses(error: Exception) -> bool:
-    """Redis was reached, and does not let us."""
+    """True when Redis was reached and refused the command."""
     from redis import exceptions  # noqa: PLC0415  (an extra)
 
     return isinstance(error, (exceptions.ResponseError, exceptions.AuthenticationError))
@@ -237,8 +238,12 @@ def _connect(url: str) -> redis.asyncio.Redis:
 
 
 def _spacing(limit: float) -> tuple[int, int, int, int, int]:
-    """Units in a window; in microseconds the step from one to the next, the window, and what may be caught up; and
-    for how many milliseconds to keep its state."""
+    """A limit as the script takes it.
+
+    Returns:
+        Units in a window; in microseconds the step from one to the next, the window, and the delay that may be caught
+        up; in milliseconds how long to keep the limit's state.
+    """
     units, seconds = max(1, int(limit)), max(1.0, 1.0 / limit)
     step = (1.0 + SPREAD) * seconds / units
     window = (1.0 + GUARD) * seconds

@@ -1,4 +1,4 @@
-"""What Redis does for a limit that a fleet shares: one Lua script, which nothing interrupts.
+"""The Lua script with which Redis keeps the rate limits of a fleet; nothing interrupts it.
 
 All times are Redis's own, in microseconds, so that the workers' clocks need not agree. A limit is kept twice, as
 in LocalLimiter: starts are evenly spread, and no window holds more units than the limit even when some came late.
@@ -10,15 +10,16 @@ window holds that much; and since when it waits.
 A limit is one sorted set, so that it is lost as a whole or not at all: the starts of the last window by their times,
 and before them, at score -1, the state: the last time that was seen, the next start, the units in the window, and a
 ticket if there is one. Where there is no state, because the limit is new or Redis was flushed, restarted or short of
-memory, nobody knows what has just started, so nobody starts for one window. The same holds after Redis's clock went
+memory, it is unknown what has just started, so no call starts for one window. The same holds after Redis's clock went
 back by more than a window (set, or that of another host after a failover); when it went back by less, what had
-started counts so much longer. A clock that jumps forward looks like a pause in which nobody called, so the second of
-such a jump may hold twice the limit: Redis offers scripts no clock that only runs.
+started counts for that much longer. A clock that jumps forward looks like a pause without calls, so the second of
+such a jump may hold twice the limit: Redis offers scripts no monotonic clock.
 
 The ticket keeps small calls from starving large ones: a small call needs one free unit, a large one perhaps an empty
-window, which the small ones would never leave it. So the oldest call that lacked units notes itself, since when it
-waits, and when it may start; younger ones then wait for it, and ask again soon after. Age orders the calls of all
-limits alike, so that no two that need both wait for each other. Who does not come within two seconds is forgotten.
+window, which the small ones would never leave it. So the oldest call that lacked units leaves a ticket: its name,
+since when it waits, and when it may start; younger ones then wait for it, and ask again soon after. Age orders the
+calls of all limits alike, so that no two calls that need both limits wait for each other. A ticket whose call does not
+come within two seconds is dropped.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A configured limit: at most so many starts in any window of one second, and calls that were held up on their way."""
+"""Keeps a configured rate limit: how many units may start in any second, corrected for calls that were delayed."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from .limiter import Permit
 
 __all__ = ["CATCH_UP", "GUARD", "SPREAD", "Travel", "Window"]
 
-#: Calls are spread over this much more than a second, because they do not all travel equally fast.
+#: Calls are spread over this many seconds more than one, because they do not all travel equally fast.
 SPREAD = 0.024
-#: And no window of a second and this much holds more than the limit, should some have started late.
+#: No window of one second and this many more holds more than the limit, even when some started late.
 GUARD = 0.016
-#: Starts that the event loop was too busy for are made up for, when they are no later than this.
+#: Starts that a busy event loop delayed are caught up, when they are no later than so many seconds.
 CATCH_UP = 0.25
 
 
@@ -26,7 +26,7 @@ class Window:
         self.allow(limit)
 
     def allow(self, limit: float) -> None:
-        """Another limit from now on."""
+        """Apply another limit from now on."""
         self.units = max(1, int(limit))
         # A limit below one unit a second is kept by one unit in a longer window.
         seconds = max(1.0, 1.0 / limit)
@@ -54,21 +54,21 @@ class Window:
 
 
 class Travel:
-    """How long calls take, to tell when one was held up on its way.
+    """Learns how long calls take, to tell when one was delayed on its way to the server.
 
-    A call that came late to the server must not be counted as early, or a window seen by the server holds one more than
+    A call that reached the server late must not be counted as early, or a window at the server holds one more than
     ours. What is usual follows from mean and deviation as in TCP's timer (RFC 6298).
     """
 
     LEAST, MOST = 0.01, 0.3
-    NOISY = 0.03  # deviation from which a late answer tells of the model and not of the way
+    NOISY = 0.03  # seconds of deviation above which a late answer is due to the model, not the network
 
     def __init__(self) -> None:
         self._mean: float | None = None
         self._deviation = 0.0
 
     def held_up(self, seconds: float) -> float:
-        """By how much a call that took so long was later than usual; 0 for a usual one."""
+        """Seconds by which a call of this duration was later than usual; 0 for a usual one."""
         if self._mean is None:
             self._mean, self._deviation = seconds, seconds / 2
             return 0.0

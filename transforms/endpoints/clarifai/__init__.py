@@ -1,5 +1,5 @@
-"""Clarifai's V2 API over gRPC: addresses, credentials, signatures, statuses, and its side of the door.
+"""Calls models behind Clarifai's V2 API over gRPC: addresses, credentials, signatures, statuses, calls.
 
-`endpoint` is what the engine sees; `request` makes the bytes that are sent, `answer` makes rows of what comes back.
-Begin with `endpoint`; how each status is treated stands in `statuses`.
+`endpoint` is what the engine uses; `request` builds the bytes that are sent, `answer` turns what comes back into rows.
+Begin with `endpoint`; `statuses` says how each status is treated.
 """

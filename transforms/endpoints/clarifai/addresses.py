@@ -1,4 +1,4 @@
-"""Names on the wire: the URL of a model and the address of an endpoint."""
+"""Parses the URL of a model and the address of a server."""
 
 from __future__ import annotations
 

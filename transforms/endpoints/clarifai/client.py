@@ -1,6 +1,6 @@
-"""The way to the endpoint: credentials, channels with our own settings, and the API's calls as raw bytes.
+"""Connects to the API: credentials, channels with our own settings, and calls that send raw bytes.
 
-The vendor's channel factories retry UNAVAILABLE unseen and multiply calls, and their stub serializes messages
+The vendor's channel factories retry UNAVAILABLE by themselves and multiply calls, and their stub serializes messages
 that we have framed already; so the calls are made by name on channels of our own.
 """
 
@@ -122,7 +122,7 @@ def check_plaintext(endpoint: ServerAddress, credentials: Credentials, *, allow_
 def channel_options() -> list[tuple[str, Any]]:
     """Settings of every channel."""
     return [
-        # By default a channel retries UNAVAILABLE up to five times unseen; ours are counted and paced.
+        # By default a channel retries UNAVAILABLE up to five times by itself; our retries are counted and paced.
         ("grpc.enable_retries", 0),
         ("grpc.service_config_disable_resolution", 1),
         ("grpc.service_config", json.dumps({"methodConfig": [{"name": [{}], "waitForReady": False}]})),

@@ -1,4 +1,4 @@
-"""A method of a model behind Clarifai's API: this kind's side of the door `calls.endpoint`."""
+"""Implements `calls.endpoint.Endpoint` for a method of a model behind Clarifai's API."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ClarifaiEndpoint:
         deployment: the dedicated deployment to send to.
         nodepool: the dedicated nodepool to send to.
         allow_plaintext: send a key unencrypted to another machine.
-        version: that answers; "" when the server names none.
+        version: the one that answers; "" when the server names none.
     """
 
     server: ServerAddress
@@ -102,7 +102,7 @@ class ClarifaiEndpoint:
         )
 
     def reader(self, options: ReadOptions, rows: AnswerRows) -> OutputReader:
-        """What writes `Output` messages to rows."""
+        """The reader that writes `Output` messages to rows."""
         return OutputReader(self.binding.method, options, rows)
 
     @property

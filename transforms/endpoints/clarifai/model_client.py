@@ -1,4 +1,4 @@
-"""Single calls to a model: its methods, the version that answers, and one input at a time."""
+"""Calls a model synchronously: asks for its methods and version, and sends one input at a time."""
 
 from __future__ import annotations
 
@@ -19,9 +19,8 @@ from .addresses import ModelAddress, ServerAddress
 from .client import Credentials, check_plaintext, open_channel, stub
 from .request.binding import Binding
 from .request.wire import encode_input, frame_request, request_envelope, signatures_request, stream_requests
-from .retry_hints import retry_hint
 from .signatures import Method, methods_from_json, methods_from_messages
-from .statuses import fault_of_grpc, fault_of_status
+from .statuses import fault_of_rpc, fault_of_status
 
 __all__ = ["ModelClient"]
 
@@ -31,7 +30,7 @@ _GET_MODEL = "/clarifai.api.V2/GetModel"
 
 
 class ModelClient:
-    """Calls one model, synchronously; used before a job and by `bulkinfer call`.
+    """Calls one model; used before a job and by `bulkinfer call`.
 
     Args:
         endpoint: where the API is served.
@@ -130,12 +129,12 @@ class ModelClient:
         return f"{self._endpoint.url} {self._address.url}"
 
     def _retried(self, kind: str, messages: list[bytes]) -> list[Any]:
-        answers, fault = self._settled(kind, messages)
+        answers, fault = self._with_retries(kind, messages)
         if fault is not None:
             raise self._error(fault)
         return answers
 
-    def _settled(self, kind: str, messages: list[bytes]) -> tuple[list[Any], Fault | None]:
+    def _with_retries(self, kind: str, messages: list[bytes]) -> tuple[list[Any], Fault | None]:
         backoff = Backoff(self._retry_for)
         backoff.start()
         while True:
@@ -159,9 +158,9 @@ class ModelClient:
             else:
                 answers = list(call(iter(messages), **options))
         except grpc.RpcError as error:
-            return [], _rpc_fault(error)
+            return [], fault_of_rpc(error)
         for answer in answers:
-            # What happened stands with the output; the call's own status says no more than that something did.
+            # An output's status says what happened; the call's own says only that something did.
             for status in (*(output.status for output in answer.outputs), answer.status):
                 if status.code and (fault := fault_of_status(status)).verdict is not Verdict.OK:
                     return [], fault
@@ -180,7 +179,7 @@ class ModelClient:
         self._connected = True
 
     def _model_version_message(self) -> Any | None:
-        """The server's record of the version; None where the server has no such call, as the local one."""
+        """The server's record of the version; None where the server has no such call, like the vendor's local one."""
         owner = resources_pb2.UserAppIDSet(user_id=self._address.user_id, app_id=self._address.app_id)
         latest = None
         version_id = self._address.version_id
@@ -213,7 +212,7 @@ class ModelClient:
             except grpc.RpcError as error:
                 if error.code() is grpc.StatusCode.UNIMPLEMENTED:
                     return None
-                fault = _rpc_fault(error)
+                fault = fault_of_rpc(error)
             if fault.verdict is Verdict.OK:
                 return answer
             if fault.verdict is Verdict.NO_METHOD:
@@ -227,7 +226,7 @@ class ModelClient:
 
     def _asked_methods(self) -> dict[str, Method]:
         envelope = request_envelope(self._address, deployment=self._deployment, nodepool=self._nodepool)
-        answers, fault = self._settled("UNARY_UNARY", [signatures_request(envelope)])
+        answers, fault = self._with_retries("UNARY_UNARY", [signatures_request(envelope)])
         if fault is not None:
             if fault.verdict.retried:
                 raise self._unanswered(fault)
@@ -238,7 +237,7 @@ class ModelClient:
         return methods_from_json(text) if text else {}
 
     def _unanswered(self, fault: Fault) -> BulkinferError:
-        # A model that still starts must not be taken for an older one, or be met by the job's first batch.
+        # A model that still starts must not be taken for an older one, nor must the job's first batch meet it.
         message = self._credentials.mask(f"{self._place}: {fault.message}")
         return EndpointError(
             f"{message}; no other answer came within calls.retry_for={self._retry_for:g} s, so raise it, or try again "
@@ -247,7 +246,7 @@ class ModelClient:
 
     def _error(self, fault: Fault) -> BulkinferError:
         place = self._place
-        # Also an error of the job may repeat what the server said, key and all.
+        # A server may repeat the key, and the error repeats what the server said.
         fault = dataclasses.replace(fault, message=self._credentials.mask(fault.message))
         if fault.verdict.stops_job:
             error = stopping_error(fault, place)
@@ -261,7 +260,3 @@ class ModelClient:
         if fault.grpc_code == "UNAVAILABLE":
             return EndpointError(f"{message}; check model.endpoint and that the server runs")
         return CallError(fault.error_type, message)
-
-
-def _rpc_fault(error: Any) -> Fault:
-    return fault_of_grpc(error.code(), error.details(), retry_after_s=retry_hint(error.trailing_metadata()))

@@ -1,4 +1,4 @@
-"""What is asked of Clarifai's API before a job: the model, its method and version, and what the API takes at most."""
+"""Prepares the calls of a job: asks Clarifai's API for the model's methods and version, and binds the arguments."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PUBLIC_BATCH_BYTES = 128_000_000
 
 @dataclasses.dataclass(frozen=True)
 class ClarifaiCall(ModelCall):
-    """A call to Clarifai's API, which shows its method."""
+    """The calls of a job to Clarifai's API, with the method that is called."""
 
     endpoint: ClarifaiEndpoint
 

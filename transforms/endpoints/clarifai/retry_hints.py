@@ -1,4 +1,4 @@
-"""How long a gRPC server asks to wait, as its trailing metadata tell it."""
+"""Reads how long a gRPC server asks to wait from its trailing metadata."""
 
 from __future__ import annotations
 

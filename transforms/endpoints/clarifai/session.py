@@ -1,4 +1,4 @@
-"""One connection to the API: a few inputs in, one judged reply out. Nothing is retried here."""
+"""One connection to the API: sends a few inputs in one call and judges the answer. Nothing is retried here."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from .addresses import ServerAddress
 from .client import Credentials, check_plaintext, open_async_channel, stub
 from .request.wire import EncodedInput, frame_request
 from .retry_hints import retry_hint
-from .statuses import fault_of_grpc, fault_of_status
+from .statuses import fault_of_grpc, fault_of_rpc, fault_of_status
 
 __all__ = ["GrpcSession"]
 
 CONNECT_S = 20.0
-#: From here on it matters that contents are not held twice, beside the message that carries them.
+#: Bytes of a message above which contents are not held a second time, beside the message that carries them.
 LARGE_MESSAGE = 256 * 1024
 _SUCCESS = 10000
 
@@ -97,7 +97,7 @@ class GrpcSession:
         return reply
 
     def _masked(self, fault: Fault) -> Fault:
-        """A server may repeat the key that it was given."""
+        """The fault without the key, which a server may repeat in its message."""
         return dataclasses.replace(fault, message=self._credentials.mask(fault.message))
 
     async def _unary(self, batch: Sequence[EncodedInput]) -> Reply:
@@ -110,7 +110,7 @@ class GrpcSession:
         try:
             response = await call
         except grpc.aio.AioRpcError as error:
-            return Reply(_rpc_fault(error), bytes_sent=size)
+            return Reply(fault_of_rpc(error), bytes_sent=size)
         reply = _judge(response, len(batch))
         reply.bytes_sent = size
         _count(response, reply)
@@ -141,7 +141,7 @@ class GrpcSession:
                         return reply
                 outputs.extend(response.outputs)
         except grpc.aio.AioRpcError as error:
-            reply.fault, reply.partial = _rpc_fault(error), bool(outputs)
+            reply.fault, reply.partial = fault_of_rpc(error), bool(outputs)
             return reply
         if outputs:
             reply.answers = [tuple(outputs)]
@@ -158,7 +158,7 @@ def _count(response: Any, reply: Reply) -> None:
 
 
 def _keep_only(message: bytes, batch: Sequence[EncodedInput]) -> None:
-    """Let the inputs' own bytes go: the call holds the message, and they can be sent again from it."""
+    """Free the inputs' own bytes: the message holds them, and they can be sent again from it."""
     view, end = memoryview(message), len(message)
     for encoded in reversed(batch):
         encoded.segments = (cast(bytes, view[end - encoded.nbytes : end]),)
@@ -174,7 +174,7 @@ def _judge(response: Any, count: int) -> Reply:
             return Reply(_mismatch(len(outputs), count, request_id))
     elif len(outputs) != count or not any(output.status.code for output in outputs):
         return Reply(whole, request_id=request_id)
-    # Servers answer a plain FAILURE also when each output says for itself what happened to it.
+    # Servers answer a plain FAILURE even when each output has a status of its own.
     silent_success = (0, _SUCCESS) if whole is None else (_SUCCESS,)
     paired: list[tuple[Any, ...] | Fault] = [
         (output,) if output.status.code in silent_success else fault_of_status(output.status, request_id)
@@ -193,8 +193,3 @@ def _mismatch(received: int, sent: int, request_id: str | None) -> Fault:
         f"the model answered {received} outputs where {sent} were asked for, so they cannot be paired",
         request_id=request_id,
     )
-
-
-def _rpc_fault(error: grpc.aio.AioRpcError) -> Fault:
-    metadata = error.trailing_metadata() or ()
-    return fault_of_grpc(error.code(), error.details(), retry_after_s=retry_hint(metadata))

@@ -1,4 +1,4 @@
-"""A model's methods: their parameters, types and defaults, as the server declares them.
+"""The methods of a model: their parameters, types and defaults, as the server declares them.
 
 The vendor's server derives them from Python annotations (`clarifai/runners/utils/method_signatures.py`) and
 serves them as `MethodSignature` messages or as JSON. Here they become plain values that pickle and hash.

@@ -1,26 +1,21 @@
-"""What each answer of the API asks for: one table, from API status codes and gRPC codes to a verdict.
+"""Maps the API's status codes and gRPC codes to verdicts, in one table.
 
 The API reports through two channels, a gRPC code when the call itself failed and a status in every response
-and in every output. `judge_status` and `judge_grpc` look both up; the engine acts on the verdict and nothing
-else.
+and in every output. `judge_status` and `judge_grpc` look them up; the engine acts on the verdict alone.
 """
 
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import grpc
 from clarifai_grpc.grpc.api.status import status_code_pb2
 
 from ...calls.endpoint import Fault, Verdict
+from .retry_hints import retry_hint
 
-__all__ = [
-    "fault_of_grpc",
-    "fault_of_status",
-    "judge_grpc",
-    "judge_status",
-]
-
+__all__ = ["fault_of_grpc", "fault_of_rpc", "fault_of_status", "judge_grpc", "judge_status"]
 
 #: API status codes by name. A name that ends in `*` stands for all codes that start so and are not named
 #: themselves.
@@ -111,7 +106,7 @@ _FIXES = {
 
 
 def judge_status(code: int, details: str = "") -> Verdict:
-    """What an API status asks for; a code that is not in the table is an unknown failure."""
+    """The verdict on an API status; a code that is not in the table is an unknown failure."""
     verdict = _BY_STATUS.get(code, Verdict.SPLIT)
     if verdict is Verdict.SPLIT and _UNKNOWN_METHOD.search(details):
         return Verdict.NO_METHOD
@@ -119,7 +114,7 @@ def judge_status(code: int, details: str = "") -> Verdict:
 
 
 def judge_grpc(code: grpc.StatusCode, details: str = "") -> Verdict:
-    """What a gRPC code asks for."""
+    """The verdict on a gRPC code."""
     verdict = _BY_GRPC.get(code.name, Verdict.SPLIT)
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and _MESSAGE_TOO_LARGE.search(details):
         return Verdict.TOO_LARGE
@@ -178,6 +173,11 @@ def fault_of_grpc(
         retry_after_s=retry_after_s,
         max_message_bytes=int(limit[2]) if limit and limit[2] else None,
     )
+
+
+def fault_of_rpc(error: Any) -> Fault:
+    """The fault that a failed call of `grpc` or `grpc.aio` reports."""
+    return fault_of_grpc(error.code(), error.details(), retry_after_s=retry_hint(error.trailing_metadata()))
 
 
 def _cut(text: str, limit: int = 600) -> str:

@@ -1,4 +1,4 @@
-"""Shares of a rate limit: whole, never too much together, and all of it used once every worker is there."""
+"""Parts of a rate limit: whole units, never too much together, and all of it used once every worker is there."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ UNTIL_DONE = StopConfig()
 
 
 @given(st.floats(64, 1000), st.integers(1, 64))
-def test_shares_add_up_to_the_limit_and_never_to_more(limit: float, workers: int) -> None:
+def test_parts_add_up_to_the_limit_and_never_to_more(limit: float, workers: int) -> None:
     least = part_of(limit, workers)
     ranked = [part_of(limit, workers, rank) or 0.0 for rank in range(workers)]
 
@@ -40,12 +40,12 @@ def test_shares_add_up_to_the_limit_and_never_to_more(limit: float, workers: int
     assert max(ranked) - min(ranked) <= 1
 
 
-def test_a_share_of_no_limit_is_no_limit() -> None:
+def test_a_part_of_no_limit_is_no_limit() -> None:
     assert part_of(None, 4) is None
     assert part_of(2.5, 1) == 2.5
 
 
-def test_a_limit_that_does_not_go_round_is_refused() -> None:
+def test_a_limit_smaller_than_the_fleet_is_refused() -> None:
     calls = CallsConfig(calls_per_second=3)
     with pytest.raises(ConfigError, match="3 a second cannot be divided among 4 workers"):
         part_of(3, 4)
@@ -56,7 +56,7 @@ def test_a_limit_that_does_not_go_round_is_refused() -> None:
         check_divided(calls, UNTIL_DONE, 4)
 
 
-def test_a_budget_that_does_not_go_round_is_refused() -> None:
+def test_a_budget_smaller_than_the_fleet_is_refused() -> None:
     check_divided(CallsConfig(), StopConfig(inputs=4), 4)
     with pytest.raises(ConfigError, match=r"stop\.inputs: 3 cannot be divided among 4 worker processes"):
         check_divided(CallsConfig(), StopConfig(inputs=3), 4)
@@ -75,7 +75,7 @@ def test_a_limit_is_not_divided_among_workers_that_may_become_more() -> None:
 
 
 class Recorded:
-    """What a worker was told of its part."""
+    """Limits that record what a worker was told of its part."""
 
     def __init__(self) -> None:
         self.held: list[float] = []
@@ -93,12 +93,12 @@ class Recorded:
 
 
 class Worker:
-    """A worker process of a round."""
+    """A worker process of a pass."""
 
     def __init__(self, spec: WorkPassSpec, settle_s: float = 0.05) -> None:
         self.limits = Recorded()
-        self.round = WorkPass(spec, poll_s=FAST, grace_s=9, settle_s=settle_s)
-        self.round.begin(self.limits)
+        self.work_pass = WorkPass(spec, poll_s=FAST, grace_s=9, settle_s=settle_s)
+        self.work_pass.begin(self.limits)
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def spec(tmp_path: Path) -> WorkPassSpec:
 
 @pytest.fixture
 def fleet(spec: WorkPassSpec) -> list[Worker]:
-    """Three workers who know each other."""
+    """Three workers that know each other's ranks."""
     found = [Worker(spec) for _ in range(3)]
     until(lambda: {worker.limits.rank for worker in found} == {Rank(0, 3), Rank(1, 3), Rank(2, 3)})
     return found
@@ -131,7 +131,7 @@ def test_parts_never_add_up_to_more_however_late_anybody_looks(
     assert used <= limit
 
 
-def test_one_more_or_one_less_than_all_is_no_place() -> None:
+def test_one_claim_more_or_less_than_workers_gives_no_rank() -> None:
     assert rank_in({"1-a", "1-b"}, "1-a", 3) is None
     assert rank_in({"1-a", "1-b", "1-c"}, "1-c", 3) == Rank(2, 3)
     assert rank_in({"1-a", "1-b", "1-c", "1-a.done"}, "1-c", 3) == Rank(1, 2)
@@ -139,7 +139,7 @@ def test_one_more_or_one_less_than_all_is_no_place() -> None:
     assert rank_in({"1-a", "1-b", "1-c"}, "1-d", 3) is None
 
 
-def test_nobody_has_a_place_before_all_are_there(spec: WorkPassSpec) -> None:
+def test_no_worker_has_a_rank_before_all_are_there(spec: WorkPassSpec) -> None:
     early = [Worker(spec) for _ in range(2)]
     time.sleep(10 * FAST)
     assert [worker.limits.rank for worker in early] == [None, None]
@@ -150,21 +150,21 @@ def test_nobody_has_a_place_before_all_are_there(spec: WorkPassSpec) -> None:
 
 
 def test_the_others_take_what_a_worker_that_is_done_leaves(fleet: list[Worker]) -> None:
-    fleet[0].round.end()
+    fleet[0].work_pass.end()
 
     until(lambda: {worker.limits.rank for worker in fleet[1:]} == {Rank(0, 2), Rank(1, 2)})
     assert fleet[0].limits.rank is None
 
-    fleet[1].round.end()
+    fleet[1].work_pass.end()
 
     until(lambda: fleet[2].limits.rank == Rank(0, 1))
 
 
 def test_a_larger_part_is_taken_after_a_second_without_the_other_ones_calls(spec: WorkPassSpec) -> None:
-    """Here after half a second, which the test waits for."""
+    """The second is half a second here, so that the test is short."""
     fleet = [Worker(spec, settle_s=0.5) for _ in range(3)]
     until(lambda: {worker.limits.rank for worker in fleet} == {Rank(rank, 3) for rank in range(3)})
-    fleet[0].round.end()
+    fleet[0].work_pass.end()
     ended = time.monotonic()
 
     until(lambda: fleet[1].limits.rank in (Rank(0, 2), Rank(1, 2)))
@@ -172,10 +172,10 @@ def test_a_larger_part_is_taken_after_a_second_without_the_other_ones_calls(spec
     assert time.monotonic() - ended >= 0.5
 
 
-def test_whoever_comes_for_a_dead_worker_takes_the_places_from_all(
+def test_a_worker_that_replaces_a_dead_one_takes_the_ranks_from_all(
     spec: WorkPassSpec, fleet: list[Worker]
 ) -> None:
-    """The least parts of three do not tell who is dead."""
+    """Three workers and a fourth claim: nobody can tell which of them is dead."""
     late = Worker(spec)
 
     until(lambda: [worker.limits.rank for worker in (*fleet, late)] == [None] * 4)
@@ -185,16 +185,16 @@ def test_whoever_comes_for_a_dead_worker_takes_the_places_from_all(
 def test_whoever_comes_again_after_it_was_done_waits_for_the_others_to_hear(
     spec: WorkPassSpec, fleet: list[Worker]
 ) -> None:
-    fleet[0].round.end()
+    fleet[0].work_pass.end()
     until(lambda: fleet[1].limits.rank in (Rank(0, 2), Rank(1, 2)))
 
-    fleet[0].round.begin(fleet[0].limits)
+    fleet[0].work_pass.begin(fleet[0].limits)
 
     until(lambda: [worker.limits.rank for worker in fleet] == [None] * 3)
     assert fleet[0].limits.held == [math.inf, 0.0, math.inf, COMEBACK_S]
 
 
-def test_the_first_round_begins_at_once_and_others_when_the_last_calls_are_a_second_old(
+def test_the_first_pass_begins_at_once_and_others_when_the_last_calls_are_a_second_old(
     spec: WorkPassSpec,
 ) -> None:
     first, second = Worker(spec), Worker(dataclasses.replace(spec, number=2))
@@ -203,22 +203,22 @@ def test_the_first_round_begins_at_once_and_others_when_the_last_calls_are_a_sec
     until(lambda: second.limits.held == [math.inf, 0.05])
 
 
-def test_a_worker_that_cannot_see_the_others_has_no_place(
+def test_a_worker_that_cannot_see_the_others_has_no_rank(
     fleet: list[Worker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(_: str) -> list[Any]:
         raise StoreError("the store is away")
 
-    monkeypatch.setattr(fleet[0].round.store, "files", away)
+    monkeypatch.setattr(fleet[0].work_pass.store, "files", away)
 
     until(lambda: fleet[0].limits.rank is None)
     assert fleet[1].limits.rank is not None
 
 
 def test_a_late_worker_that_nobody_can_have_missed_begins_at_once(spec: WorkPassSpec) -> None:
-    """Another one is done already, but never saw as many claims as there are workers."""
+    """Another worker is done already, but never saw as many claims as there are workers."""
     early = Worker(spec)
-    early.round.end()
+    early.work_pass.end()
 
     late = Worker(spec)
 
@@ -228,7 +228,7 @@ def test_a_late_worker_that_nobody_can_have_missed_begins_at_once(spec: WorkPass
 def test_a_worker_that_cannot_lay_its_claim_gives_up(
     spec: WorkPassSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What it would send could not be stored either."""
+    """Its results could not be stored either."""
 
     def away(*_: Any) -> None:
         raise StoreError("the store is away for good")
@@ -263,10 +263,10 @@ def test_one_look_that_fails_does_not_stop_a_worker_of_a_runner_that_moves_work(
 
 
 def test_nobody_looks_where_there_is_nothing_to_see(spec: WorkPassSpec) -> None:
-    """No limits in the last round."""
+    """The last pass has no limits to divide."""
     alone = WorkPass(dataclasses.replace(spec, number=78, last=True), poll_s=FAST)
     alone.begin()
-    assert not any(thread.name == "bulkinfer-round-78" for thread in threading.enumerate())
+    assert not any(thread.name == "bulkinfer-pass-78" for thread in threading.enumerate())
     alone.end()
 
 
@@ -284,7 +284,7 @@ def test_a_worker_that_is_done_at_once_leaves_a_claim_with_its_mark(spec: WorkPa
 def test_nothing_is_called_before_the_claim_stands(
     spec: WorkPassSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without it the others might use its part, too."""
+    """Without the claim the others might use its part, too."""
     write, away = Store.write, threading.Event()
 
     def now_and_then(store: Store, path: str, data: bytes) -> None:
@@ -308,8 +308,8 @@ def test_nobody_is_done_where_the_runner_moves_work(spec: WorkPassSpec) -> None:
     until(lambda: {worker.limits.rank for worker in fleet} == {Rank(rank, 3) for rank in range(3)})
     before = [worker.limits.rank for worker in fleet]
     for worker in fleet:
-        worker.round.end()
-        worker.round.begin(worker.limits)
+        worker.work_pass.end()
+        worker.work_pass.begin(worker.limits)
     time.sleep(5 * FAST)
 
     assert [worker.limits.rank for worker in fleet] == before
@@ -317,7 +317,7 @@ def test_nobody_is_done_where_the_runner_moves_work(spec: WorkPassSpec) -> None:
 
 
 def test_processes_find_each_other(spec: WorkPassSpec) -> None:
-    """Through nothing but the store."""
+    """The store is all that connects them."""
     code = """
 import sys, threading
 from bulkinfer.transforms.runs.control import ControlSpec
@@ -339,7 +339,7 @@ told.wait(30)
 
 
 class Limiter(LocalLimiter):
-    """Keeps what it is allowed."""
+    """A limiter that remembers the limits it was given."""
 
     allowed: tuple[float | None, float | None] = (None, None)
 
@@ -348,8 +348,8 @@ class Limiter(LocalLimiter):
         super().allow(calls_per_second, inputs_per_second)
 
 
-def test_a_place_that_is_not_renewed_lapses() -> None:
-    """A worker whose store is away does not know who has come."""
+def test_a_rank_that_is_not_renewed_lapses() -> None:
+    """A worker whose store is away does not know whether others have joined."""
 
     async def main() -> list[tuple[float | None, float | None]]:
         limiter, calls = Limiter(3, 25), CallsConfig(calls_per_second=15, inputs_per_second=100)
@@ -362,7 +362,7 @@ def test_a_place_that_is_not_renewed_lapses() -> None:
         limits.divide(Rank(0, 1), time.monotonic() + 3.0)
         await asyncio.sleep(3.1)
         seen.append(limiter.allowed)
-        limits.divide(Rank(0, 1), time.monotonic() - 0.1)  # by a look that took too long
+        limits.divide(Rank(0, 1), time.monotonic() - 0.1)  # reading the ranks took too long
         await asyncio.sleep(0)
         return [*seen, limiter.allowed]
 
@@ -386,8 +386,8 @@ def test_a_call_that_is_held_starts_when_the_wait_ends_early() -> None:
     assert simulate(main) < 1.2
 
 
-def test_a_fleet_of_real_workers_keeps_its_limit_through_all_rounds(tmp_path: Path) -> None:
-    """One takes three calls a second and one two; who is left takes all five."""
+def test_a_fleet_of_real_workers_keeps_its_limit_through_all_passes(tmp_path: Path) -> None:
+    """One worker takes three calls a second and one two; the last one takes all five."""
     with running() as server:
         job = Job(tmp_path, server, count=90, batch=1, in_flight=4)
         ran = job.run("--set", "runner.workers=2", "--set", "calls.calls_per_second=5")

@@ -1,4 +1,4 @@
-"""The limits against simulated servers and a simulated clock: minutes of arrivals in milliseconds."""
+"""The limits of one process against simulated servers and a simulated clock: minutes of arrivals in milliseconds."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EPSILON = 1e-6
 
 
 def limiter_of(calls: float | None, inputs: float | None = None) -> LocalLimiter:
-    """A limiter on whatever clock `time.monotonic` is while it works."""
+    """A limiter whose clock is `time.monotonic`, simulated or not."""
     return LocalLimiter(calls, inputs, clock=lambda: time.monotonic())  # noqa: PLW0108  (looked up at each call)
 
 
@@ -168,12 +168,12 @@ class Server:
 
 
 def under_load(
-    limit: Callable[[float], int], seconds: float, *, configured: float | None = None, lanes: int = 32
+    limit: Callable[[float], int], seconds: float, *, configured: float | None = None, submitters: int = 32
 ) -> Server:
-    """Lanes that send call after call, each waiting a while when it is refused, as a batch does."""
+    """The server after submitters sent it call after call, each waiting a while when refused, as a batch does."""
     rng = random.Random(7)
 
-    async def lane(limiter: LocalLimiter, server: Server) -> None:
+    async def submit(limiter: LocalLimiter, server: Server) -> None:
         pause = 0.1
         while time.monotonic() - server.began < seconds:
             permit = await limiter.acquire(1)
@@ -189,7 +189,7 @@ def under_load(
 
     async def main() -> Server:
         limiter, server = limiter_of(configured), Server(limit)
-        await asyncio.gather(*(lane(limiter, server) for _ in range(lanes)))
+        await asyncio.gather(*(submit(limiter, server) for _ in range(submitters)))
         return server
 
     return simulate(main)
@@ -205,7 +205,7 @@ def test_a_limit_that_nobody_told_is_found(limit: int) -> None:
 
 
 @pytest.mark.parametrize("limit", [10, 15, 40])
-def test_a_limit_that_halves_is_found_again_within_ten_seconds(limit: int) -> None:
+def test_a_limit_that_falls_to_half_is_found_again_within_ten_seconds(limit: int) -> None:
     server = under_load(lambda at: limit if at < 30 else limit // 2, 90)
 
     accepted, refused = server.between(40, 90)
@@ -253,7 +253,7 @@ def test_a_single_refusal_is_forgotten_where_a_limit_is_configured() -> None:
     assert simulate(main) is None
 
 
-def test_a_worker_starts_with_the_least_share_of_both_limits() -> None:
+def test_a_worker_starts_with_the_least_part_of_both_limits() -> None:
     limiter = limiter_for(CallsConfig(calls_per_second=15, inputs_per_second=90), 4)
 
     assert isinstance(limiter, LocalLimiter)
@@ -296,7 +296,7 @@ def test_one_refusal_at_the_very_start_costs_seconds_and_not_a_minute() -> None:
 
 @pytest.mark.parametrize("pause", [0.02, 0.5])
 def test_one_refusal_is_forgotten_where_no_limit_is_configured(pause: float) -> None:
-    """And the rate does not grow without end."""
+    """The rate does not grow without end either."""
 
     async def main() -> float | None:
         limiter = limiter_of(None)
@@ -312,7 +312,7 @@ def test_one_refusal_is_forgotten_where_no_limit_is_configured(pause: float) -> 
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(2, 5), st.integers(5, 40), st.lists(st.floats(0, 3), min_size=5, max_size=5))
-def test_workers_with_their_shares_keep_the_limit_together(
+def test_workers_with_their_parts_keep_the_limit_together(
     workers: int, limit: int, ranked: list[float]
 ) -> None:
     """Each learns its rank at a moment of its own."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import redis
-from bulkinfer.transforms.calls.limits import redis_limiter as fleet_limit
+from bulkinfer.transforms.calls.limits import redis_limiter
 from bulkinfer.transforms.calls.limits.choose import limiter_for
 from bulkinfer.transforms.calls.limits.local import LocalLimiter
 from bulkinfer.transforms.calls.limits.redis_limiter import PASSWORD, FleetLimiter, check_limiter
@@ -331,7 +331,7 @@ def test_a_password_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) 
     assert "geheim" not in str(caught.value)
 
 
-def test_a_place_where_no_redis_answers_is_refused() -> None:
+def test_an_address_where_no_redis_answers_is_refused() -> None:
     """Before anything is sent."""
     with redis_server() as lost:
         pass
@@ -343,7 +343,7 @@ def test_a_place_where_no_redis_answers_is_refused() -> None:
 
 
 def test_remote_workers_may_reach_a_redis_that_the_launcher_does_not() -> None:
-    """It is told and not refused."""
+    """The check says so and does not refuse it."""
     doubt = check_limiter("redis://limits.invalid:6379/0", remote=True)
 
     assert doubt is not None
@@ -354,7 +354,8 @@ def test_remote_workers_may_reach_a_redis_that_the_launcher_does_not() -> None:
 
 def test_a_redis_that_refuses_is_refused_for_remote_workers_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """It would refuse them."""
-    monkeypatch.setattr(fleet_limit, "_is_loopback", lambda host: False)  # where else would a test's Redis be
+    # A test's Redis is on this machine.
+    monkeypatch.setattr(redis_limiter, "_is_loopback", lambda host: False)
     with redis_server() as address:
         assert check_limiter(address, remote=True) is None
         _read_only(address)
@@ -413,7 +414,7 @@ def test_a_user_who_lacks_a_right_is_refused_at_the_check(address: str, right: s
 
 
 def _read_only(address: str, *, replica: bool = True) -> None:
-    """As a primary becomes whose place another one took."""
+    """Make a server read-only, as a failover makes the old primary, or end that."""
     with redis.Redis.from_url(address) as client:
         client.replicaof("127.0.0.1", "1") if replica else client.replicaof("NO", "ONE")
 
@@ -449,7 +450,7 @@ def test_a_refusal_that_passes_is_waited_for() -> None:
 
 def test_a_refusal_that_lasts_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing will change it but a person."""
-    monkeypatch.setattr(fleet_limit, "_REFUSED_S", 1.0)
+    monkeypatch.setattr(redis_limiter, "_REFUSED_S", 1.0)
     with redis_server() as address:
         limiter = FleetLimiter(address, 15, None)
         asyncio.run(_take(limiter, 0.1))

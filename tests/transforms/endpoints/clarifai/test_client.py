@@ -110,6 +110,7 @@ def test_methods_are_asked_of_the_model_where_the_server_keeps_no_versions(serve
         assert {name: method.type for name, method in methods.items()} == {
             "predict": "UNARY_UNARY",
             "measure": "UNARY_UNARY",
+            "outline": "UNARY_UNARY",
             "pieces": "UNARY_STREAMING",
             "echo": "STREAMING_STREAMING",
         }

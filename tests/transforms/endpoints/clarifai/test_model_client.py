@@ -1,4 +1,4 @@
-"""Single calls where the server, its key or its state is the matter: what the preflight tells its user."""
+"""What the preflight tells its user when the server, its key or its state is at fault."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from support.calls import MODEL_URL
 from support.fault_server import SIGNATURES
 
 SUCCESS, FAILURE, KEY_NOT_FOUND, NO_MODEL, LOADING = 10000, 10020, 11009, 21200, 21355
-RECORDS = ("GetModel", "GetModelVersion")
 ANSWERS = {
     "GetModel": service_pb2.SingleModelResponse,
     "GetModelVersion": service_pb2.SingleModelVersionResponse,

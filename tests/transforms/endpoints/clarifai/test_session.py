@@ -29,13 +29,13 @@ def judged(code: int, outputs: list[int], sent: int) -> Reply:
 
 
 def verdicts(reply: Reply) -> list[Any]:
-    """Of each output: its place, or the verdict on it."""
+    """For each output its position, or the verdict on it."""
     return [each.verdict if isinstance(each, Fault) else each[0].id for each in reply.answers]
 
 
 @pytest.mark.parametrize("code", [0, SUCCESS])
 @pytest.mark.parametrize("output", [0, SUCCESS])
-def test_an_answer_without_a_complaint_is_paired_by_place(code: int, output: int) -> None:
+def test_an_answer_without_a_complaint_is_paired_by_position(code: int, output: int) -> None:
     reply = judged(code, [output] * 3, 3)
 
     assert reply.fault is None
@@ -101,12 +101,12 @@ def test_every_answer_is_a_fault_or_has_one_entry_an_input(code: int, outputs: l
         assert reply.fault.verdict is not Verdict.OK
     else:
         assert len(reply.answers) == sent == len(outputs)
-        for place, each in enumerate(reply.answers):
+        for position, each in enumerate(reply.answers):
             if isinstance(each, Fault):
-                assert outputs[place] != SUCCESS
+                assert outputs[position] != SUCCESS
             else:
-                assert each[0].id == str(place)
-                assert outputs[place] in (0, SUCCESS)
+                assert each[0].id == str(position)
+                assert outputs[position] in (0, SUCCESS)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A model's answer as JSON: the way back of `values`, for `bulkinfer call` and for columns of JSON.
+"""Converts a model's answer to JSON, the reverse of `request.values`; for `bulkinfer call` and columns of JSON.
 
 Binary values become {"base64": ...}, so that what a model answers can be handed to a model again.
 """
@@ -128,8 +128,7 @@ def frame_json(frame: Any) -> dict[str, Any]:
 
 
 def struct_json(struct: Any) -> Any:
-    """A Struct as JSON; the wrapping of a bare list is undone, and 3.0, which was 3 before it
-    travelled, is 3 again."""
+    """A Struct as JSON; the wrapping of a bare list is undone, and whole numbers, sent as doubles, are whole again."""
     value = _whole_numbers(MessageToDict(struct))
     return value["_list"] if value.keys() == {"_list"} else value
 

@@ -1,4 +1,4 @@
-"""The columns of predictions that typed values of an answer fill, each kind of value its own."""
+"""Fills the columns of predictions from the typed values of an answer, each kind of value its own."""
 
 from __future__ import annotations
 

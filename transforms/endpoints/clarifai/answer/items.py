@@ -1,4 +1,4 @@
-"""Messages inside an answer that become structs of a list column, field by field."""
+"""Converts messages inside an answer to structs of a list column, field by field."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from ....errors import DecodeError
 
 __all__ = [
+    "INT64_MAX",
     "cluster_row",
     "color_row",
     "hit_row",
@@ -19,7 +20,7 @@ __all__ = [
 ]
 
 _INT32_MAX = 2**31 - 1
-_INT64_MAX = 2**63 - 1
+INT64_MAX = 2**63 - 1
 _YEAR_10000 = 253_402_300_800  # seconds; the end of what a Timestamp may hold
 
 
@@ -121,7 +122,7 @@ def _track_frame(frame: Any) -> dict[str, Any]:
     return {
         "frame_index": whole_number("frame_info.index", info.index),
         "frame_number": whole_number("frame_info.number", info.number),
-        "frame_time_ms": whole_number("frame_info.time", info.time, _INT64_MAX),
+        "frame_time_ms": whole_number("frame_info.time", info.time, INT64_MAX),
         "concepts": concept_rows(frame.data.concepts),
         "regions": [_track_region(at, region) for at, region in enumerate(frame.data.regions)] or None,
     }

@@ -1,4 +1,4 @@
-"""The rows of answers: what `tables` asks this endpoint for.
+"""Writes answers of Clarifai's API to rows: this endpoint's `AnswerReader`.
 
 A unary answer is one row. A stream of texts is one row with the joined text, and with `pieces` one further row a piece;
 a stream or a list of frames is one row a frame; any other stream is one row an item.
@@ -15,7 +15,7 @@ from ....rows.columns import utf8
 from ..signatures import Field, Method
 from .answers import struct_json
 from .columns import grouped, put_leaf
-from .items import microseconds, whole_number
+from .items import INT64_MAX, microseconds, whole_number
 from .regions import concepts_of, read_regions
 from .tool_calls import Answer, join_pieces, read_text, read_value
 from .values import (
@@ -36,11 +36,10 @@ _SOUNDS = {"video", "audio"}
 _NO_COLUMN = {"metadata", "geo", *_SOUNDS}
 _ANSWERS = {*TEXTS, *_NO_COLUMN, "struct_value"}  # what becomes text, tool calls or JSON
 _SUCCESS = 10000
-_INT64_MAX = 2**63 - 1
 
 
 class OutputReader:
-    """Writes the rows of answers: one for a unary answer; of a stream see above.
+    """Writes the rows of answers: one for a unary answer; for streams see the module.
 
     Args:
         method: the model's method, which tells empty values from missing ones and streams from single answers; None
@@ -98,7 +97,7 @@ class OutputReader:
             field: the answer's declared type.
             found: the typed values of the answer.
         """
-        self._put_tokens((output,))  # what an output cost stands in its first row
+        self._put_tokens((output,))  # what an output cost is written to its first row
         if self._options.raw:
             self._rows.put_text("raw", output.SerializeToString())
         frames = [frame for name, values in found if name == "frames" for frame in values]
@@ -107,7 +106,7 @@ class OutputReader:
             at = (
                 whole_number("frame_info.index", info.index),
                 whole_number("frame_info.number", info.number),
-                whole_number("frame_info.time", info.time, _INT64_MAX),
+                whole_number("frame_info.time", info.time, INT64_MAX),
             )
             self._open.set_frame(at)
             self._write(output, frame.data, None, leaves(frame.data, None))
@@ -210,6 +209,6 @@ def _result(outputs: tuple[Field, ...]) -> Field | None:
 
 
 def _without_column(found: list[Leaf]) -> Any:
-    """What an answer holds beside its typed columns."""
+    """What an answer holds besides its typed columns."""
     rest = {name: plain_leaf(name, value) for name, value in found if name in _NO_COLUMN}
     return rest or None

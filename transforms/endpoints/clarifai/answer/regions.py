@@ -1,4 +1,4 @@
-"""Regions of an answer: from `Region` messages to rows."""
+"""Writes the `Region` messages of an answer to rows."""
 
 from __future__ import annotations
 
@@ -10,11 +10,8 @@ from ....rows.region_rows import RegionRows, Shape
 
 __all__ = ["concepts_of", "read_regions"]
 
-_COCO_VISIBILITY = {
-    1: 2.0,
-    2: 1.0,
-    3: 0.0,
-}  # Point.Visibility VISIBLE, NOT_VISIBLE, NOT_PRESENT; others: visible
+# Point.Visibility VISIBLE, NOT_VISIBLE, NOT_PRESENT; any other counts as visible.
+_COCO_VISIBILITY = {1: 2.0, 2: 1.0, 3: 0.0}
 
 
 def read_regions(regions: Iterable[Any], rows: RegionRows) -> None:

@@ -1,4 +1,4 @@
-"""Tool calls inside a model's text, as OpenAI-style models give them.
+"""Finds tool calls in a model's text, as OpenAI-style models write them.
 
 Three shapes are told from plain text: a chat completion (`choices[0].message`), a message or a list with the
 calls alone, and, in a stream, chunks whose deltas add up to either. A text that only looks like one stays a

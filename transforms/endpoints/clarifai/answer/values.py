@@ -1,5 +1,4 @@
-"""The values inside an `Output`: typed leaves that have columns of their own, and the JSON of what is
-composed.
+"""Reads the values of an `Output`: typed leaves that have columns of their own, and composed values as JSON.
 
 An answer is one `Data` message: in a part named `return`, inline, or, for older models, in plain fields.
 Lists, tuples and named fields nest further parts inside.
@@ -15,6 +14,7 @@ import numpy as np
 from clarifai_grpc.grpc.api import resources_pb2
 
 from ....errors import DecodeError
+from ..request.values import REPEATED
 from ..signatures import Field
 from .answers import struct_json
 
@@ -41,7 +41,6 @@ _ZEROS: dict[str, Leaf] = {
     "BYTES": ("bytes_value", b""),
     "TEXT": ("text", resources_pb2.Text()),
 }
-_REPEATED = {"REGION": "regions", "CONCEPT": "concepts", "FRAME": "frames"}
 
 
 def answer_data(output: Any, field: Field | None) -> tuple[Any, Field | None]:
@@ -78,7 +77,7 @@ def _walk(data: Any, field: Field | None) -> Iterator[Leaf]:
 
 
 def _parts(parts: Sequence[Any], field: Field | None) -> Iterator[tuple[Any, Field | None]]:
-    """Each part with its declared type, by the part's name or place."""
+    """Each part with its declared type, by the part's name or position."""
     args = field.type_args if field is not None else ()
     by_name = (
         {inner.name: inner for inner in args} if field is not None and field.type == "NAMED_FIELDS" else {}
@@ -103,14 +102,13 @@ def spoken(found: list[Leaf]) -> list[str]:
 def plain_value(data: Any, field: Field | None) -> Any:
     """An answer as JSON values, with the names it came with.
 
-    Pictures, sounds and masks stay in their columns: here they are told by their size. Bytes are told by size
-    too.
+    Pictures, sounds and masks stay in their columns: here they are given by their size, and so are bytes.
     """
     if is_composed(data):
         return _plain_parts(data, field)
     if field is not None and field.type == "LIST":
         inner = field.type_args[0].type if field.type_args else ""
-        return [_plain_item(item) for item in getattr(data, _REPEATED[inner])] if inner in _REPEATED else []
+        return [_plain_item(item) for item in getattr(data, REPEATED[inner])] if inner in REPEATED else []
     found = leaves(data, field)
     if not found:
         return None
@@ -127,7 +125,7 @@ def _plain_parts(data: Any, field: Field | None) -> Any:
     if not named and (not any(names) or names == [str(at) for at in range(len(names))]):
         return values
     whole = dict(zip(names, values, strict=True))
-    for descriptor, value in data.ListFields():  # the first value may stand inline beside the others
+    for descriptor, value in data.ListFields():  # the first value may be inline beside the others
         if descriptor.name not in (_PARTS, "metadata"):
             whole.setdefault("return", plain_leaf(descriptor.name, value))
     return whole

@@ -1,4 +1,4 @@
-"""From an input to the bytes of a request: the method's arguments bound, encoded and framed without copies.
+"""Builds the bytes of requests from inputs: binds the method's arguments, encodes them, frames them without copies.
 
 Begin with `binding` (a method and a job's arguments, checked before any call) and `wire` (the bytes of a call).
 """

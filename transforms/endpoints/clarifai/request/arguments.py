@@ -1,4 +1,4 @@
-"""Where an argument's value comes from, and the bytes that carry it for one input.
+"""Says where an argument's value comes from, and encodes it for one input.
 
 Bytes travel as segments: small headers around the content's own bytes, which are joined once, when a call is
 framed.
@@ -90,7 +90,7 @@ class FromTemplate:
 
 @dataclasses.dataclass(frozen=True)
 class FromList:
-    """A list whose items come from different places; those that are null are left out."""
+    """A list whose items come from different sources; those that are null are left out."""
 
     items: tuple[Source, ...]
 
@@ -106,7 +106,7 @@ class Argument:
         field: the parameter.
         source: where its value comes from.
         prefixes: the way from `Data` up to the input's data, as `wrap` takes it; empty for a legacy model.
-        absent: what stands in the request when the value is null.
+        absent: the bytes to send when the value is null.
     """
 
     field: Field

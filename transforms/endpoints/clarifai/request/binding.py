@@ -1,4 +1,4 @@
-"""A method and a job's arguments, checked against each other before any call."""
+"""Checks a job's arguments against a method before any call, and prepares what all its requests have in common."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from .arguments import (
     FromColumn,
     FromContent,
     FromTemplate,
-    FromUri,
     Source,
 )
 from .expressions import ArgumentError, closest, is_expression, parse_constant, parse_source, source_parts
@@ -35,8 +34,9 @@ _NO_STREAM = StreamConfig()
 
 @dataclasses.dataclass(frozen=True)
 class Binding:
-    """A method with a source for each argument; plain data that pickles, hashes and holds no secret but
-    constants.
+    """A method with a source for each argument; plain data that pickles and hashes.
+
+    It holds no secret other than constants of the job file.
 
     Attributes:
         method: what is called.
@@ -84,11 +84,6 @@ class Binding:
     def needs_content(self) -> bool:
         """False when no argument sends the fetched bytes, so that they need not be fetched."""
         return any(isinstance(source, FromContent) for source in self._sources())
-
-    @functools.cached_property
-    def needs_uri(self) -> bool:
-        """True when an argument passes the reference for the server to fetch."""
-        return any(isinstance(source, FromUri) for source in self._sources())
 
     @property
     def streaming_argument(self) -> Argument | None:

@@ -1,5 +1,7 @@
-"""The forms an argument takes in a job file: $content, $uri, $column.NAME, {template: ...}, lists of them,
-constants."""
+"""Parses the arguments of a job file.
+
+Their forms are $content, $uri, $column.NAME, {template: ...}, lists of these, and constants.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,7 @@ _HAS_URL = (*MEDIA, *TEXTUAL)
 
 
 class ArgumentError(MethodError):
-    """An argument is wrong; the message lacks the place and the signature, which `bind` puts around it."""
+    """An argument is wrong; the message lacks the key and the signature, which `bind` puts around it."""
 
 
 def parse_source(field: Field, value: Any, media_type: str, columns: Collection[str]) -> Source:

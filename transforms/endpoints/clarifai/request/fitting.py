@@ -1,4 +1,4 @@
-"""Whether a job's arguments can fit a method at all, and the messages when they do not."""
+"""Checks whether content and stream settings of a job fit a method, and words the errors when they do not."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def example(field: Field, media_type: str | None) -> str:
 
 
 def located(method: Method, name: str, fault: str) -> str:
-    """A message with its place in the job file before it and the signature after it."""
+    """A message with the key of the job file before it and the signature after it."""
     return f"model.arguments.{name}: {fault}. The signature is {method.signature_text}"
 
 

@@ -1,4 +1,4 @@
-"""Nesting bytes in protobuf messages without copying them."""
+"""Nests bytes in protobuf messages without copying them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def varint(number: int) -> bytes:
 
 
 def tag(message: Any, field: str) -> bytes:
-    """What stands before the length of a length-delimited field of a message type."""
+    """The bytes before the length of a length-delimited field of a message type."""
     return varint(message.DESCRIPTOR.fields_by_name[field].number << 3 | 2)
 
 

@@ -1,4 +1,4 @@
-"""Content cut for an argument that streams: text by lines, bytes by size, WAV audio by time."""
+"""Cuts content into pieces for an argument that streams: text by lines, bytes by size, WAV audio by time."""
 
 from __future__ import annotations
 

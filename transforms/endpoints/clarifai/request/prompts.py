@@ -1,10 +1,10 @@
-"""Regions, frames and concepts: what prompts of segmentation models are made of, from JSON to messages.
+"""Fills messages from JSON: regions, frames and concepts, of which prompts of segmentation models are made.
 
 Shapes and defaults follow `clarifai/runners/utils/data_types/data_types.py`; coordinates run from 0 to 1.
 
     concept   "1" | {name, value = 1, id}
-    region    {point: [x, y, z?]} | {box: [x1, y1, x2, y2]}, with concepts, mask, polygon, track_id, text, id,
-    value frame     {index, number, time (seconds) | time_ms, regions, image, id}
+    region    {point: [x, y, z?]} | {box: [x1, y1, x2, y2]}, with concepts, mask, polygon, track_id, text, id, value
+    frame     {index, number, time (seconds) | time_ms, regions, image, id}
 """
 
 from __future__ import annotations

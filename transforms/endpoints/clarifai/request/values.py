@@ -1,7 +1,7 @@
-"""One value of a declared type to the `Data` message that carries it.
+"""Encodes one value of a declared type as the `Data` message that carries it.
 
-The mapping is that of `clarifai/runners/utils/method_signatures.py` and `serializers.py`. The way back, from
-a model's answer to JSON, is `answers`.
+The mapping is that of `clarifai/runners/utils/method_signatures.py` and `serializers.py`. The
+reverse, from a model's answer to JSON, is `answer.answers`.
 """
 
 from __future__ import annotations
@@ -232,7 +232,7 @@ def _fill_named(data: Any, field: Field, value: Any, lenient: bool) -> None:
 
 @contextlib.contextmanager
 def _at(place: str) -> Iterator[None]:
-    """Say where in a list, tuple or mapping the fault is."""
+    """Add to an error where in a list, tuple or mapping it is."""
     try:
         yield
     except MisfitError as error:

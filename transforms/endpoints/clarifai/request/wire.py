@@ -1,4 +1,4 @@
-"""Requests as bytes: an envelope, and one length-delimited field per input around its untouched content.
+"""Builds requests as bytes: an envelope, and one length-delimited field per input around its untouched content.
 
 Building and serializing messages copies every image several times; framing by hand copies it once, in the
 join that makes the call's message. What comes out parses equal to what protobuf builds.

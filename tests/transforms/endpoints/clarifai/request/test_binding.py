@@ -53,7 +53,6 @@ def test_without_arguments_the_content_goes_to_the_one_parameter_of_its_type(met
 
     assert [argument.field.name for argument in binding.arguments] == [name]
     assert binding.needs_content
-    assert not binding.needs_uri
 
 
 def test_where_the_content_could_go_to_several_parameters_it_must_be_said():
@@ -93,7 +92,6 @@ def test_a_column_of_an_image_parameter_is_fetched():
     assert binding.reference_columns == ("second",)
     assert binding.columns == ("city", "second")
     assert not binding.needs_content
-    assert binding.needs_uri
 
 
 def test_a_list_of_images_takes_several_references():
