@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 PYTEST_WORKERS ?= auto
 PYTEST_ARGS ?=
 
+.DEFAULT_GOAL := quickstart
 .PHONY: help quickstart test cluster-test cluster-test-all cluster-downloads lint types format docs dev clean
 
 help: ## this list
