@@ -1,4 +1,4 @@
-"""A bare `grpc.aio` client with prebuilt requests: the most that an endpoint gives, to measure the engine against.
+"""Measures an endpoint's highest throughput by a bare `grpc.aio` client with prebuilt requests, as a baseline.
 
 It holds all requests in memory before the first call, reads no answer but its status, and writes nothing.
 """
@@ -34,7 +34,7 @@ def build(paths: list[str], kind: str) -> bytes:
 
 
 async def send_all(target: str, requests: list[bytes], in_flight: int) -> float:
-    """Send every request, so many at a time; seconds from the first to the last."""
+    """Send all requests, `in_flight` at a time; returns the seconds from the first to the last."""
     options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
     async with grpc.aio.insecure_channel(target, options=options) as channel:
         await channel.channel_ready()

@@ -1,5 +1,6 @@
-"""What the engine's benchmarks share: the capacity-limited endpoint, a bare client, and whole jobs in processes of
-their own, with their CPU and peak memory.
+"""Helpers of the `engine_*` and `fleet` benchmarks: a capacity-limited endpoint, a bare client, whole jobs.
+
+Each job runs in a process of its own, whose CPU time and peak memory are measured.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class JobRun:
         cpu_s: CPU seconds of its processes, start-up included.
         peak_mb: most resident memory of its largest process.
         output: the tables' directory.
-        stats: what the endpoint saw.
+        stats: the endpoint's figures of its calls.
     """
 
     summary: dict[str, Any]
@@ -96,7 +97,7 @@ def run_job(server: FaultServer, job: dict[str, Any], folder: Path, *, code: int
 def bare_client(
     server: FaultServer, manifest: Path, *, kind: str, in_flight: int, batch: int
 ) -> dict[str, Any]:
-    """The bare `grpc.aio` client over the same inputs, in a process of its own."""
+    """Run the bare `grpc.aio` client over the same inputs, in a process of its own."""
     command = [
         sys.executable,
         str(Path(__file__).with_name("bare_client.py")),
@@ -109,7 +110,7 @@ def bare_client(
 
 
 def text_manifest(folder: Path, count: int) -> Path:
-    """A CSV with so many short texts."""
+    """Write a CSV with so many short texts."""
     path = folder / f"texts-{count}.csv"
     with path.open("w") as file:
         file.write("id,body\n")
@@ -128,7 +129,7 @@ def text_source(manifest: Path) -> dict[str, Any]:
 
 
 def image_files(folder: Path, count: int, size: int = 100_000) -> Path:
-    """A folder with so many JPEG files of that size, no two alike."""
+    """Make a folder with so many JPEG files of that size, no two alike."""
     from io import BytesIO
 
     import numpy as np
@@ -139,7 +140,7 @@ def image_files(folder: Path, count: int, size: int = 100_000) -> Path:
     Image.fromarray(noise).save(buffer, "JPEG", quality=75)
     picture = buffer.getvalue()
     assert len(picture) < size - 16, len(picture)
-    # Readers ignore what follows the end marker, so the same picture makes files that all differ.
+    # Readers ignore bytes after the end marker, so one picture makes files that all differ.
     padding = bytes(size - len(picture) - 8)
     target = folder / f"images-{count}"
     target.mkdir()
@@ -149,9 +150,9 @@ def image_files(folder: Path, count: int, size: int = 100_000) -> Path:
 
 
 def arguments(description: str | None) -> argparse.Namespace:
-    """`--scale` of every script, and where its files go."""
+    """Parse the options of every script: `--scale` and `--folder`."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--scale", type=float, default=1.0, help="share of the inputs, to run it shorter")
+    parser.add_argument("--scale", type=float, default=1.0, help="fraction of the inputs, for a shorter run")
     parser.add_argument(
         "--folder", type=Path, default=None, help="for inputs and tables; default: a temporary one"
     )
@@ -159,6 +160,6 @@ def arguments(description: str | None) -> argparse.Namespace:
 
 
 def report(case: str, **figures: Any) -> None:
-    """One JSON line."""
+    """Print one JSON line."""
     rounded = {key: round(value, 4) if isinstance(value, float) else value for key, value in figures.items()}
     print(json.dumps({"case": case, **rounded, "at": time.strftime("%H:%M:%S")}), flush=True)

@@ -1,7 +1,7 @@
-"""Bad inputs: what they cost in further calls, and that every good one lands.
+"""Measures the further calls that bad inputs cost, and checks that every good input gets its row.
 
 - one bad input among 128 in one batch: at most 15 further calls, 127 rows.
-- 1 % bad inputs in 10,000, batches of 32: every good row lands; the further calls are reported.
+- 1 % bad inputs in 10,000, batches of 32: every good input gets a row; the further calls are reported.
 - everything bad, with stop.error_ratio at its default: calls until the job stops.
 """
 

@@ -1,6 +1,6 @@
-"""Images of 100 kB from disk through a whole job: throughput, CPU of an image, and peak memory.
+"""Measures whole jobs over images of 100 kB on disk: throughput, CPU an image, and peak memory.
 
-- 8,000 files, an endpoint of 16 places of 500 ms, batches of 32: at least 0.95 of the ideal 1,024 a second.
+- 8,000 files, an endpoint of 16 slots of 500 ms, batches of 32: at least 0.95 of the ideal 1,024 a second.
 - CPU of our process for one image, from file to table row: at most 150 us. It is the growth from 2,000 to 20,000 images
   at an endpoint that answers at once, so that start-up does not count; the bare client's sending stands beside it.
 - Peak memory over 20,000 images: at most 500 MB, and within 10 % of that over 2,000.
@@ -67,7 +67,7 @@ def main() -> None:
             inputs_s=many / runs[many].stats["seconds"],
         )
         for count in (few, many):
-            server.set(places=16, base_ms=250)  # so that everything that waits fills up in both runs
+            server.set(places=16, base_ms=250)  # slow enough that all queues fill up in both runs
             runs[count] = run_job(server, job_over(images[count]), folder)
             check(runs[count], count)
         report(

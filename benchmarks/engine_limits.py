@@ -1,9 +1,9 @@
-"""Rate limits: how much of an allowance a whole job uses, and how many of its calls are refused.
+"""Measures how much of a rate limit a whole job uses, and how many of its calls are refused.
 
 - 15 calls a second configured and enforced: at least 97 % used, no one-second window above it, under 1 % throttled.
 - the same, divided among four worker processes of this machine: at least 90 % used, no window above it.
 - 15 enforced and not configured: after ten seconds at least 90 % used with under 5 % throttled.
-- a limit that halves in the middle: settled within ten seconds.
+- a limit that halves in the middle: the job has adapted within ten seconds.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from endpoint import JobRun, arguments, report, run_job, running, text_manifest,
 
 
 def used(job: JobRun, limit: float, start: float, end: float) -> dict[str, float]:
-    """Share of the allowance used and of calls refused, between two seconds from the first call."""
+    """Fractions of the limit used and of calls refused, between two times in seconds from the first call."""
     first = job.stats["arrivals"][0]
     calls = [at - first for at in job.stats["arrivals"] if start <= at - first < end]
     refused = [at - first for at in job.stats["refused"] if start <= at - first < end]

@@ -1,6 +1,6 @@
-"""40,000 short texts through a whole job, against a bare client: at least 0.97 of its throughput.
+"""Measures a whole job over 40,000 short texts against a bare client: at least 0.97 of its throughput.
 
-The endpoint has 16 places of 50 ms; batches of 32. Times are from the first call's arrival to the last answer as the
+The endpoint has 16 slots of 50 ms; batches of 32. Times are from the first call's arrival to the last answer as the
 endpoint saw them, so the job's include its reading and writing.
 """
 

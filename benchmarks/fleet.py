@@ -1,8 +1,8 @@
-"""A fleet on a real Flink cluster: how it scales, what it uses of a limit, and how its work is spread.
+"""Measures several workers on a real Flink cluster: scaling, use of a rate limit, and spread of the work.
 
-- against an endpoint of 500 ms a call and many places: the throughput of 4 workers over that of 1, at least 3.6; and
+- against an endpoint of 500 ms a call and many slots: the throughput of 4 workers over that of 1, at least 3.6; and
   over what the calls in flight allow.
-- 15 calls a second for 4 workers, by shares and by a Redis: no one-second window above it, at least 90 % used.
+- 15 calls a second for 4 workers, divided in parts and by a Redis: no one-second window above it, at least 90 % used.
 - one of 4 workers that is six times as slow: the whole job over one without.
 - 200,000 references of one manifest: the fullest worker over the mean, at most 1.3.
 
@@ -40,7 +40,7 @@ class Fleet:
         self.field, self.server = field, server
 
     def run(self, name: str, inputs: int, *, workers: int = 4, **calls: Any) -> Mapping[str, Any]:
-        """One job; what the endpoint saw of it."""
+        """Run one job; returns the endpoint's figures of it."""
         sections = {
             "source": self.field.texts(inputs),
             "model": {"url": MODEL_URL, "endpoint": self.server.endpoint, "allow_plaintext": True},
@@ -57,9 +57,9 @@ class Fleet:
         return stats
 
 
-def scale(fleet: Fleet, share: float) -> None:
+def scale(fleet: Fleet, fraction: float) -> None:
     """4 workers against 1, the same number of inputs for each worker."""
-    each = int(40 * share) * IN_FLIGHT * BATCH
+    each = int(40 * fraction) * IN_FLIGHT * BATCH
     rates = {}
     for workers in (1, 4):
         fleet.server.set(base_ms=LATENCY_S * 1000, places=1024)
@@ -72,10 +72,10 @@ def scale(fleet: Fleet, share: float) -> None:
     report("4 workers over 1", times=rates[4] / rates[1])
 
 
-def limits(fleet: Fleet, share: float) -> None:
-    """15 calls a second, from the first to the last."""
-    inputs = int(900 * share) * 2
-    for how in ("shares", "redis"):
+def limits(fleet: Fleet, fraction: float) -> None:
+    """15 calls a second, from the first call to the last."""
+    inputs = int(900 * fraction) * 2
+    for how in ("parts", "redis"):
         fleet.server.set(base_ms=50, places=1024)
         with contextlib.ExitStack() as stack:
             calls = {"batch_size": 2, "in_flight": 8, "calls_per_second": 15}
@@ -86,9 +86,9 @@ def limits(fleet: Fleet, share: float) -> None:
         report(f"15 calls a second by {how}", fullest_second=stats["fullest_second"], used=used)
 
 
-def slow_worker(fleet: Fleet, share: float) -> None:
-    """Dealt out once, it would make the job six times as long."""
-    inputs = int(960 * share) * 4
+def slow_worker(fleet: Fleet, fraction: float) -> None:
+    """Without rebalancing it would make the job six times as long."""
+    inputs = int(960 * fraction) * 4
     seconds = {}
     for times in (1, 6):
         fleet.server.set(base_ms=LATENCY_S * 1000, places=1024, first_peer_times=times)
@@ -97,19 +97,19 @@ def slow_worker(fleet: Fleet, share: float) -> None:
     report("one of 4 workers six times as slow", seconds=seconds[6], times=seconds[6] / seconds[1])
 
 
-def spread(fleet: Fleet, share: float) -> None:
-    """As many references as make listing, packing and shuffling count."""
-    inputs = int(200_000 * share)
+def spread(fleet: Fleet, fraction: float) -> None:
+    """So many references that listing, chunking and shuffling matter."""
+    inputs = int(200_000 * fraction)
     fleet.server.set(places=1024)
     stats = fleet.run("spread", inputs, batch_size=128, in_flight=4)
-    shares = sorted(stats["peers"].values())
-    report("200,000 references over 4 workers", shares=shares, fullest=shares[-1] / (inputs / 4))
+    parts = sorted(stats["peers"].values())
+    report("200,000 references over 4 workers", parts=parts, fullest=parts[-1] / (inputs / 4))
 
 
 def main() -> None:
     """Print one line a case."""
     options = arguments(__doc__)
-    os.environ["BULKINFER_POOL_SPARES"] = "0"  # they would import Beam while calls are timed
+    os.environ["BULKINFER_POOL_SPARES"] = "0"  # spare workers would import Beam while calls are timed
     with orderly_end(), tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
         with playing_field(CACHE / "logs", folder) as field, running(host=field.cluster.here.ip) as server:

@@ -1,4 +1,4 @@
-"""Masks from response bytes to a Parquet file, on one core, beside the textbook route.
+"""Measures masks a second from response bytes to a Parquet file, on one core, against the textbook way.
 
 Each case first checks that every stored mask equals pycocotools' own. Time is that of the
 processor, so that other processes on the machine do not change it. One JSON line a case.

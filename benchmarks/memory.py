@@ -1,4 +1,4 @@
-"""Peak memory over 100,000 small inputs against 10,000: it must stay within 10 %.
+"""Compares a job's peak memory over 100,000 small inputs with that over 10,000: it must stay within 10 %.
 
 A whole `bulkinfer run` of texts from a manifest, in one process, against the tests' endpoint. Parts close every second,
 so that both jobs write several; a peak is the process's largest resident size. Each size runs several times; the
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def measure(server: FaultServer, folder: Path, count: int, options: argparse.Namespace) -> dict[str, Any]:
-    """Run a job of so many inputs; its peak."""
+    """Run a job of so many inputs; returns its figures, the peak among them."""
     job = Job(
         folder, server, count=count, batch=64, in_flight=8, part_seconds=options.part_seconds, base_ms=20
     )

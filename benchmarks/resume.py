@@ -1,9 +1,9 @@
-"""One million finished inputs are skipped in at most 15 s and 500 MB, reading the manifest included.
+"""Measures skipping one million finished inputs: at most 15 s and 500 MB, reading the manifest included.
 
     python benchmarks/resume.py [--inputs 1000000]
 
-Lays down the index that a finished run leaves, then goes over a Parquet manifest as the job's first step does, and
-checks that exactly the inputs that are not finished come through. Prints one JSON line a case.
+Writes the index that a finished run leaves, then reads a Parquet manifest as the job's first step does, and checks
+that exactly the unfinished inputs remain. Prints one JSON line a case.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-CHANGED = 997  #: every so many inputs have another version by now
+CHANGED = 997  #: every 997th input has another version since the finished run
 
 
 def lay_down(folder: Path, inputs: int) -> None:
-    """A manifest of so many references and an output that has finished all but the last five."""
+    """Write a manifest of so many references, and an output that has finished all but the last five."""
     import dataclasses
 
     import numpy as np
@@ -51,7 +51,7 @@ def lay_down(folder: Path, inputs: int) -> None:
 
 
 def resume(folder: str, inputs: int, through_beam: bool, answer: Any) -> None:
-    """Go over the manifest, and tell seconds, peak memory and what came through."""
+    """Read the manifest; puts seconds, CPU, peak memory and the remaining inputs into `answer`."""
     from bulkinfer.transforms.content.versions import GIVEN
     from bulkinfer.transforms.job.config import ColumnsConfig, SourceConfig
     from bulkinfer.transforms.records import Reference
@@ -110,7 +110,7 @@ def main() -> None:
                 "case": "skip finished, pipeline" if through_beam else "skip finished, plain",
                 "inputs": inputs,
                 "seconds": round(seconds, 2),
-                "cpu_s": round(cpu, 2),  # tells more than the clock on a machine that others use as well
+                "cpu_s": round(cpu, 2),  # steadier than the clock on a shared machine
                 "peak_mb": round(peak),
                 "left": len(left),
                 "claim": "<= 15 s, <= 500 MB",

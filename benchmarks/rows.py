@@ -1,4 +1,4 @@
-"""Rows from response bytes to a Parquet file, on one core, beside the textbook route of dicts.
+"""Measures rows a second from response bytes to a Parquet file, on one core, against the textbook way by dicts.
 
 Each case first checks that the file holds what the messages said. Time is that of the
 processor, so that other processes on the machine do not change it. One JSON line a case.

@@ -1,4 +1,4 @@
-"""Answers as endpoints send them, made from a seed: segmentations, detections, concepts."""
+"""Makes model answers from a seed: segmentations, detections, concepts."""
 
 from __future__ import annotations
 

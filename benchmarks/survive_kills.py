@@ -1,8 +1,8 @@
-"""A job that is killed again and again, and started again until it ends: what it leaves, and what it pays twice.
+"""Kills a job again and again, restarts it until it ends, checks its tables and counts inputs sent twice.
 
 The processes are really killed, by SIGKILL, launcher and workers alike, at seeded moments after their first call or
 before it. The endpoint counts how often it saw each input. The final tables must equal those of an undisturbed run row
-by row; columns that tell runs apart (run, times, attempts, request) are left out. One JSON line a case:
+by row; columns that depend on the run (run, times, attempts, request) are left out. One JSON line a case:
 
     twice        inputs that the endpoint saw again, over all kills; `most_twice` for the costliest kill
     bound        most that one kill may cost: inputs in flight, and one open part, which is its seconds and the moment
@@ -55,7 +55,7 @@ def main() -> None:
 def survive(
     options: argparse.Namespace, server: FaultServer, s3: S3Server | None, folder: Path
 ) -> dict[str, Any]:
-    """Run the case; its figures.
+    """Run the case; returns its figures.
 
     Raises:
         AssertionError: an input was lost, doubled or answered wrongly, or a kill cost more than its bound.
@@ -80,7 +80,7 @@ def survive(
             else:
                 code = started.end(timeout=600).code
         after = job.sent()
-        # What this start sent although the endpoint had seen it: the cost of the kills before.
+        # Inputs that this start sent again: the cost of the previous kill.
         costs.append(sum(after[name] - count for name, count in before.items()))
     assert code == 3, code
     assert tables_of(job, s3, "out") == expected, "the tables differ from those of an undisturbed run"
@@ -109,9 +109,9 @@ def survive(
 
 
 def killed_at(job: Job, started: Any, moments: random.Random, options: argparse.Namespace) -> int | None:
-    """Kill every process of a start at the next moment; its exit code when it ended before."""
+    """Kill every process of a start at a random moment; returns its exit code when it ended before."""
     if moments.random() < 0.2:
-        # While it starts, recovers what the kill before left, or asks for the signature.
+        # While it starts, recovers the previous start's parts, or asks for the model's methods.
         delay = moments.uniform(0.5, 4.0)
     else:
         seen = sum(job.sent().values())
@@ -131,10 +131,10 @@ def killed_at(job: Job, started: Any, moments: random.Random, options: argparse.
 def make_job(
     options: argparse.Namespace, server: FaultServer, s3: S3Server | None, folder: Path, output: str
 ) -> Job:
-    """The same job at another output."""
-    place: dict[str, Any] = {"uri": output}
+    """Make the job with this output."""
+    target: dict[str, Any] = {"uri": output}
     if s3 is not None:
-        place = {"uri": f"s3://lake/{output}", "storage": s3.storage}
+        target = {"uri": f"s3://lake/{output}", "storage": s3.storage}
     (folder / output).mkdir()
     return Job(
         folder / output,
@@ -145,12 +145,12 @@ def make_job(
         places=4 * options.workers,
         part_seconds=options.part_seconds,
         base_ms=100,
-        output=place,
+        output=target,
     )
 
 
 def tables_of(job: Job, s3: S3Server | None, output: str) -> Any:
-    """What readers see."""
+    """Read the job's tables, on S3 by a local copy."""
     if s3 is None:
         return job.tables(output)
     failing, s3.failing = s3.failing, 0.0

@@ -1,9 +1,9 @@
-"""Memory while writing 500 partitions, the sizes of files in a large run, and what a commit costs.
+"""Measures memory while writing 500 partitions, file sizes in a large run, and the cost of a commit.
 
     python benchmarks/tables.py [--inputs 200000] [--file-mb 8]
 
 Each case stages rows as a worker does, commits them, and checks that every row is there once. Prints one JSON line
-a case. Sizes are scaled down with `file_bytes`, for what is measured is how near files come to it.
+a case. File sizes are scaled down by `file_bytes`: the measure is how close files come to it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 
 
 def rows(inputs: int, partitions: int) -> Any:
-    """Answers with a text that compresses about as answers do, in a random order of partitions."""
+    """Yield predictions whose texts compress about as real answers, in a random order of partitions."""
     from bulkinfer.transforms.records import Prediction, Reference
     from clarifai_grpc.grpc.api import resources_pb2
 
@@ -36,7 +36,7 @@ def rows(inputs: int, partitions: int) -> Any:
 
 
 def write(folder: str, inputs: int, partitions: int, file_bytes: int, part_every: int, answer: Any) -> None:
-    """Stage and commit, and tell the seconds and the peak memory of both."""
+    """Stage and commit rows; puts the seconds and the peak memory of both into `answer`."""
     import pyarrow as pa
     from bulkinfer.transforms.runs.parts import OutputSpec
     from bulkinfer.transforms.runs.record import begin_run
@@ -71,7 +71,7 @@ def write(folder: str, inputs: int, partitions: int, file_bytes: int, part_every
 
 
 def check(folder: str, inputs: int) -> list[int]:
-    """The sizes of the visible files, after a look at every id."""
+    """Check that every id is there once; returns the sizes of the visible files."""
     import pyarrow.parquet as pq
 
     files = sorted(Path(folder, "predictions").rglob("*.parquet"))

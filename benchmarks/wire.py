@@ -1,4 +1,4 @@
-"""Building requests: by hand around the content, against protobuf's own building and serializing.
+"""Measures request building: our framing around the content against protobuf's building and serializing.
 
     python benchmarks/wire.py
 
@@ -40,7 +40,7 @@ CASES = {
 
 
 def built_by_protobuf() -> bytes:
-    """A request of image inputs as one would write it."""
+    """Build a request of image inputs by protobuf's own classes."""
     request = service_pb2.PostModelOutputsRequest.FromString(ENVELOPE)
     for _ in range(BATCH):
         data = request.inputs.add().data
@@ -50,14 +50,14 @@ def built_by_protobuf() -> bytes:
 
 
 def best_us(run: Callable[[], object], repeats: int) -> float:
-    """Microseconds of one run, the best of five rounds."""
-    rounds = []
+    """Measure the microseconds of one run, the best of five trials."""
+    trials = []
     for _ in range(5):
         start = time.perf_counter()
         for _ in range(repeats):
             run()
-        rounds.append((time.perf_counter() - start) / repeats * 1e6)
-    return min(rounds)
+        trials.append((time.perf_counter() - start) / repeats * 1e6)
+    return min(trials)
 
 
 def main() -> None:

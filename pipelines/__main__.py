@@ -1,4 +1,4 @@
-"""`python -m bulkinfer.pipelines` is the `bulkinfer` command, for where scripts are not on the PATH."""
+"""The command `python -m bulkinfer.pipelines`: the same as `bulkinfer`, where scripts are not on the PATH."""
 
 from .cli import main
 

@@ -1,6 +1,6 @@
-"""The `bulkinfer` command: the only place that prints or exits.
+"""The `bulkinfer` command line; no other module prints results or exits.
 
-Each command imports what it needs when it runs, because Beam alone takes seconds to import and `--help` may not.
+Each command imports what it needs when it runs, because Beam alone takes seconds to import and `--help` must not.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ class _Examples(click.Command):
 
 @contextlib.contextmanager
 def _faults() -> Iterator[None]:
-    """Turn our errors into one message on stderr and the contract's exit code."""
+    """Turn our errors into one message on stderr and the documented exit code."""
     from bulkinfer.transforms.errors import BulkinferError, JobError, StoppedError
 
     try:
         yield
     except JobError as error:
         click.echo(f"bulkinfer: {error}", err=True)
-        # Whether inputs were sent decides between "at fault before anything was sent" and "failed on the way".
+        # Exit code 2 says that nothing was sent.
         sys.exit(1 if error.inputs_sent else 2)
     except StoppedError as error:
         click.echo(f"bulkinfer: stopped early: {error}", err=True)
@@ -67,7 +67,7 @@ def _faults() -> Iterator[None]:
 
 
 def _own_python() -> str:
-    """The interpreter that runs this, as one would type it from here."""
+    """The path of the running interpreter, relative to the working directory where possible."""
     executable = Path(sys.executable)
     with contextlib.suppress(ValueError):
         return str(executable.relative_to(Path.cwd()))
@@ -99,8 +99,8 @@ _model_option = click.option(
 @click.version_option(package_name="bulkinfer")
 def main() -> None:
     """Bulk inference over everything a data lake holds: references in, predictions and masks in Parquet out."""
-    # Arrow's own allocators keep what each thread freed: 65 MB of peak for 2 MB of rows, and are no faster here. The
-    # name is read when Arrow is imported, in this process and in its workers.
+    # Arrow's own allocators keep what each thread freed: 65 MB of peak for 2 MB of rows, and are no faster here. Arrow
+    # reads the variable when it is imported, in this process and in its workers.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
 

@@ -1,4 +1,4 @@
-"""`python -m bulkinfer.pipelines.worker_pool` starts a worker pool beside a cluster's hosts."""
+"""The command `python -m bulkinfer.pipelines.worker_pool`: starts Beam workers on a host of a cluster."""
 
 from .runners.worker_pool import main
 

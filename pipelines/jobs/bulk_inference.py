@@ -1,7 +1,7 @@
-"""The main job: references in, predictions and masks out.
+"""The main job: reads references, calls the model, writes predictions and masks.
 
-`build` wires the transforms; `run_job` puts around them what a whole run needs: the preflight, the lock, the recovery
-of interrupted runs, signals, progress and the summary.
+`build` wires the transforms; `run_job` adds what a whole run needs: the preflight, the lock, the recovery of
+interrupted runs, signals, progress and the summary.
 """
 
 from __future__ import annotations
@@ -47,10 +47,11 @@ class RunOptions:
     """What the command line adds to a job file.
 
     Attributes:
-        limit: only the first so many inputs of the source.
-        retry_failed: only inputs that are in `errors`, of these types if any are given.
-        force: everything, also what is done.
-        configure_logging: called once Beam is imported, because Beam takes the root logger.
+        limit: run only the first so many inputs of the source.
+        retry_failed: run only inputs that are in `errors`.
+        error_types: with `retry_failed`, only errors of these types; empty for all.
+        force: run everything, also finished inputs.
+        configure_logging: called once Beam is imported, because Beam installs a root logging handler.
     """
 
     limit: int | None = None
@@ -73,13 +74,13 @@ def build(
     """Wire the job into a pipeline.
 
     Args:
-        passes: how often the work is spread over the workers, see `runs.rebalance`; 1 for a single worker, or for a
-            runner that moves work.
-        open_ended: the runner moves work by itself.
-        remote: workers are elsewhere, and shuffles not in this process's memory.
+        passes: how often the work is redistributed over the workers, see `runs.rebalance`; 1 for a single worker, or
+            for a runner that rebalances work itself.
+        open_ended: the runner rebalances work itself.
+        remote: workers are on other hosts, and shuffles not in this process's memory.
 
     Returns:
-        One `CommitResult`, when the tables are visible.
+        A collection of one `CommitResult`, once the tables are visible.
     """
     workers = job.call.workers
     listed = pipeline | "ListSource" >> ListSource(job.source, completed, spread_compressed=remote)
@@ -105,8 +106,8 @@ def run_job(file: JobFile, options: RunOptions) -> Summary:
     """Run a job from its checks to its visible tables.
 
     Raises:
-        JobError: a check failed before anything was sent; or, with `inputs_sent` set on the error, the job failed on
-            the way. What was durable by then is visible, and the same command goes on.
+        JobError: a check failed before anything was sent; or, with `inputs_sent` set on the error, the job failed
+            later. What was durable by then is visible, and the same command continues the job.
     """
     started = time.monotonic()
     config = file.config
@@ -157,7 +158,7 @@ def _run(
     )
     spec = ControlSpec(job.output.uri, job.output.storage, run_id)
     workers, open_ended = workers_of(job.config.runner), moves_work(job.config.runner)
-    # A budget is divided among workers as well, and a new process of a later pass would have all of its part again.
+    # A budget is divided among workers too, and a new process of a later pass would start its part of it anew.
     once = workers.processes == 1 or open_ended or job.config.stop.inputs is not None
     passes = 1 if once else PASSES
     control = JobControl.shared(spec)
@@ -184,11 +185,11 @@ def _run(
                 template,
             )
             return CommitResult(run_id), counters, None
-        # Idempotent: the pipeline has committed already, and what it did is in the run's record.
+        # The pipeline has committed already; this reads the result from the run's record.
         return commit_run(store, run_id), counters, control.stopped
     except JobError as error:
         error.inputs_sent = True
-        # What workers made durable before the fault is paid for: show it now rather than at the next start.
+        # What workers made durable before the fault is paid for: commit it now rather than at the next start.
         with contextlib.suppress(BulkinferError):
             kept = commit_run(store, run_id)
             logger.warning("the tables hold what was finished: run=%s inputs=%d", run_id, kept.inputs)

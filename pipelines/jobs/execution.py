@@ -1,8 +1,8 @@
-"""Runs a pipeline so that an interrupt lets what is paid for come home, and a failure says what failed.
+"""Runs a pipeline; on an interrupt calls in flight still finish, and a failure is reported with its cause.
 
-The pipeline runs in a thread of its own, with SIGINT blocked for whatever it starts; `local_runner` keeps it from
-worker processes. The main thread waits, hears signals at once, and tells the job through its stop marker; every worker
-then sends nothing further, drains and closes its parts.
+The pipeline runs in a thread of its own, with SIGINT blocked for whatever it starts; `local_runner` keeps signals from
+worker processes. The main thread waits for signals, and stops the job through its stop marker; every worker then sends
+nothing further, waits for its calls in flight and closes its parts.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ __all__ = ["execute"]
 def execute(
     build: Callable[[beam.Pipeline], Any], options: PipelineOptions, control: JobControl
 ) -> dict[str, int]:
-    """Run a pipeline to its end, through interrupts.
+    """Run a pipeline to its end; an interrupt stops it in order.
 
     Args:
         build: wires the transforms into the pipeline.
-        control: is told of the first interrupt; a second one ends this process at once.
+        control: stopped by the first interrupt; a second one ends this process at once.
 
     Returns:
-        Beam's counters in our namespace, by name; none when Dataflow's runner wrote a template and nothing ran.
+        The values of Beam's counters in our namespace, by name; empty when Dataflow's runner only wrote a template.
 
     Raises:
-        JobError: the pipeline failed; with the error that the first worker told, where one did.
+        JobError: the pipeline failed; with the error that the first worker reported, if any.
     """
     outcome = _Outcome()
     thread = threading.Thread(target=_run, args=(build, options, outcome), name="pipeline", daemon=True)
@@ -52,7 +52,7 @@ def execute(
         thread.start()
         while thread.is_alive():
             thread.join(0.5)
-    control.poll()  # a worker elsewhere may have stopped the job and ended since this process last looked
+    control.poll()  # a worker on another host may have stopped the job since the last poll
     if control.stopped is not None and control.stopped.reason == "fatal":
         raise control.stopped.exception() from outcome.error
     if outcome.error is not None or outcome.state not in (None, PipelineState.DONE):
@@ -65,17 +65,19 @@ def execute(
 
 
 def _stop_workers(control: JobControl) -> None:
-    """A pipeline whose job server was lost has failed here, and goes on in its cluster."""
+    """Stop the workers of a failed pipeline: when only its job server was lost, they still run in their cluster."""
     if control.spec is None:
         return
     store = Store(control.spec.output_uri, control.spec.storage)
-    with contextlib.suppress(BulkinferError):  # the pipeline's own failure is what to tell
+    with contextlib.suppress(BulkinferError):  # the pipeline's own failure is the one to report
         record = read_run(store, control.spec.run_id)
         if record is not None and not record.committed:
             stop_workers(store, [record])
 
 
 class _Outcome:
+    """How the pipeline thread ended."""
+
     def __init__(self) -> None:
         self.counters: dict[str, int] = {}
         self.error: BaseException | None = None
@@ -103,20 +105,20 @@ def _run(build: Callable[[beam.Pipeline], Any], options: PipelineOptions, outcom
 @contextlib.contextmanager
 def _interrupts(control: JobControl) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
-        yield  # signals belong to the main thread, and so to whoever embeds us
+        yield  # only the main thread handles signals, and that one belongs to the caller
         return
 
     def interrupted(number: int, _: FrameType | None) -> None:
         name = signal.Signals(number).name
         if control.stopped is not None and control.stopped.reason == "interrupt":
-            # Durable parts stay; the same command commits them.
+            # Durable parts stay; the next start commits them.
             os._exit(4)
         print(  # noqa: T201  (a person pressed the key and waits for an answer)
             f"bulkinfer: {name}: calls under way come home, then the tables are written; once more ends it at once",
             file=sys.stderr,
             flush=True,
         )
-        # Writing the marker may take a store's round trip, which no signal handler should.
+        # Writing the marker may take a network request, which is too long for a signal handler.
         threading.Thread(
             target=control.stop, args=("interrupt", f"interrupted by {name}"), daemon=True
         ).start()
@@ -130,7 +132,7 @@ def _interrupts(control: JobControl) -> Iterator[None]:
 
 
 def _explained(error: BaseException) -> BulkinferError:
-    """One of our errors for what a runner raised; Beam hands on a worker's error as the text of its traceback."""
+    """Convert a runner's exception to one of our errors; Beam passes a worker's error on as a traceback's text."""
     if isinstance(error, BulkinferError):
         return error
     lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]

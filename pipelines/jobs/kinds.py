@@ -1,4 +1,4 @@
-"""The three kinds of job that a job file may ask for."""
+"""Runs a job of any of the three kinds that a job file may name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["run_any"]
 
 
 def run_any(file: JobFile, options: RunOptions) -> Summary:
-    """Run a job of any kind.
+    """Run a job of the kind that its file names.
 
     Raises:
         JobError: as `run_job` says.

@@ -1,4 +1,4 @@
-"""Adds predictions to a table of a data lake: each row's own columns travel with its prediction."""
+"""The job kind `lake-enrichment`: predictions keep all columns of the table that they are made from."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["with_all_columns"]
 
 
 def with_all_columns(file: JobFile) -> JobFile:
-    """The job with every column of its table kept, unless it names the ones to keep.
+    """Configure a job to keep every column of its table, unless it names the ones to keep.
 
-    The content's own column is left out, because it would store the input a second time; and so is a column whose name
-    the predictions table has already.
+    The content column is left out, because it would store the input a second time; and so is a column whose name the
+    predictions table has already.
 
     Raises:
         SourceError: the table cannot be read or lacks a column.

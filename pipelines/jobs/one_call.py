@@ -1,4 +1,4 @@
-"""`bulkinfer call` and `bulkinfer methods`: one question to an endpoint, outside of any job."""
+"""`bulkinfer call` and `bulkinfer methods`: make one call to an endpoint without a job."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["call_once", "list_methods"]
 
 
 def parse_inputs(text: str) -> dict[str, Any]:
-    """The arguments of one call by name.
+    """Parse the arguments of one call, a JSON object.
 
     Raises:
         ConfigError: the text is no JSON object.
@@ -45,7 +45,7 @@ def parse_inputs(text: str) -> dict[str, Any]:
 
 
 def read_files(files: Sequence[str]) -> dict[str, list[bytes]]:
-    """The contents of files by argument, in the order given.
+    """Read files given as ARG=PATH; their contents by argument, in the order given.
 
     Raises:
         ConfigError: a file cannot be read.
@@ -74,7 +74,7 @@ def call_once(
     stream: Sequence[str] = (),
     raw: bool = False,
 ) -> Any:
-    """Send one input; the answer as JSON: a stream of texts joined, a stream of anything else as a list.
+    """Send one input and return its answer as JSON values: a stream of texts joined, any other stream as a list.
 
     Args:
         endpoint, model, method_name: what to call.
@@ -83,7 +83,7 @@ def call_once(
         deployment: USER_ID/ID.
         nodepool: USER_ID/COMPUTE_CLUSTER_ID/ID.
         stream: KEY=VALUE of `model.stream`, where an argument streams.
-        raw: give the `Output` messages in protobuf's JSON in place of their values.
+        raw: return the `Output` messages in protobuf's JSON form instead of their values.
 
     Raises:
         JobError: the arguments are malformed or do not fit, or nothing would ever answer.
@@ -96,7 +96,7 @@ def call_once(
         deployment=_deployment(deployment),
         nodepool=_nodepool(nodepool),
     )
-    # The media type only matters to models without signatures, whose one input is named by it.
+    # The media type only matters to models without signatures: it names their one input.
     media_type = next((media for media in MEDIA_TYPES if media in arguments or media in contents), "text")
     with (
         open_endpoint(endpoint) as address,
@@ -118,7 +118,7 @@ def call_once(
 
 
 def list_methods(endpoint: str | None, model: str | None) -> list[Method]:
-    """The methods of a model, by name.
+    """List the methods of a model, sorted by name.
 
     Raises:
         JobError: nothing answers, the key is refused, or the model is unknown.
@@ -129,7 +129,7 @@ def list_methods(endpoint: str | None, model: str | None) -> list[Method]:
 
 
 def _endpoint_without_model(endpoint: str | None, model: str | None) -> str | None:
-    """A local server answers for any model, so that only the public API needs one named."""
+    """The endpoint for a model address; without a model, that of a local server, which answers for any model."""
     if model is None and endpoint is None:
         raise ConfigError(
             "no model is named; add --model URL, or --endpoint for a server that serves one model"
@@ -140,9 +140,9 @@ def _endpoint_without_model(endpoint: str | None, model: str | None) -> str | No
 def _arguments(
     method: Method, given: dict[str, Any], contents: dict[str, list[bytes]], stream: StreamConfig
 ) -> dict[str, Any]:
-    """The arguments as values of their parameters: files read, and what streams cut into pieces."""
+    """Convert the arguments to values of their parameters: file contents decoded, streamed values cut into pieces."""
     fields = {field.name: field for field in method.inputs}
-    # An unknown name is left to `bind`, which names a near one.
+    # `bind` refuses an unknown name and suggests a near one.
     read = {
         name: _of_files(fields[name], found, stream) if name in fields else found[0]
         for name, found in contents.items()
@@ -156,7 +156,7 @@ def _arguments(
 
 
 def _of_files(field: Field, found: list[bytes], stream: StreamConfig) -> Any:
-    """The value that files give: several files are a list, text is decoded, anything composed is JSON."""
+    """Convert file contents to a value: several files are a list, text is decoded, composed types are JSON."""
     if field.iterator and field.type in TEXTUAL:
         return [piece.decode() for data in found for piece in cut_text(_text(field, data), stream)]
     if field.iterator and field.type in RAW:

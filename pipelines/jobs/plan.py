@@ -1,4 +1,4 @@
-"""`bulkinfer plan`: every check of a run, the source counted, calls and time estimated; nothing sent or written."""
+"""`bulkinfer plan`: checks a job, counts its source, estimates calls and time; sends and writes nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .preflight import check_output_of, new_run_id, open_endpoint, prepare
 
 __all__ = ["Plan", "plan_job"]
 
-#: What a call is taken to last where nothing is known; segmentation and short generations take about this long.
+#: Assumed duration of a call; segmentation and short generations take about this long.
 _ASSUMED_CALL_S = 1.0
 
 
@@ -27,7 +27,7 @@ class Plan:
 
     Attributes:
         inputs: references that the source holds.
-        bytes: their size, where the store tells it.
+        bytes: their size; None where the store does not tell it.
         calls: calls without retries.
         seconds: estimated time of the calls: the longer of what the limits allow and `assumed_call_seconds` a call
             at the calls in flight.
@@ -46,11 +46,11 @@ class Plan:
     runner: str
 
     def to_json(self) -> dict[str, Any]:
-        """All figures by name."""
+        """Return all figures by name."""
         return dataclasses.asdict(self)
 
     def to_text(self) -> str:
-        """A few lines for a person."""
+        """Format the plan for a terminal, one line a figure."""
         size = f"{self.bytes:,} bytes" if self.bytes is not None else "of unknown size"
         version = f", version {self.model_version}" if self.model_version else ""
         return "\n".join(
@@ -69,10 +69,10 @@ class Plan:
 
 
 def plan_job(file: JobFile, *, limit: int | None = None) -> Plan:
-    """Check a job and estimate what it costs.
+    """Check a job and estimate its calls and time.
 
     Raises:
-        JobError: whatever would keep the job from running.
+        JobError: the job could not run.
     """
     if file.config.job == "lake-enrichment":
         file = with_all_columns(file)
@@ -105,7 +105,7 @@ def plan_job(file: JobFile, *, limit: int | None = None) -> Plan:
 
 
 def estimate_seconds(limits: CallsConfig, workers: int, calls: int, inputs: int) -> float:
-    """Time of the calls: what the limits allow, or what the calls in flight take, whichever is longer."""
+    """Estimate seconds: the longer of what rate limits allow and what the calls in flight take."""
     estimates = [math.ceil(calls / (limits.in_flight * workers)) * _ASSUMED_CALL_S]
     if limits.calls_per_second:
         estimates.append(calls / limits.calls_per_second)

@@ -1,4 +1,4 @@
-"""What `plan` and `run` check before any content is read, from the cheap to the dear."""
+"""The checks of `plan` and `run` before any content is read, the cheapest first."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ __all__ = ["check_output_of", "new_run_id", "open_endpoint", "prepare"]
 
 @contextlib.contextmanager
 def open_endpoint(endpoint: str | None) -> Iterator[ServerAddress]:
-    """The address to call; `embedded` starts our own server and stops it at the end.
+    """Resolve the endpoint's address; `embedded` starts our own server and stops it when the block ends.
 
     Raises:
-        ConfigError: the address is none.
+        ConfigError: the text is no address.
         JobError: the embedded server lacks its `[demo]` extra.
     """
     text = endpoint or os.environ.get("CLARIFAI_API_BASE") or PUBLIC_API
@@ -41,9 +41,9 @@ def prepare(
     """Check the source, the credentials and the model's method, and bind the arguments.
 
     Args:
-        run_id: of the run to be.
-        limit: only the first so many inputs.
-        partial: the run goes through a part of the source only, for another reason than `limit`.
+        run_id: of the run to start.
+        limit: run only the first so many inputs.
+        partial: the run reads only a part of the source, for another reason than `limit`.
 
     Raises:
         ConfigError: a call would be larger than the public API takes, or a rate limit cannot be divided.
@@ -63,7 +63,7 @@ def prepare(
 
 
 def check_output_of(job: Preparation, *, write: bool) -> None:
-    """Check that the job's rows may go where they are to go; with `write`, also that they can.
+    """Check that the job's rows fit into its output; with `write`, also that the output is writable.
 
     Raises:
         ConfigError, StoreError: as `check_output` says.

@@ -1,6 +1,6 @@
-"""Labels what has come since the last time; started by cron or a scheduler, again and again.
+"""The job kind `scheduled-labeling`: labels the inputs that are new since the last start by cron or a scheduler.
 
-What is done stays done, as in every job. What differs: a source that holds nothing yet is an ordinary day.
+Finished inputs are skipped, as in every job. The difference is that an empty source is no error.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["run_scheduled"]
 
 
 def run_scheduled(file: JobFile, options: RunOptions) -> Summary:
-    """Run the job; with an empty source, a summary of zeros.
+    """Run the job; with an empty source, return a summary of zeros.
 
     Raises:
         JobError: as `run_job` says.

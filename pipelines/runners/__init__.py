@@ -1,4 +1,4 @@
-"""From `runner` in a job file to Beam: options, checks, the local runner, job servers, the worker pool.
+"""Turns the `runner` section of a job file into a Beam runner: options, checks, job servers, the worker pool.
 
-Begin with `options`; what a runner lacks is found in `checks` before the job starts.
+Begin with `options`; `checks` finds what a runner lacks before the job starts.
 """

@@ -1,6 +1,6 @@
-"""What a runner needs and lacks, found before the job starts; and what a runner's failure means.
+"""Checks that a job's runner can run it, before it starts; and explains a runner's failure messages.
 
-Nothing here imports Beam: a missing job server must be named in well under a second.
+Nothing here imports Beam: a missing job server must be reported in well under a second.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _FLINK_VERSION = "2.2"  # Beam's own default
 _ADDRESS = re.compile(r"[^\s:/]+:\d+|\[[0-9a-fA-F:]+\]:\d+")
 _LOOPBACK = re.compile(r"^([a-z+]+://)?(localhost|127\.|\[::1\])", re.IGNORECASE)
 _AGAIN = "run the same command again, it goes on where this run ended"
-#: What runners say, and what it means for a job.
+#: Patterns of runners' failure messages, and what each means for a job.
 _FAILURES = (
     (
         r"No module named '?(bulkinfer[\w.]*)",
@@ -85,7 +85,7 @@ def check_runner(config: JobConfig) -> None:
         _check_prism(runner, options)
     elif runner.name in ("flink", "spark"):
         _check_portable(runner, options, workers)
-    _check_places(config, workers)
+    _check_locations(config, workers)
     if workers.remote:
         _check_storage(config)
     limiter = config.calls.limiter
@@ -94,7 +94,7 @@ def check_runner(config: JobConfig) -> None:
 
 
 def explained(text: str) -> RunnerError | None:
-    """What a runner's failure means, where we know it."""
+    """Explain a runner's failure message; None when it is unknown."""
     for pattern, message in _FAILURES:
         found = re.search(pattern, text)
         if found:
@@ -157,7 +157,7 @@ def _check_environment(runner: RunnerConfig, options: Mapping[str, Any], workers
 
 @functools.cache
 def _warn(message: str) -> None:
-    """Once, though the command checks before Beam is imported and the job before it starts."""
+    """Log a warning once, although the checks run twice: before Beam is imported, and before the job starts."""
     logger.warning(message)
 
 
@@ -238,24 +238,21 @@ def _check_storage(config: JobConfig) -> None:
             )
 
 
-def _check_places(config: JobConfig, workers: Workers) -> None:
+def _check_locations(config: JobConfig, workers: Workers) -> None:
     source = config.source
-    places = [("output.uri", config.output.uri)]
-    places += [("source.files", pattern) for pattern in source.files or ()]
-    places += [("source.manifest", source.manifest or ""), ("source.table", source.table or "")]
-    for key, place in places:
-        if place.startswith("memory://") and not workers.shared_memory:
+    locations = [("output.uri", config.output.uri)]
+    locations += [("source.files", pattern) for pattern in source.files or ()]
+    locations += [("source.manifest", source.manifest or ""), ("source.table", source.table or "")]
+    for key, uri in locations:
+        if uri.startswith("memory://") and not workers.shared_memory:
             raise RunnerError(
-                f"{key}: {place} is the memory of one process, but the job runs in several; use a directory "
-                "or an object "
+                f"{key}: {uri} is the memory of one process, but the job runs in several; use a directory or an object "
                 "store"
             )
-        if workers.remote and place and "://" not in place:
+        if workers.remote and uri and "://" not in uri:
             raise RunnerError(
-                f"{key}: {place} is a path on this machine, which the workers of runner "
-                f"{config.runner.name} do not see; "
-                f"use an object store, or file://{Path(place).absolute()} when that folder is mounted on "
-                "every worker"
+                f"{key}: {uri} is a path on this machine, which the workers of runner {config.runner.name} do not see; "
+                f"use an object store, or file://{Path(uri).absolute()} when that folder is mounted on every worker"
             )
     endpoint = config.model.endpoint or os.environ.get("CLARIFAI_API_BASE") or ""
     if workers.remote and (endpoint == "embedded" or _LOOPBACK.search(endpoint)):

@@ -1,4 +1,4 @@
-"""Beam's options as flags, and what may not stand among them."""
+"""Parses and writes Beam's command-line flags, and refuses misspelt options and secrets among them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from bulkinfer.transforms.errors import RunnerError
 
 __all__ = ["parse_flags", "refuse_misspelt", "refuse_secrets", "to_flags"]
 
-#: Beam takes false for these as "not told", and true for its own default of some runners; false is another flag.
+#: Some runners default these to true; Beam drops a false value, and takes `--no_NAME` instead.
 _SAID_BY_NO = ("save_main_session", "use_public_ips")
 _CLARIFAI = re.compile(r"clarifai_(pat|key|session_token)(?!_file)", re.IGNORECASE)
 _SECRET_NAME = re.compile(r"(^|_)(secret|password|passwd|token)(_|$)|secret_access_key", re.IGNORECASE)
 
 
 def parse_flags(flags: Sequence[str]) -> dict[str, Any]:
-    """Flags in Beam's notation, by name: `--a=1`, `--a 1`, `--a` (true); a repeated flag becomes a list.
+    """Parse flags in Beam's notation by name: `--a=1`, `--a 1`, `--a` (true); a repeated flag becomes a list.
 
     Raises:
         RunnerError: a word is no flag.
@@ -45,7 +45,7 @@ def parse_flags(flags: Sequence[str]) -> dict[str, Any]:
 
 
 def to_flags(options: Mapping[str, Any]) -> list[str]:
-    """The flags of options by name; those that are None or false are left out.
+    """Write options as flags; those that are None or false are left out.
 
     >>> to_flags({"a": 1, "b": True, "c": None, "d": ["x", "y"], "e": {"f": 1}})
     ['--a=1', '--b', '--d=x', '--d=y', '--e={"f": 1}']
@@ -54,7 +54,7 @@ def to_flags(options: Mapping[str, Any]) -> list[str]:
 
 
 def refuse_secrets(options: Mapping[str, Any]) -> None:
-    """Beam shows its options in logs and consoles, and stores them with the job.
+    """Refuse secrets among the options: Beam shows options in logs and consoles, and stores them with the job.
 
     Raises:
         RunnerError: an option is named like a secret, or holds the key for the model.
@@ -80,10 +80,10 @@ def refuse_secrets(options: Mapping[str, Any]) -> None:
 
 
 def refuse_misspelt(options: Mapping[str, Any], *, all_known: bool) -> None:
-    """Beam drops what it does not know with a warning.
+    """Refuse misspelt options, which Beam would drop with a warning.
 
     Args:
-        all_known: options that Beam's Python does not know go nowhere; else only its near misses are refused, because a
+        all_known: refuse every option that Beam's Python does not know; else only near misses of known ones, because a
             Java runner has options of its own.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Asks a Flink cluster about its hosts and slots, by its REST API."""
+"""Reads a Flink cluster's number of task managers and slots from its REST API."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _REST_SECONDS = 5
 
 
 def flink_overview(master: str) -> Mapping[str, Any]:
-    """What a Flink JobManager says about its cluster.
+    """Get the JobManager's overview of its cluster, by Flink's own names.
 
     Raises:
         RunnerError: it does not answer.

@@ -1,8 +1,8 @@
-"""Beam's Flink, Spark and Prism runners with a job server that Ctrl-C and threads do not trouble.
+"""Beam's Flink, Spark and Prism runners with a job server that survives Ctrl-C and ends with its launcher.
 
-Beam's own ones hand their job server a SIGINT handler: it kills the job server before the job has heard of
+Beam's own runners install a SIGINT handler for their job server: it kills the job server before the job can react to
 the interrupt, so that the cluster goes on sending, and it can be set in the main thread only. And they leave their job
-server behind when the launcher is killed.
+server running when the launcher is killed.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from bulkinfer.transforms.errors import RunnerError
 __all__ = ["FlinkRunner", "PrismRunner", "SparkRunner"]
 
 logger = logging.getLogger(__name__)
-#: Waits for the end of its input, which its launcher holds, then kills the process that it was given.
+#: Waits until its input ends, which its launcher holds open, then kills the given process.
 _GUARD = """trap '' INT TERM HUP; read -r _; kill -9 "$0" """
 _STOP_SECONDS = 5
-#: A pipeline of many arguments is a large message; a busy machine may answer pings late.
+#: A pipeline may be a large message; a busy machine may answer pings late.
 _CHANNEL = [
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
@@ -42,7 +42,7 @@ _CHANNEL = [
 
 
 class FlinkRunner(flink_runner.FlinkRunner):
-    """Beam's FlinkRunner; interrupts are for the job, not for its job server."""
+    """Beam's FlinkRunner with a job server that ignores interrupts, which are for the job."""
 
     def default_job_server(self, options: PipelineOptions) -> job_server.JobServer:
         """A job server of this process, which ends with it."""
@@ -50,7 +50,7 @@ class FlinkRunner(flink_runner.FlinkRunner):
 
 
 class SparkRunner(spark_runner.SparkRunner):
-    """Beam's SparkRunner; interrupts are for the job, not for its job server."""
+    """Beam's SparkRunner with a job server that ignores interrupts, which are for the job."""
 
     def default_job_server(self, options: PipelineOptions) -> job_server.JobServer:
         """A job server of this process, which ends with it."""
@@ -58,46 +58,46 @@ class SparkRunner(spark_runner.SparkRunner):
 
 
 class PrismRunner(prism_runner.PrismRunner):
-    """Beam's PrismRunner; interrupts are for the job, not for its Prism."""
+    """Beam's PrismRunner with a Prism that ignores interrupts, which are for the job."""
 
     def default_job_server(self, options: PipelineOptions) -> job_server.JobServer:
-        """A Prism of this process, which ends with it."""
+        """A Prism that this process starts, and that ends with it."""
         fix = "name a Prism for this machine and Beam's version in runner.options.prism_location"
         return _Owned("prism", prism_runner.PrismJobServer(options), fix)
 
     def create_job_service_handle(
         self, job_service: object, options: PipelineOptions
     ) -> portable_runner.JobServiceHandle:
-        """What submits a job, however long the job takes."""
+        """A client that submits a job, however long the job takes."""
         return _Handle(job_service, options, retain_unknown_options=True)
 
 
 class _Handle(portable_runner.JobServiceHandle):
     def run(self, preparation_id: str) -> object:
-        # Beam's timeout of requests, 300 s, would end the streams of a running job as well: Prism, unlike Flink and
-        # Spark, knows a job by its preparation's id, so that they are opened with it.
+        # Beam's request timeout, 300 s, would also end the streams of a running job, which are opened with it because
+        # Prism, unlike Flink and Spark, knows a job by its preparation's id.
         self.timeout = None
         return super().run(preparation_id)
 
 
 class _Owned(job_server.JobServer):
-    """A job server as a process that no Ctrl-C reaches and that does not outlive its launcher, however that one ends.
+    """A job server process that no Ctrl-C reaches and that never outlives its launcher.
 
     Args:
         runner: its name in job files.
-        inner: knows the command.
-        fix: what to do when the command does not start.
+        inner: Beam's job server, which knows the command to start.
+        fix: advice for the error message when the command does not start.
     """
 
     def __init__(self, runner: str, inner: job_server.SubprocessJobServer, fix: str) -> None:
         self._runner, self._inner, self._fix = runner, inner, fix
 
     def start(self) -> object:
-        # Beam's own names of its parts: where artifacts are staged, what ends with the job server.
+        # Beam stages artifacts there; its own start would set it.
         self._inner._local_temp_root = tempfile.mkdtemp(prefix="beam-temp")
         command, endpoint = self._inner.subprocess_cmd_and_endpoint()
         try:
-            # In a session of its own, away from a terminal's Ctrl-C: Go programs lift a block that they inherit.
+            # In a session of its own, away from a terminal's Ctrl-C: Go programs undo an inherited signal block.
             self._process = subprocess.Popen(
                 [str(word) for word in command],
                 stdin=subprocess.DEVNULL,
@@ -110,7 +110,7 @@ class _Owned(job_server.JobServer):
         except OSError as error:
             self._remove_files()
             raise self._unstarted(command[0], str(error.strerror)) from error
-        # Left alone, Prism notices a killed launcher when it next logs, and a Java job server never does.
+        # Without the guard Prism notices a killed launcher when it next logs, and a Java job server never.
         guard = ["sh", "-c", _GUARD, str(self._process.pid)]
         self._guard = subprocess.Popen(
             guard, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
@@ -135,9 +135,9 @@ class _Owned(job_server.JobServer):
 
     def stop(self) -> None:
         atexit.unregister(self.stop)
-        self._guard.kill()  # first: the job server's number may be another's when it has ended
+        self._guard.kill()  # first: an ended job server's process id may be reused
         self._guard.communicate()
-        self._process.terminate()  # Spark removes its temporary files; else it holds nothing that is not in the output
+        self._process.terminate()  # politely, so that Spark removes its temporary files
         try:
             self._process.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
@@ -160,7 +160,7 @@ class _Owned(job_server.JobServer):
 
 
 def _owned(runner: str, server: job_server.JobServer) -> job_server.JobServer:
-    """The job server as a process of ours, where it is to be one at all."""
+    """Wrap a job server that is a subprocess; one that runs already is returned as it is."""
     inner = getattr(server, "_job_server", None)  # of a StopOnExitJobServer
     if isinstance(inner, job_server.SubprocessJobServer):
         return _Owned(

@@ -1,9 +1,9 @@
-"""Beam's in-process engine, with worker processes that signals of a terminal or a service manager do not reach.
+"""Beam's local runner with worker processes that ignore SIGINT and SIGTERM.
 
 Ctrl-C goes to every process of a terminal's group, and a service manager's SIGTERM to every process of the service. The
-launcher hears them and lets the workers drain; a worker that they ended would lose what it has in flight. Beam starts
-its workers through a shell, which undoes a blocked signal but not an ignored one. A worker whose launcher dies ends
-with the connection to it.
+launcher handles them and lets the workers finish their calls; a worker that they ended would lose its calls in flight.
+Beam starts its workers through a shell, which undoes a blocked signal but not an ignored one. A worker whose launcher
+dies ends with the connection to it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A worker process of the local runner: Beam's own, with logs like the launcher's.
+"""The main program of a local runner's worker process: Beam's worker with the launcher's log format and level.
 
 Started by `local_runner` as `python -m bulkinfer.pipelines.runners.local_worker LEVEL`.
 """
@@ -12,19 +12,19 @@ __all__ = ["main"]
 
 
 def main(level: int) -> None:
-    """Serve the launcher that the environment names, until it ends.
+    """Work for the launcher that the environment variables name, until it ends.
 
     Args:
-        level: what is logged to stderr, as a number of `logging`.
+        level: lowest level that is logged to stderr, as in `logging`.
     """
     logging.disable(logging.WARNING if level >= logging.WARNING else logging.NOTSET)
-    from apache_beam.runners.worker import sdk_worker_main  # noqa: PLC0415  (what it warns about is held back)
+    from apache_beam.runners.worker import sdk_worker_main  # noqa: PLC0415  (after its warnings are disabled)
 
     logging.disable(logging.NOTSET)
     logging.basicConfig(
         format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr, force=True
     )
-    # The handler's level and not the logger's: Beam sets that one, and sends the rest to the launcher's log.
+    # The handler's level, because Beam sets the logger's, and sends everything else to the launcher's log.
     logging.getLogger().handlers[0].setLevel(level)
     if level >= logging.WARNING:
         logging.getLogger("apache_beam").setLevel(logging.CRITICAL)

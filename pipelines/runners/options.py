@@ -1,6 +1,6 @@
-"""From `runner` in a job file to Beam pipeline options, in one place.
+"""Turns the `runner` section of a job file into Beam pipeline options, and counts the job's workers.
 
-Nothing here imports Beam before `pipeline_options` is called: `plan` and faulty job files answer at once.
+Nothing here imports Beam before `pipeline_options` is called, so that faulty job files are reported at once.
 The figures behind the defaults are in docs/design/clusters.md.
 """
 
@@ -32,7 +32,7 @@ __all__ = [
     "workers_of",
 ]
 
-#: `direct` is the in-process engine; Beam's own DirectRunner first downloads another one, without a timeout.
+#: `direct` is Beam's local runner; its DirectRunner would first download another one, without a timeout.
 _BEAM_RUNNERS = {
     "direct": "bulkinfer.pipelines.runners.local_runner.LocalRunner",
     "prism": "bulkinfer.pipelines.runners.job_servers.PrismRunner",
@@ -40,7 +40,7 @@ _BEAM_RUNNERS = {
     "spark": "bulkinfer.pipelines.runners.job_servers.SparkRunner",
     "dataflow": "DataflowRunner",
 }
-#: Shares of a rate limit rest on the number of workers, so it is named in one place.
+#: Options that other keys of the job file set, such as the number of workers, by which a rate limit is divided.
 _OWNED = {
     "runner": "runner.name",
     "streaming": "nothing: a bulk job is a batch",
@@ -48,7 +48,7 @@ _OWNED = {
     "direct_num_workers": "runner.workers",
     "direct_running_mode": "runner.workers",
     "num_workers": "runner.workers",
-    # Most runners do not know it and would send everything.
+    # Most runners do not know it and would run the job.
     "dry_run": "the command: `bulkinfer plan` checks a job and sends nothing",
 }
 _ALIASES = {"worker_machine_type": "machine_type"}
@@ -58,13 +58,13 @@ _FLINK_EMBEDDED = ("[local]", "[auto]", "[collection]")
 
 @dataclasses.dataclass(frozen=True)
 class Workers:
-    """Who runs the job.
+    """The workers of a job.
 
     Attributes:
-        processes: worker processes that send calls at the same time; a fixed rate limit is divided by it.
-        remote: they run on other hosts, which see neither our disk nor our loopback.
-        shared_memory: they all live in this very process.
-        fixed: there are never more of them.
+        processes: worker processes that send calls at the same time; a rate limit is divided by it.
+        remote: they run on other hosts, which see neither this machine's disk nor its loopback.
+        shared_memory: they are threads of this process.
+        fixed: the number of processes never grows.
     """
 
     processes: int
@@ -74,7 +74,7 @@ class Workers:
 
 
 def with_flags(file: JobFile, flags: Sequence[str]) -> JobFile:
-    """The job with Beam's flags of the command line among its runner's options; they win.
+    """Merge Beam flags of the command line into the job's runner options; they win.
 
     Args:
         flags: in Beam's own notation, as they follow `--`.
@@ -90,7 +90,7 @@ def with_flags(file: JobFile, flags: Sequence[str]) -> JobFile:
 
 
 def workers_of(runner: RunnerConfig) -> Workers:
-    """How many processes a job runs in, and whether they are elsewhere."""
+    """Count the worker processes of a job, and find where they run."""
     options = merged_options(runner)
     if runner.name == "direct":
         return Workers(runner.workers, remote=False, shared_memory=runner.workers == 1)
@@ -99,29 +99,29 @@ def workers_of(runner: RunnerConfig) -> Workers:
         fixed = cores is not None and _machines(options) <= runner.workers
         return Workers(runner.workers * (cores or 1), remote=True, fixed=fixed)
     if runner.name == "prism":
-        # Prism starts one worker whatever it is told.
+        # Prism starts one worker, whatever the options say.
         here = _is_loopback(options)
         return Workers(1, remote="job_endpoint" in options and not here, shared_memory=here)
     local = master_of(runner.name, options) is None
     if _is_loopback(options, default=local):
         return Workers(1, remote=False, shared_memory=True)
-    # A Spark job server that is not ours has its own number of tasks, and each may get a process of its own.
+    # A Spark job server that others started has its own number of tasks, and each may get a process of its own.
     return Workers(
         runner.workers, remote=not local, fixed=not (runner.name == "spark" and _is_foreign(options))
     )
 
 
 def moves_work(runner: RunnerConfig) -> bool:
-    """Whether the runner itself gives work to other workers: work is then distributed once, see `runs.rebalance`.
+    """Whether a job must leave rebalancing to its runner, and distribute its work once; see `runs.rebalance`.
 
-    Dataflow does; and a Spark cluster computes a lost part of a shuffle again, while what a worker hands back differs
-    each time.
+    Dataflow rebalances work itself. A Spark cluster recomputes lost parts of a shuffle, but what a worker hands back
+    differs each time.
     """
     return runner.name == "dataflow" or (runner.name == "spark" and workers_of(runner).remote)
 
 
 def pipeline_options(runner: RunnerConfig) -> PipelineOptions:
-    """Beam's options for a job: our defaults, then `runner.options`; the later one wins.
+    """Make Beam's options for a job: our defaults, overridden by `runner.options`.
 
     Raises:
         RunnerError: an option belongs elsewhere, is unknown, or holds a secret.
@@ -136,7 +136,7 @@ def pipeline_options(runner: RunnerConfig) -> PipelineOptions:
 
 
 def master_of(name: str, options: Mapping[str, Any]) -> str | None:
-    """Address of a cluster's master, or of a job server that is not ours; None where our job server is the master.
+    """Get the address of a cluster's master, or of a running job server; None where our job server is the master.
 
     Args:
         name: flink or spark.
@@ -154,7 +154,7 @@ def master_of(name: str, options: Mapping[str, Any]) -> str | None:
 
 
 def merged_options(runner: RunnerConfig) -> dict[str, Any]:
-    """The options by name, before Beam sees them.
+    """Merge our defaults with `runner.options`, by name.
 
     Raises:
         RunnerError: an option belongs elsewhere in the job file, or holds a secret.
@@ -171,23 +171,25 @@ def merged_options(runner: RunnerConfig) -> dict[str, Any]:
 
 
 def describe(runner: RunnerConfig) -> str:
-    """One line for `plan`: what will run where."""
+    """Describe in one line, for `plan`, which workers run where."""
     options, workers = merged_options(runner), runner.workers
     processes = f"{workers} worker process{'es' if workers > 1 else ''}"
     if runner.name == "direct":
         return f"direct: {'in this process' if workers == 1 else processes + ' on this machine'}"
     if runner.name == "dataflow":
-        place = f"project {options.get('project')}, region {options.get('region')}"
+        where = f"project {options.get('project')}, region {options.get('region')}"
         machines = f"{workers} {options['machine_type']} machines"
-        return f"dataflow: {machines} in {place}, image {options.get('sdk_container_image')}"
+        return f"dataflow: {machines} in {where}, image {options.get('sdk_container_image')}"
     if runner.name == "prism":
-        place = "in this process" if workers_of(runner).shared_memory else "1 worker process"
-        return f"prism: {place}, dealt out by {options.get('job_endpoint') or options.get('prism_location')}"
+        where = "in this process" if workers_of(runner).shared_memory else "1 worker process"
+        return (
+            f"prism: {where}, distributed by {options.get('job_endpoint') or options.get('prism_location')}"
+        )
     master = master_of(runner.name, options) or options.get("spark_master_url", "[auto]")
     if workers_of(runner).shared_memory:
         return f"{runner.name}: in this process, master {master}"
     environment = options.get("environment_type") or "the runner's default environment"
-    # What a process is started with may hold secrets of its own.
+    # A PROCESS environment is a command with variables, which may hold secrets.
     config = "" if environment == "PROCESS" else options.get("environment_config", "")
     return f"{runner.name}: {processes} in {f'{environment} {config}'.strip()}, master {master}"
 
@@ -201,18 +203,18 @@ def _defaults(runner: RunnerConfig, given: Mapping[str, Any]) -> dict[str, Any]:
     if runner.name == "prism":
         return {"job_name": "bulkinfer", "prism_log_kind": "text"}
     if runner.name == "dataflow":
-        # A fleet that grows by itself would outgrow its fixed shares of a rate limit.
+        # With autoscaling the workers' fixed parts of a rate limit would add up to more than the limit.
         fixed = {"num_workers": workers, "max_num_workers": workers, "autoscaling_algorithm": "NONE"}
         return {**fixed, "machine_type": "n1-standard-2", "save_main_session": False}
-    # One process a slot uses all cores; it is kept for the next stage, because starting one takes seconds.
+    # One process a slot uses all cores; it is kept for the next stage, because a start takes seconds.
     defaults: dict[str, Any] = {"sdk_worker_parallelism": workers, "environment_cache_millis": 60_000}
-    # Tasks would take the processes in turn, whatever runs in them; so two long ones could share one.
+    # By default tasks take the processes in turn, so that two long tasks may end up in one process.
     defaults["load_balance_bundles"] = True
     if given.get("environment_config") and "environment_type" not in given:
         defaults["environment_type"] = "EXTERNAL"
     if runner.name == "flink":
         defaults["parallelism"] = workers
-        # Pipelined, the default, makes all tasks of a job one: a lost worker undoes those of all others.
+        # In the default, pipelined mode one lost worker fails the tasks of all others.
         defaults["execution_mode_for_batch"] = "BATCH_FORCED"
     elif "spark_master_url" not in given and not _is_foreign(given):
         defaults["spark_master_url"] = f"local[{workers}]"
@@ -220,18 +222,18 @@ def _defaults(runner: RunnerConfig, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_foreign(options: Mapping[str, Any]) -> bool:
-    """Spark's job server is started by others."""
+    """Whether others started Spark's job server."""
     return bool(options.get("job_endpoint") or options.get("spark_submit_uber_jar"))
 
 
 def _is_loopback(options: Mapping[str, Any], *, default: bool = True) -> bool:
-    """The workers are threads of this process, as Beam has it where a local master has no other environment."""
+    """Whether workers are threads of this process, Beam's default for a local master."""
     kind = options.get("environment_type", "LOOPBACK" if default else None)
     return kind == "LOOPBACK" and not options.get("use_loopback_process_worker")
 
 
 def _spark_properties(runner: RunnerConfig, given: Mapping[str, Any]) -> list[str]:
-    """Properties of the job server's JVM: a Spark cluster otherwise runs a task on each of its cores."""
+    """Limit a Spark cluster's tasks by JVM properties; by itself it runs a task on each of its cores."""
     own = given.get("job_server_jvm_properties", [])
     own = list(own) if isinstance(own, (list, tuple)) else [own]
     for name in _SPARK_OWNED:
@@ -244,7 +246,7 @@ def _spark_properties(runner: RunnerConfig, given: Mapping[str, Any]) -> list[st
 
 
 def _processes_per_host(runner: RunnerConfig, options: Mapping[str, Any]) -> int:
-    """One for each slot of a task manager: more would start for nothing, fewer would share an interpreter."""
+    """Count a task manager's slots: more processes would idle, with fewer, tasks would share an interpreter."""
     master = master_of("flink", options)
     if master is None or options.get("job_endpoint"):
         return runner.workers
@@ -254,7 +256,7 @@ def _processes_per_host(runner: RunnerConfig, options: Mapping[str, Any]) -> int
 
 
 def _machines(options: Mapping[str, Any]) -> int:
-    """How many machines Dataflow may have at a time."""
+    """Get the most machines that Dataflow may use at a time."""
     most = str(options["max_num_workers"])
     if not re.fullmatch(r"[1-9]\d*", most):
         raise RunnerError(f"runner.options.max_num_workers is {most}; write how many machines, or remove it")
@@ -262,7 +264,7 @@ def _machines(options: Mapping[str, Any]) -> int:
 
 
 def _cores(machine_type: str) -> int | None:
-    """vCPUs in the name of a Google machine type, one Python process each; None where the name does not tell."""
+    """Parse the vCPUs from a Google machine type, one Python process each; None where the name does not tell."""
     found = re.fullmatch(
         r"[a-z]+\d\w*-(?:standard|highmem|highcpu|megamem|ultramem)-(\d+)(?:-lssd|-metal)?", machine_type
     )

@@ -1,7 +1,7 @@
-"""A worker process of the pool, which has imported everything before a runner asks for it.
+"""The main program of a worker pool's process: imports everything first, then waits for a runner to need it.
 
-Started by `worker_pool` as `python -m bulkinfer.pipelines.runners.pool_worker`. One line of JSON on its standard input
-is the environment that the runner gives to its worker; the end of the input is the end of the pool.
+Started by `worker_pool` as `python -m bulkinfer.pipelines.runners.pool_worker`. It reads one line of JSON, its
+environment variables from the runner; when the input ends before, the pool has ended.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Wait for an environment, then serve the runner that it names, until that ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the pool's, which ends those that wait
+    """Wait for the environment variables, then work for the runner that they name, until it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the pool handles Ctrl-C, and ends waiting workers
     from apache_beam.runners.worker import sdk_worker_main  # noqa: PLC0415
     from bulkinfer.transforms import LoadContent, Predict, ReadReferences, WriteTables  # noqa: F401, PLC0415  (a job's steps)
 
@@ -24,7 +24,7 @@ def main() -> None:
     if not given:
         return
     os.environ.update(json.loads(given))
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # by which Beam ends a worker that is stuck
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # Beam ends a stuck worker by SIGINT
     sdk_worker_main.main(sys.argv)
 
 

@@ -1,14 +1,14 @@
-"""A pool of Beam worker processes, for clusters whose hosts have no containers.
+"""A service that starts Beam worker processes on a cluster host without containers.
 
     python -m bulkinfer.pipelines.worker_pool --host 127.0.0.1 --port 50000
 
 Run one on every host that runs tasks (a Flink TaskManager, a Spark executor), in an environment that has
 bulkinfer installed, and give the job `environment_config: "localhost:50000"`.
 
-It stands for Beam's `worker_pool_main`, which takes whatever `python` is on the PATH, listens on all
-interfaces although it runs any code that it is sent, drops the workers' logs, and leaves the workers behind
-when it is terminated. And it imports Beam for each worker while a task waits for it, which takes seconds, and Flink
-starts new workers for each stage of a job. This one can keep some in reserve.
+It replaces Beam's `worker_pool_main`, which takes whatever `python` is on the PATH, listens on all interfaces although
+it runs any code that it is sent, drops the workers' logs, and leaves the workers running when it is terminated. Beam's
+also imports Beam for each worker while a task waits, which takes seconds, and Flink starts new workers for each stage
+of a job; this one can keep some in reserve.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
     """Starts and stops worker processes for a runner.
 
     Args:
-        log_level: of the workers; what they log goes to the runner and to this process's stderr.
-        spares: most workers in reserve. There are never more than have run at once, and each holds some 150 MB.
+        log_level: of the workers; they log to the runner and to this process's stderr.
+        spares: most workers in reserve. There are never more than have run at once, and each takes some 150 MB.
     """
 
     def __init__(self, log_level: str = "INFO", spares: int = 0) -> None:
         self._options = json.dumps({"options": {"default_sdk_harness_log_level": log_level}})
-        # By who asked, too: each TaskManager, each job and each executor numbers its workers from 1-1.
+        # Keyed by the asking peer too: each TaskManager, job and executor numbers its workers from 1-1.
         self._workers: dict[tuple[str, str], subprocess.Popen[bytes]] = {}
         self._spares: list[subprocess.Popen[bytes]] = []
         self._most = spares
@@ -56,7 +56,7 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
     def StartWorker(  # noqa: N802  (a name of Beam's protocol)
         self, request: beam_fn_api_pb2.StartWorkerRequest, context: grpc.ServicerContext
     ) -> beam_fn_api_pb2.StartWorkerResponse:
-        """Start one worker; the runner waits until it reports to the control endpoint."""
+        """Start one worker; the runner waits until it connects to the control endpoint."""
         environment = {
             "WORKER_ID": request.worker_id,
             "PIPELINE_OPTIONS": self._options,
@@ -82,10 +82,10 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
     def StopWorker(  # noqa: N802  (a name of Beam's protocol)
         self, request: beam_fn_api_pb2.StopWorkerRequest, context: grpc.ServicerContext
     ) -> beam_fn_api_pb2.StopWorkerResponse:
-        """Stop one worker of the asker's.
+        """Stop one worker of the asking peer.
 
-        One that it does not know has stopped already, or was started over a connection that idled for too long: it ends
-        by itself, as its runner closes the control stream before it asks here.
+        An unknown one has stopped already, or was started over a connection that has since been closed as idle: it ends
+        by itself, because its runner closes the control stream before it asks here.
         """
         with self._lock:
             worker = self._workers.pop((context.peer(), request.worker_id), None)
@@ -95,7 +95,7 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
         return beam_fn_api_pb2.StopWorkerResponse()
 
     def close(self) -> None:
-        """Stop all workers, and those in reserve."""
+        """Stop all workers, also those in reserve."""
         with self._lock:
             workers = [*self._workers.values(), *self._spares]
             self._workers.clear()
@@ -103,11 +103,11 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
         _stop(workers)
 
     def _refill(self) -> None:
-        """As many in reserve as have run at once, if so many are wanted: the next stage asks for that many."""
+        """Start workers in reserve, as many as have run at once or `spares`: the next stage needs that many."""
         self._wanted = max(self._wanted, len(self._workers))
         self._spares = [spare for spare in self._spares if spare.poll() is None]
         wanted = min(self._wanted, self._most)
-        with contextlib.suppress(OSError):  # the next worker is then started when it is asked for, or named
+        with contextlib.suppress(OSError):  # the next StartWorker then tries again and reports it
             while len(self._spares) < wanted:
                 self._spares.append(_spare())
 
@@ -117,7 +117,7 @@ def serve(host: str = "127.0.0.1", port: int = 0, log_level: str = "INFO", spare
     """Run a pool until the block ends; yields its port.
 
     Raises:
-        RunnerError: the address is taken or not ours.
+        RunnerError: the address is taken or not of this host.
     """
     pool = WorkerPool(log_level, spares)
     # Runners ping idle channels; a server that counts pings as abuse would close them.
@@ -177,18 +177,16 @@ def _descriptor(endpoint: endpoints_pb2.ApiServiceDescriptor) -> str:
 
 
 def _spare() -> subprocess.Popen[bytes]:
-    """A process that imports what workers need, and waits."""
-    # The keys come with the pool's own environment and with nothing that a runner sends.
-    environment = {
-        "ARROW_DEFAULT_MEMORY_POOL": "system",
-        **os.environ,
-    }  # as the command's processes, see `cli.main`
+    """Start a process that imports what workers need, and waits."""
+    # Keys come from the pool's own environment, never from the runner.
+    # Arrow's allocator as in the command's processes, see `cli.main`.
+    environment = {"ARROW_DEFAULT_MEMORY_POOL": "system", **os.environ}
     command = [sys.executable, "-m", "bulkinfer.pipelines.runners.pool_worker"]
     return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE)
 
 
 def _give(worker: subprocess.Popen[bytes], environment: Mapping[str, str]) -> bool:
-    """Tell a process what worker it is; whether it could be told."""
+    """Send a waiting process its environment variables; False when it has ended."""
     assert worker.stdin is not None
     try:
         with worker.stdin as line:
@@ -201,7 +199,7 @@ def _give(worker: subprocess.Popen[bytes], environment: Mapping[str, str]) -> bo
 def _stop(workers: Sequence[subprocess.Popen[bytes]]) -> None:
     for worker in workers:
         if worker.stdin is not None:
-            worker.stdin.close()  # of one in reserve
+            worker.stdin.close()  # it is still in reserve
         worker.terminate()
     for worker in workers:
         try:

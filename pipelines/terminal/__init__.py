@@ -1,1 +1,1 @@
-"""What a person sees of a run: progress while it lasts, and its summary."""
+"""The terminal output of a run: logs, progress and the summary."""

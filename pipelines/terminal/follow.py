@@ -1,4 +1,4 @@
-"""Shows the progress of a run from where it is known: this process's counters, or the parts that workers wrote."""
+"""Follows a run's progress by this process's counters, or by the parts that remote workers have written."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def follow(job: Preparation) -> Iterator[None]:
-    """Show how far the job is until the block ends."""
+    """Show the job's progress until the block ends."""
     here = workers_of(job.config.runner).shared_memory
     snapshot = _OwnCounters() if here else _PartsSoFar(job)
     with show_progress(snapshot, _Total(job.source)):
@@ -32,7 +32,7 @@ def follow(job: Preparation) -> Iterator[None]:
 
 
 class _OwnCounters:
-    """The counters of this process, since the run began."""
+    """Reads progress from the counters of this process, since the run began."""
 
     def __init__(self) -> None:
         self._before = process_metrics().snapshot()
@@ -50,9 +50,9 @@ class _OwnCounters:
 
 
 class _PartsSoFar:
-    """What workers elsewhere made durable: each part's manifest is read once."""
+    """Reads progress from the manifests of durable parts that other processes wrote, each once."""
 
-    _EVERY = 8  # a bar asks four times a second, a store is asked every two seconds
+    _EVERY = 8  # the bar asks four times a second; list the store every two seconds
 
     def __init__(self, job: Preparation) -> None:
         self._store = job.output.store()
@@ -67,7 +67,7 @@ class _PartsSoFar:
             try:
                 self._look()
             except (BulkinferError, FileNotFoundError, ValueError) as error:
-                # Progress is a courtesy: the run itself reports a store that stays away.
+                # The run itself reports a store that keeps failing.
                 logger.debug("no progress this time: %s", type(error).__name__)
         return self._now
 
@@ -86,7 +86,7 @@ class _PartsSoFar:
 
 
 class _Total:
-    """How many inputs the source has, counted once beside the run; None until it is known."""
+    """The number of inputs in the source, counted in a thread; None until it is known."""
 
     def __init__(self, source: SourceSpec) -> None:
         self._total: int | None = None

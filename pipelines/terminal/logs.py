@@ -1,4 +1,4 @@
-"""The log that goes to stderr, whatever Beam has set up before."""
+"""Configures logging to stderr, and overrides what Beam has set up."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ def configure_logging(verbose: int) -> None:
     """Log to stderr.
 
     Args:
-        verbose: 0 for warnings, 1 for what happens, 2 for everything.
+        verbose: 0 for warnings, 1 for INFO, 2 for DEBUG.
     """
-    # Beam warns on the root logger of clients of clouds that the job does not use, whenever it is first imported.
+    # When it is imported, Beam warns on the root logger that cloud clients are missing which the job does not use.
     logging.getLogger().addFilter(_unless_about_clouds)
-    # Importing it installs a root handler of its own, too; `force` takes its place whichever came first.
+    # Its import also installs a root handler; `force` replaces it, whichever comes first.
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     logging.basicConfig(
         level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr, force=True

@@ -1,4 +1,4 @@
-"""How far a run is: a bar in a terminal, a plain line now and then in a log."""
+"""Shows a run's progress on stderr: a bar in a terminal, else a plain line every 30 seconds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ProgressSnapshot:
     """Counts at one moment of a run; finished = succeeded + failed.
 
     Attributes:
-        in_flight: calls under way; None where workers in other processes hold them.
+        in_flight: calls in flight; None where workers are other processes.
     """
 
     succeeded: int = 0
@@ -84,7 +84,7 @@ def _bar(
 
 
 class _Rate:
-    """Inputs a second over the last half minute, so that an ETA follows what the endpoint does now."""
+    """Inputs a second over the last 30 seconds, so that the ETA follows the endpoint's current speed."""
 
     _WINDOW_S = 30.0
 
@@ -101,7 +101,7 @@ class _Rate:
 
 
 def describe(counts: ProgressSnapshot, total: int | None, rate: _Rate) -> str:
-    """One line: inputs done, inputs a second, in flight, errors, retries, ETA."""
+    """Format one line: inputs done, inputs a second, in flight, errors, retries, ETA."""
     finished = counts.succeeded + counts.failed
     per_second = rate.per_second(finished)
     done = finished + counts.skipped

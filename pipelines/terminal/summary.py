@@ -1,4 +1,4 @@
-"""What a finished run tells a person or a program."""
+"""The summary of a finished run, as text or JSON."""
 
 from __future__ import annotations
 
@@ -40,22 +40,22 @@ class Summary:
     skipped_errors: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        """The contract's summary object, with `stopped` and `skipped_errors` beside it."""
+        """Return all figures by name, as `--json` prints them."""
         return {**dataclasses.asdict(self), "seconds": round(self.seconds, 3)}
 
     @property
     def exit_code(self) -> int:
-        """0 all landed, 3 some inputs are in `errors`, 4 stopped early and resumable."""
+        """0 when every input is in `predictions`, 3 when some are in `errors`, 4 when stopped early and resumable."""
         if self.stopped:
             return 4
         return 3 if self.errors or self.skipped_errors else 0
 
     def to_text(self, command: str, flags: str = "", python: str = "python") -> str:
-        """A few lines for a terminal: what was written, one query to paste, where to look next.
+        """Format the summary for a terminal: what was written, one query to paste, where to look next.
 
         Args:
-            command: the one that ran, for the lines that say how to go on.
-            flags: Beam's, which come last in it.
+            command: the command that ran, for the lines that say how to continue.
+            flags: Beam's flags, which come last in it.
             python: an interpreter that has this package, as the user would type it.
         """
         rate = self.predictions / self.seconds if self.seconds else 0.0
@@ -67,7 +67,7 @@ class Summary:
         if self.predictions + self.errors + self.skipped:
             lines += [
                 "",
-                *(f"  {line}" for line in self._places()),
+                *(f"  {line}" for line in self._tables()),
                 "",
                 "a query to paste (it needs duckdb):",
             ]
@@ -88,7 +88,7 @@ class Summary:
             [*lines, "", "next: docs/tables.md names every column, README.md the other commands"]
         )
 
-    def _places(self) -> list[str]:
+    def _tables(self) -> list[str]:
         meanings = {
             "predictions": "one row an input",
             "masks": "one row a region",

@@ -1,5 +1,4 @@
-"""One cluster for all of its tests, started from nothing and stopped at the end; logs stay in
-`.cluster/logs`."""
+"""Fixtures of the cluster tests: one cluster for all of them, stopped at the end; logs stay in `.cluster/logs`."""
 
 from __future__ import annotations
 
@@ -48,14 +47,14 @@ def field(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Field]:
 
 @pytest.fixture(scope="session")
 def embedded(field: Field) -> Iterator[EmbeddedServer]:
-    """Our own model server, where all hosts reach it."""
+    """Our own model server, at an address that all hosts reach."""
     with serve(host=field.cluster.here.ip) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def faults(field: Field) -> Iterator[FaultServer]:
-    """A server with latency and places, where all hosts reach it."""
+    """A fault server with latency and limited capacity, at an address that all hosts reach."""
     with running(host=field.cluster.here.ip) as server:
         yield server
 

@@ -1,4 +1,4 @@
-"""A host, a pool, the JobManager, a job server or a launcher dies: the same command finishes the job, tables exact."""
+"""A host, pool, JobManager, job server or launcher is killed: the same command finishes the job with exact tables."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from support.services import dying_with_us
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3 * PATIENCE)]
 
 INPUTS = 2400
-#: Four workers answer at most 160 inputs a second; a part is open for two seconds, and closed in a third.
+#: Four workers get at most 160 answers a second; a part is open for two seconds, and written within one more.
 IN_FLIGHT = 4 * 16
 OPEN_PARTS = IN_FLIGHT + 3 * 160
 
@@ -45,7 +45,7 @@ def _heal(cluster: Cluster) -> None:
 
 
 def _host(cluster: Cluster, _: int) -> None:
-    """Lose the host that lives longest; the job fails, whatever comes in its place."""
+    """Kill the longest running host and replace it; the job fails all the same."""
     cluster.workers[0].kill()
     _heal(cluster)
 
@@ -65,12 +65,12 @@ def _job_server(_: Cluster, launcher: int) -> None:
 
 
 def _most(strike: Callable[[Cluster, int], None]) -> int:
-    """The inputs that a strike may cost: a job server leaves its workers behind, with the time to close their parts."""
+    """Most inputs that a strike may cost: without their job server, workers still have time to write their parts."""
     return IN_FLIGHT if strike is _job_server else OPEN_PARTS
 
 
 def _job_servers(launcher: int) -> list[int]:
-    """The Java processes that a launcher started."""
+    """List the Java processes that a launcher started."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
@@ -91,7 +91,7 @@ def _job(field: Field, server: FaultServer) -> dict[str, Any]:
 
 
 class Struck:
-    """A job that runs until its place; what happened is kept for the report."""
+    """A job that runs until a part of it is answered and is then struck; figures are recorded for the report."""
 
     def __init__(
         self,
@@ -107,8 +107,8 @@ class Struck:
         self._said = field.folder / f"{name}.err"
 
     @contextlib.contextmanager
-    def started(self, place: float) -> Iterator[subprocess.Popen[bytes]]:
-        """The launcher, when so much of the job is answered."""
+    def started(self, answered: float) -> Iterator[subprocess.Popen[bytes]]:
+        """Start the launcher, and yield it once this fraction of the inputs is answered."""
         begun = time.monotonic()
         with (
             self._said.open("wb") as said,
@@ -119,7 +119,7 @@ class Struck:
                 _until(
                     lambda: (
                         launcher.poll() is not None
-                        or (sum(self.answers().values()) > paid and len(self.answers()) >= place * INPUTS)
+                        or (sum(self.answers().values()) > paid and len(self.answers()) >= answered * INPUTS)
                     ),
                     PATIENCE,
                 )
@@ -131,11 +131,11 @@ class Struck:
                 launcher.kill()
 
     def said(self) -> str:
-        """What the launcher wrote to stderr."""
+        """Read what the launcher wrote to stderr."""
         return self._said.read_text(errors="replace")
 
     def again(self) -> Any:
-        """The same command, to its end."""
+        """Run the same command to its end; returns its summary."""
         begun = time.monotonic()
         done = subprocess.run(
             dying_with_us(self.command), capture_output=True, text=True, timeout=PATIENCE, check=False
@@ -146,16 +146,16 @@ class Struck:
         return json.loads(done.stdout)
 
     def visible(self) -> list[str]:
-        """The inputs in `predictions`, sorted; there is nothing in `errors`."""
+        """List the inputs in `predictions`, sorted; checks that `errors` is empty."""
         assert self._field.rows(self._name, "errors") == []
         return [row["input_id"] for row in self._field.rows(self._name, "predictions")]
 
     def answers(self) -> dict[str, int]:
-        """How often the server answered each input."""
+        """Count how often the server answered each input."""
         return dict(self._faults.stats()["answered"])
 
     def check(self) -> int:
-        """Every input is in `predictions` once; how many the server answered twice."""
+        """Check that every input is in `predictions` once; returns how many the server answered twice."""
         assert self.visible() == [f"i{n:06d}" for n in range(INPUTS)]
         twice = sum(times > 1 for times in self.answers().values())
         self.record("inputs", INPUTS)
@@ -170,21 +170,21 @@ class Struck:
         pytest.param((_host,) * 10, id="hosts", marks=pytest.mark.cluster_all),
     ],
 )
-def test_a_job_that_is_struck_at_many_places_ends_with_exact_tables(
+def test_a_job_that_is_struck_many_times_ends_with_exact_tables(
     field: Field,
     faults: FaultServer,
     record_property: Callable[[str, Any], None],
     strikes: Sequence[Callable[[Cluster, int], None]],
 ) -> None:
-    """By the same command again and again; after each strike the tables hold no input twice and lose none again."""
+    """The same command is run after each strike; the tables never hold an input twice nor lose one."""
     struck: list[dict[str, Any]] = []
     name = f"struck-{len(strikes)}-times"
     job = Struck(field, faults, name, lambda key, value: struck[-1].update({key: value}), base_ms=1000)
     before: set[str] = set()
     for number, strike in enumerate(strikes, start=1):
-        place = number / (len(strikes) + 1)
-        struck.append({"by": strike.__name__.strip("_"), "place": round(place, 2)})
-        with job.started(place) as launcher:
+        answered = number / (len(strikes) + 1)
+        struck.append({"by": strike.__name__.strip("_"), "answered": round(answered, 2)})
+        with job.started(answered) as launcher:
             strike(field.cluster, launcher.pid)
             launcher.wait(PATIENCE)
         assert launcher.returncode == 1, job.said()
@@ -205,7 +205,7 @@ def test_a_job_that_is_struck_at_many_places_ends_with_exact_tables(
     job.check()
     answers = job.answers()
     record_property("answers", sum(answers.values()))
-    # What a strike cost shows when the next start has answered it again.
+    # The cost of a strike is known once the next start has had those inputs answered again.
     again = [*(each["again"] for each in struck), sum(answers.values()) - len(answers)]
     costs = [after - earlier for earlier, after in pairwise(again)]
     record_property("costs", costs)
@@ -214,7 +214,7 @@ def test_a_job_that_is_struck_at_many_places_ends_with_exact_tables(
 
 @pytest.mark.cluster_all
 @pytest.mark.parametrize(
-    ("strike", "place"),
+    ("strike", "answered"),
     [(_pool, 0.5), (_job_manager, 0.4), (_job_server, 0.4)],
     ids=("pool", "job_manager", "job_server"),
 )
@@ -223,11 +223,11 @@ def test_the_same_command_finishes_a_struck_job(
     faults: FaultServer,
     record_property: Callable[[str, Any], None],
     strike: Callable[[Cluster, int], None],
-    place: float,
+    answered: float,
 ) -> None:
     """The server answered twice only what open parts held."""
-    job = Struck(field, faults, f"struck-{strike.__name__.strip('_')}-{place:.2f}", record_property)
-    with job.started(place) as launcher:
+    job = Struck(field, faults, f"struck-{strike.__name__.strip('_')}-{answered:.2f}", record_property)
+    with job.started(answered) as launcher:
         strike(field.cluster, launcher.pid)
         struck = time.monotonic()
         launcher.wait(PATIENCE)
@@ -241,11 +241,13 @@ def test_the_same_command_finishes_a_struck_job(
     assert job.check() <= _most(strike)
 
 
-def test_a_launcher_that_is_killed_leaves_nobody_who_calls_on(
+def test_a_killed_launcher_leaves_no_worker_that_goes_on_calling(
     field: Field, faults: FaultServer, record_property: Callable[[str, Any], None]
 ) -> None:
-    """Flink goes on without it; the next start stops its workers, takes what they have, and goes on with the rest."""
-    job = Struck(field, faults, "launcher", record_property, base_ms=1000)  # so that it still runs by then
+    """Flink continues the job; the next start stops its workers, keeps what they finished, and does the rest."""
+    job = Struck(
+        field, faults, "launcher", record_property, base_ms=1000
+    )  # slow, so that the job still runs by then
     with job.started(0.1) as launcher:
         (java,) = _job_servers(launcher.pid)
         launcher.kill()
@@ -266,7 +268,7 @@ def test_a_launcher_that_is_killed_leaves_nobody_who_calls_on(
 def test_what_flink_finishes_without_its_launcher_is_not_done_again(
     field: Field, faults: FaultServer, record_property: Callable[[str, Any], None]
 ) -> None:
-    """It makes the tables visible itself."""
+    """The job's own commit step makes the tables visible."""
     job = Struck(field, faults, "orphan", record_property)
     with job.started(0.3) as launcher:
         launcher.kill()

@@ -1,4 +1,4 @@
-"""A fleet keeps its limits together and spreads its work; `benchmarks/fleet.py` tells how fast it is."""
+"""Several workers together keep a rate limit, and work is spread evenly; `benchmarks/fleet.py` measures speed."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def _job(field: Field, server: FaultServer, inputs: int, **calls: Any) -> dict[s
     }
 
 
-@pytest.mark.parametrize("how", ["shares", pytest.param("redis", marks=pytest.mark.cluster_all)])
+@pytest.mark.parametrize("how", ["parts", pytest.param("redis", marks=pytest.mark.cluster_all)])
 def test_a_fleet_keeps_15_calls_a_second(
     field: Field, faults: FaultServer, record_property: Callable[[str, Any], None], how: str
 ) -> None:
-    """By whole shares, which the workers agree upon, or by a limiter on Redis; and each worker sends."""
+    """The limit is divided in whole parts by rank, or kept by a limiter on Redis; every worker sends calls."""
     faults.set(base_ms=50, places=256)
     with contextlib.ExitStack() as stack:
         calls: dict[str, Any] = {"batch_size": 2, "in_flight": 8, "calls_per_second": 15}
@@ -47,7 +47,7 @@ def test_a_fleet_keeps_15_calls_a_second(
 def test_a_slow_worker_does_not_hold_the_rest_back(
     field: Field, faults: FaultServer, record_property: Callable[[str, Any], None]
 ) -> None:
-    """One of four gets its answers six times later; dealt out once, it would do a quarter of all inputs."""
+    """One of four gets its answers six times later; without rebalancing it would do a quarter of all inputs."""
     faults.set(base_ms=500, places=256, first_peer_times=6)
     ran = field.run("slow", _job(field, faults, 1920, batch_size=2, in_flight=8))
     assert ran.code == 0, ran.err[-3000:]
@@ -69,10 +69,10 @@ def test_200_000_references_in_one_manifest_are_spread_evenly(
     ran = field.run("spread", _job(field, faults, 200_000, batch_size=128, in_flight=4))
     assert ran.code == 0, ran.err[-3000:]
     assert ran.json["predictions"] == 200_000
-    shares = list(faults.stats()["peers"].values())
-    record_property("shares", shares)
-    assert len(shares) == 4
-    assert max(shares) <= 1.3 * 200_000 / 4
+    parts = list(faults.stats()["peers"].values())
+    record_property("parts", parts)
+    assert len(parts) == 4
+    assert max(parts) <= 1.3 * 200_000 / 4
 
 
 @pytest.mark.cluster_all
@@ -80,7 +80,7 @@ def test_200_000_references_in_one_manifest_are_spread_evenly(
 def test_files_of_one_folder_are_spread_evenly(
     field: Field, faults: FaultServer, record_property: Callable[[str, Any], None], name: str
 ) -> None:
-    """They are listed by one worker and sent by all: no worker gets more than 1.3 times the mean."""
+    """One worker lists them and all send them: no worker gets more than 1.3 times the mean."""
     files, filesystem = 1600, field.filesystem()
     with ThreadPoolExecutor(16) as pool:
         list(
@@ -97,8 +97,8 @@ def test_files_of_one_folder_are_spread_evenly(
     }
     ran = field.run(f"folder-{name}", sections)
     assert ran.code == 0, ran.err[-3000:]
-    shares = list(faults.stats()["peers"].values())
-    record_property("shares", shares)
-    assert sum(shares) == files
-    assert len(shares) >= 4
-    assert max(shares) <= 1.3 * files / 4
+    parts = list(faults.stats()["peers"].values())
+    record_property("parts", parts)
+    assert sum(parts) == files
+    assert len(parts) >= 4
+    assert max(parts) <= 1.3 * files / 4

@@ -1,4 +1,4 @@
-"""The same job file, with another `runner`, gives the same tables row by row."""
+"""The same job file gives the same tables, row by row, on every runner."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from support.paths import CONFIGS
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3 * PATIENCE)]
 
 RUNNERS = {"d1": ("direct", 1), "d2": ("direct", 2), "f4": ("flink", 4), "s4": ("spark", 4)}
-#: What tells runs and times apart, not answers.
+#: Columns that depend on the run and the time, not on the answer.
 VOLATILE = ("run_id", "latency_ms", "created_at", "attempts", "output_id")
 
 
@@ -83,17 +83,11 @@ def _video(field: Field, server: EmbeddedServer) -> dict[str, Any]:
     ],
 )
 def test_tables_are_equal_on_every_runner(field: Field, embedded: EmbeddedServer, make: Any) -> None:
-    """Direct with one and two workers, Flink with two TaskManagers, Spark: predictions and masks, row by
-    row."""
+    """Predictions and masks are compared between direct with one and two workers, Flink and Spark."""
     sections = make(field, embedded)
     kind = make.__name__.strip("_")
     tables = {}
-    for label, name, workers in (
-        ("d1", "direct", 1),
-        ("d2", "direct", 2),
-        ("f4", "flink", 4),
-        ("s4", "spark", 4),
-    ):
+    for label, (name, workers) in RUNNERS.items():
         ran = field.run(f"{kind}-{label}", {**sections, "runner": field.runner(name, workers)})
         assert ran.code == 0, f"{label}: {ran.err[-3000:]}"
         assert ran.json["errors"] == 0
@@ -103,7 +97,7 @@ def test_tables_are_equal_on_every_runner(field: Field, embedded: EmbeddedServer
             for table in ("predictions", "masks")
         }
     assert tables["d1"]["predictions"]
-    for label in ("d2", "f4", "s4"):
+    for label in RUNNERS:
         assert tables[label] == tables["d1"], label
 
 
@@ -112,7 +106,7 @@ def test_tables_are_equal_on_every_runner(field: Field, embedded: EmbeddedServer
 def test_the_example_job_files_run(
     field: Field, embedded: EmbeddedServer, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Started by launch.py as they stand; keys and addresses are in the environment."""
+    """launch.py starts them unchanged; keys and addresses are in the environment."""
     filesystem = field.filesystem()
     for photo in ("coins.jpg", "coffee.jpg"):
         filesystem.put(str(CONFIGS / "photos" / photo), f"inputs/photos/{photo}")
@@ -149,8 +143,7 @@ def test_the_example_job_files_run(
 
 
 def test_the_key_is_in_no_log_and_no_file(field: Field) -> None:
-    """What the workers know by their environment appears in no log of the cluster and nowhere in the
-    store."""
+    """The key in the workers' environment is in no log of the cluster and nowhere in the store."""
     for log in field.cluster.logs.rglob("*.log"):
         assert KEY not in log.read_text(errors="replace"), log
     filesystem = field.filesystem()

@@ -1,6 +1,6 @@
-"""Prism runs the same job files, drains at an interrupt, and never stays behind.
+"""Prism runs the same job files, finishes calls in flight at an interrupt, and never outlives its launcher.
 
-Needs no cluster: only Prism's binary, which Go builds once.
+Needs no cluster, only Prism's binary, which Go builds once.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def binary() -> Path:
 
 @pytest.fixture
 def prism(binary: Path, tmp_path: Path) -> Iterator[Path]:
-    """Prism under a name of the test's own, which no process may bear after the test."""
+    """Prism under a path of the test's own; no process of it may run after the test."""
     mine = tmp_path / "prism"
     mine.symlink_to(binary)
     yield mine
@@ -126,7 +126,7 @@ def test_tables_are_equal_to_those_of_direct(
 def test_slow_calls_split_bundles_and_all_of_it_stays_exact(
     tmp_path: Path, prism: Path, faults: FaultServer
 ) -> None:
-    """All in one process, and for longer than Beam's timeout of requests."""
+    """One worker process serves all of it, for longer than Beam's request timeout."""
     job = Job(tmp_path, faults, count=2500, batch=16, in_flight=16, base_ms=1000, places=16)
 
     ran = job.run(*_flags(prism, job_server_timeout=5, prism_log_level="debug"), "-v")
@@ -167,7 +167,7 @@ def test_an_interrupt_loses_nothing_that_was_sent_and_the_same_command_goes_on(
 def test_prism_ends_with_a_launcher_that_is_killed_and_the_same_command_goes_on(
     tmp_path: Path, prism: Path, faults: FaultServer
 ) -> None:
-    """In the middle of a job."""
+    """The launcher is killed in the middle of a job."""
     job = Job(tmp_path, faults, count=600, places=4)
 
     _stopped(job, prism, Started.kill_launcher)
@@ -179,7 +179,7 @@ def test_prism_ends_with_a_launcher_that_is_killed_and_the_same_command_goes_on(
 
 
 def test_prism_ends_with_a_process_that_is_killed_between_two_jobs(tmp_path: Path, prism: Path) -> None:
-    """Nothing but its guard tells it: it has no worker to miss, and no line to log to a pipe that is gone."""
+    """Only its guard ends it: without a job it neither loses a worker nor logs to the closed pipe."""
     script = """
 import sys, time
 from bulkinfer.pipelines.runners.options import pipeline_options
@@ -200,7 +200,7 @@ time.sleep(60)
 def test_a_prism_that_is_lost_ends_the_job_and_the_same_command_goes_on(
     tmp_path: Path, prism: Path, faults: FaultServer
 ) -> None:
-    """What the worker has in flight comes home no more."""
+    """The worker's calls in flight are lost with it."""
     job = Job(tmp_path, faults, count=600, places=4)
 
     def kill(_: Started) -> None:
@@ -218,7 +218,7 @@ def test_a_prism_that_is_lost_ends_the_job_and_the_same_command_goes_on(
 
 
 def _stopped(job: Job, prism: Path, strike: Any) -> Any:
-    """Start, wait for calls, strike; how it ended, and that nothing of it is left."""
+    """Start the job, wait for calls, strike; returns how it ended, and checks that no process is left."""
     with job.start(*_flags(prism)) as started:
         job.wait_for_sent(120)
         assert len(_processes(prism)) == 1

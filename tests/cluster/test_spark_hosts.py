@@ -1,4 +1,4 @@
-"""A Spark cluster of two hosts: tables as of direct, no more workers than the job says, and the loss of a host."""
+"""On a Spark cluster of two hosts: tables equal those of direct, workers are limited, and a host may be lost."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3 * PATIENCE)]
 
 @pytest.fixture(scope="module")
 def spark(field: Field) -> Iterator[SparkCluster]:
-    """Two hosts of four cores, which would take eight tasks at once."""
+    """Two hosts of four cores, which could run eight tasks at once."""
     cluster = field.cluster
     with spark_cluster(CACHE / "logs", cluster.here, cluster.spare, pool_env=cluster.pool_env) as running:
         yield running
@@ -48,7 +48,7 @@ def _on(spark: SparkCluster, workers: int = 4) -> dict[str, Any]:
 def test_tables_are_those_of_direct_and_a_limit_is_divided_among_as_many_as_the_job_says(
     field: Field, faults: FaultServer, spark: SparkCluster, record_property: Callable[[str, Any], None]
 ) -> None:
-    """Each of more workers would send its share, too."""
+    """More workers than that would together exceed the limit."""
     faults.set(base_ms=50, places=256)
     ran = field.run("spark-hosts", _job(field, faults, 600, _on(spark), calls_per_second=15))
     assert ran.code == 0, ran.err[-3000:]
@@ -71,7 +71,7 @@ def test_tables_are_those_of_direct_and_a_limit_is_divided_among_as_many_as_the_
 def test_tables_are_exact_when_a_host_is_lost(
     field: Field, faults: FaultServer, spark: SparkCluster, record_property: Callable[[str, Any], None]
 ) -> None:
-    """Spark itself runs its tasks again elsewhere, and pays again, or the same command finishes the job."""
+    """Spark reruns its tasks on the other host, and sends their inputs again, or the same command finishes the job."""
     inputs = 1200
     faults.set(base_ms=500, places=256)
     command = [

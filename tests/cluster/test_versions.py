@@ -1,4 +1,4 @@
-"""Workers of another version than the launcher's end a job before anything is sent."""
+"""A job ends before anything is sent when its workers have another version than the launcher."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OLD = "0.0.1"
 
 
 def _site_of_old(folder: Path) -> Path:
-    """What pools import from, as an installation of an older bulkinfer."""
+    """Copy the folder that pools import from, relabelled as an older bulkinfer."""
     site = shutil.copytree(workers_site(), folder / "site")
     (info,) = site.glob("bulkinfer-*.dist-info")
     old = info.rename(site / f"bulkinfer-{OLD}.dist-info")
@@ -36,7 +36,7 @@ def _site_of_old(folder: Path) -> Path:
 def test_a_pool_of_another_version_is_named_and_nothing_is_sent(
     tmp_path: Path, record_property: Callable[[str, Any], None]
 ) -> None:
-    """By a real worker pool beside a local Spark."""
+    """A real worker pool beside a local Spark has the older version."""
     (tmp_path / "texts.jsonl").write_text(
         "".join(json.dumps({"id": n, "body": f"text {n}"}) + "\n" for n in range(50))
     )
@@ -60,7 +60,7 @@ def test_a_pool_of_another_version_is_named_and_nothing_is_sent(
     *_, said = ran.err.splitlines()
     record_property("code", ran.code)
     record_property("said", said)
-    assert ran.code == 1, ran.err  # the run had begun: only its workers know what they are
+    assert ran.code == 1, ran.err  # 1 and not 2: only a started run learns its workers' versions
     here = metadata.version("bulkinfer")
     assert f"has bulkinfer {OLD} and this launcher {here}; install bulkinfer {here}" in said
     assert stats["answered"] == {}

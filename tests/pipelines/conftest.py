@@ -1,4 +1,4 @@
-"""One embedded server serves the whole test process: starting one costs seconds."""
+"""Fixtures of the pipeline tests: one embedded server for the test process, because a start takes seconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line itself: one call, the methods, the schema, and what it answers to nonsense."""
+"""The command line: one call, the methods, the schema, and the messages for wrong arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A job on the fault server whose real processes are killed and interrupted, and what it left and paid."""
+"""A job of real processes for tests that kill and interrupt it, and then check its tables and its calls."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from support.jobs import COMMAND, Ran, rows, run_cli, write_job
 __all__ = ["BAD_INPUT", "MODEL_URL", "Job", "Started", "start_cli", "until"]
 
 MODEL_URL = "https://clarifai.com/acme/lab/models/echo"
-BAD_INPUT = 30101  #: INPUT_UNSUPPORTED_FORMAT, an answer that no other attempt would change
-#: Columns that tell runs apart, and nothing about inputs.
+BAD_INPUT = 30101  #: INPUT_UNSUPPORTED_FORMAT, an answer that a retry would not change
+#: Columns that depend on the run and not on the input.
 OF_THE_RUN = ("run_id", "created_at", "failed_at", "latency_ms", "attempts", "request_id")
 
 
 def until(condition: Callable[[], Any], timeout: float = 30, what: str = "") -> Any:
-    """Wait until `condition` holds, and give what it gave."""
+    """Wait until `condition` returns something true, and return that."""
     ends = time.monotonic() + timeout
     while not (found := condition()):
         if time.monotonic() > ends:
@@ -37,7 +37,7 @@ def until(condition: Callable[[], Any], timeout: float = 30, what: str = "") -> 
 
 
 class Started:
-    """A command under way in a process group of its own, as a shell starts one."""
+    """A running command in a process group of its own, as a shell starts one."""
 
     def __init__(self, arguments: tuple[Any, ...], cwd: Path, env: Mapping[str, str]) -> None:
         self._began = time.monotonic()
@@ -54,7 +54,7 @@ class Started:
         )
 
     def group(self) -> list[int]:
-        """The processes of the command that are alive, its own and those that it started."""
+        """List the command's living processes: its own and those that it started."""
         found = []
         for stat in Path("/proc").glob("[0-9]*/stat"):
             with contextlib.suppress(OSError):
@@ -64,22 +64,22 @@ class Started:
         return found
 
     def signal_all(self, number: int) -> None:
-        """A signal to every process of the group: a terminal's Ctrl-C, or a service manager's SIGTERM."""
+        """Send a signal to every process of the group, as a terminal's Ctrl-C or a service manager does."""
         os.killpg(self.process.pid, number)
 
     def kill_launcher(self) -> None:
-        """`kill -9` of the process that the user started, and of no other."""
+        """Kill the process that the user started, and no other, by `kill -9`."""
         self.process.kill()
         self.process.wait()
 
     def kill_all(self) -> None:
-        """`kill -9` of every process of the command, as a machine that loses its power."""
+        """Kill every process of the command by `kill -9`, as a power failure would."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
     def end(self, timeout: float = 60) -> Ran:
-        """Wait for the end; what it printed."""
+        """Wait for the end; returns the exit code and what it printed."""
         code = self.process.wait(timeout)
         texts = []
         for file in (self._out, self._err):
@@ -88,7 +88,7 @@ class Started:
         return Ran(code, *texts, time.monotonic() - self._began)
 
     def close(self) -> None:
-        """Leave no process behind."""
+        """Kill what still runs and close the output files."""
         self.kill_all()
         self._out.close()
         self._err.close()
@@ -109,8 +109,9 @@ class Job:
     """Texts of a manifest, sent to the fault server in small batches; every seventeenth input is refused.
 
     Attributes:
-        folder: of the job file, the manifest and, unless told otherwise, the output `out`.
-        server: it serves 8 inputs at a time in 50 ms, so 160 a second.
+        folder: holds the job file, the manifest and, by default, the output `out`.
+        server: by default it answers 8 inputs at a time in 50 ms, so 160 a second.
+        places: calls that the server works on at once; `in_flight` by default.
     """
 
     folder: Path
@@ -130,7 +131,7 @@ class Job:
         self.serve()
 
     def write(self, **changes: Any) -> Path:
-        """Write the job file, with these sections in place of its own."""
+        """Write the job file, with these sections instead of its own."""
         sections: dict[str, Any] = {
             "source": {"manifest": "refs.jsonl", "media": "text", "columns": {"content": "body", "id": "id"}},
             "model": {"url": MODEL_URL, "endpoint": self.server.endpoint},
@@ -149,29 +150,29 @@ class Job:
         (self.folder / "refs.jsonl").write_text("\n".join(lines) + "\n")
 
     def serve(self, **settings: Any) -> None:
-        """Let the server forget everything and take these settings beside the job's own."""
+        """Reset the server, with these settings over the job's own."""
         bad = {f"text {n}": {"kind": "output", "code": BAD_INPUT} for n in range(3, self.count, 17)}
         given = {"places": self.places or self.in_flight, "base_ms": self.base_ms, "inputs": bad}
         self.server.set(**{**given, **settings})
 
     def run(self, *options: str) -> Ran:
-        """The command, to its end."""
+        """Run the command to its end."""
         return run_cli("run", self.path.name, "--json", *options, cwd=self.folder)
 
     def start(self, *options: str) -> contextlib.AbstractContextManager[Started]:
-        """The command, under way."""
+        """Start the command."""
         return start_cli("run", self.path.name, "--json", *options, cwd=self.folder)
 
     def sent(self) -> Counter[str]:
-        """How often the server saw each input."""
+        """Count how often the server received each input."""
         return Counter(self.server.stats()["inputs"])
 
     def wait_for_sent(self, inputs: int) -> None:
-        """Wait until the server saw so many inputs."""
+        """Wait until the server has received so many inputs."""
         until(lambda: sum(self.sent().values()) >= inputs, what=f"{inputs} inputs sent")
 
     def durable(self) -> int:
-        """Inputs that the manifests of parts under way hold."""
+        """Count the inputs in manifests of parts that are not committed yet."""
         found = 0
         for path in (self.folder / "out" / "_runs").glob("*/parts/*.json"):
             part = json.loads(path.read_text())
@@ -179,16 +180,16 @@ class Job:
         return found
 
     def bound(self, workers: int = 1) -> int:
-        """Inputs that a kill may cost: those in flight, and one open part's.
+        """Count the inputs that a kill may send twice: those in flight, and those of one open part.
 
-        A part is open for `part_seconds`, and for the moment that it takes to write on two busy cores.
+        A part is open for `part_seconds`, and for the 0.6 s that writing it may take on two busy cores.
         """
         places = self.places or self.in_flight
         rate = places * self.batch * 1000 / self.base_ms
         return int(workers * self.in_flight * self.batch + rate * (self.part_seconds + 0.6))
 
     def tables(self, output: str = "out") -> dict[str, list[dict[str, Any]]]:
-        """The rows that readers see, without what tells one run from another."""
+        """Read all visible rows, without the columns that depend on the run."""
         tables = {}
         for table in ("predictions", "masks", "errors"):
             tables[table] = rows(self.folder / output, table)
@@ -198,7 +199,7 @@ class Job:
         return tables
 
     def check(self, output: str = "out", text: Callable[[int], str] = "text {}".format) -> None:
-        """Each input is in one table, once, with the answer to what it is now."""
+        """Check that each input is in one table, once, with the answer to its current content."""
         refused = set(range(3, self.count, 17))
         tables = self.tables(output)
         assert [(row["input_id"], row["text"]) for row in tables["predictions"]] == [

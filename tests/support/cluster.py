@@ -1,4 +1,4 @@
-"""A real cluster on one machine: Flink's JobManager and TaskManagers on hosts of their own, and worker pools.
+"""Runs a real Flink cluster on one machine: JobManager and TaskManagers on hosts of their own, and worker pools.
 
     with cluster(Path(".cluster/logs")) as running:
         options = running.flink_options() | {...}
@@ -80,7 +80,7 @@ _TASK_MANAGER = {
 }
 
 
-#: The folder that pools import bulkinfer from, built once: workers of running pools import from it later, too.
+#: The folder that pools import bulkinfer from; built once, because running pools go on importing from it.
 workers_site = functools.cache(our_wheel_site)
 
 
@@ -94,7 +94,7 @@ class Worker:
     resource_id: str
 
     def kill(self) -> None:
-        """Lose the host: both die at once, with their children."""
+        """Kill the TaskManager and the pool with their children, as if the host were lost."""
         self.task_manager.kill()
         self.pool.kill()
 
@@ -135,18 +135,20 @@ class Cluster:
             "flink_master": self.master,
             "flink_version": "1.19",
             "flink_job_server_jar": str(job_server_jar("flink")),
-            "job_server_jvm_properties": JAVA[1:],  # it lives for a minute, too short for a second compiler
+            "job_server_jvm_properties": JAVA[
+                1:
+            ],  # it lives for a minute, too short for the second compiler to pay
             "environment_type": "EXTERNAL",
             "environment_config": f"localhost:{POOL_PORT}",
         }
 
     def rest(self, path: str) -> Any:
-        """Ask the JobManager."""
+        """Get JSON from the JobManager's REST API."""
         with urllib.request.urlopen(f"http://{self.master}{path}", timeout=10) as answer:
             return json.load(answer)
 
     def start_job_manager(self) -> None:
-        """Start a JobManager, the first or the next."""
+        """Start a JobManager, the first one or a new one after a loss."""
         config = self.logs / "conf"
         config.mkdir(parents=True, exist_ok=True)
         (config / "flink-conf.yaml").write_text(_flink_config(self.head.ip, self.logs / "tmp", self.restarts))
@@ -177,17 +179,17 @@ class Cluster:
         return worker
 
     def wait_for_workers(self, timeout: float = 180) -> None:
-        """Wait until the living TaskManagers have registered, and the dead ones are forgotten.
+        """Wait until exactly the living TaskManagers are registered.
 
         Raises:
-            RuntimeError: one did not.
+            RuntimeError: they are not in time.
         """
         expected = {worker.resource_id for worker in self.workers if worker.task_manager.alive}
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
-            with contextlib.suppress(OSError):  # it listens before it serves
+            with contextlib.suppress(OSError):  # the JobManager listens before it serves
                 known = {worker["id"] for worker in self.rest("/taskmanagers")["taskmanagers"]}
-                # It knows a worker before it knows the worker's slots.
+                # A TaskManager is listed before its slots are.
                 if known == expected and self.rest("/overview")["slots-total"] == len(known) * self.slots:
                     return
             time.sleep(0.2)
@@ -250,20 +252,20 @@ def cluster(
 
 
 def aws_environment(url: str) -> dict[str, str]:
-    """What the S3 server's clients find in their environment, so that job files need no storage options."""
+    """Make environment variables for the S3 server's clients, so that job files need no storage options."""
     keys = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
     return {**keys, "AWS_ENDPOINT_URL": url, "AWS_DEFAULT_REGION": "us-east-1"}
 
 
 def s3_service(ip: str, logs: Path, port: int = S3_PORT) -> Service:
-    """An S3 API server as a process of its own."""
+    """Start an S3 API server as a process of its own."""
     command = [sys.executable, "-m", "moto.server", "--host", ip, "--port", str(port)]
     return start("s3", command, logs / "s3.log", {"MOTO_ALLOW_NONEXISTENT_REGION": "true"})
 
 
 def start_pool(host: Host, logs: Path, env: Mapping[str, str]) -> Service:
-    """A pool of Beam worker processes, on a host of its own at `POOL_PORT`, on this machine at any port."""
-    # Not our working directory: what lies there must not be what the workers import.
+    """Start a pool of Beam worker processes: on a separate host at `POOL_PORT`, on this machine at a free port."""
+    # An empty working directory, so that workers do not import from ours.
     cwd = logs.absolute() / "empty"
     cwd.mkdir(parents=True, exist_ok=True)
     port = POOL_PORT if host.namespace else 0
@@ -271,7 +273,7 @@ def start_pool(host: Host, logs: Path, env: Mapping[str, str]) -> Service:
         f"pool-{host.name}",
         [
             *(sys.executable, "-m", "bulkinfer.pipelines.worker_pool", "--port", str(port)),
-            *("--spares", os.environ.get("BULKINFER_POOL_SPARES", "2")),  # half the time of a short job
+            *("--spares", os.environ.get("BULKINFER_POOL_SPARES", "2")),  # they halve the time of a short job
         ],
         logs.absolute() / f"pool-{host.name}-{time.monotonic_ns()}.log",
         {"PYTHONPATH": str(workers_site()), **env},
@@ -284,7 +286,7 @@ def start_pool(host: Host, logs: Path, env: Mapping[str, str]) -> Service:
 def _flink_config(address: str, temporary: Path, restarts: int) -> str:
     values = {
         "jobmanager.rpc.address": address,
-        # The JobManager speaks to itself over localhost; in its namespace all interfaces are few.
+        # The JobManager connects to itself over localhost; its namespace has no other reachable interfaces.
         "jobmanager.bind-host": "0.0.0.0",
         "rest.address": address,
         "rest.bind-address": address,

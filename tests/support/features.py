@@ -1,4 +1,4 @@
-"""Runs a job, or one call, inside the test process: the same code as the command, without three seconds of imports."""
+"""Runs a job or one call inside the test process, which saves the command's three seconds of imports."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MODEL = "https://clarifai.com/tester/tests/models/demo"
 
 
 def jsonl(folder: Path, *records: dict[str, Any], media: str = "text", **columns: Any) -> dict[str, Any]:
-    """A manifest of these records as `source`: ids in `id`, content in `body` or references in `uri`."""
+    """Write a manifest of these records, return its `source`: ids in `id`, content in `body` or references in `uri`."""
     path = folder / "refs.jsonl"
     path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
     content = {"uri": "uri"} if "uri" in records[0] else {"content": "body"}
@@ -29,7 +29,7 @@ def jsonl(folder: Path, *records: dict[str, Any], media: str = "text", **columns
 
 
 def command(*arguments: Any) -> str:
-    """What `bulkinfer ARGUMENTS` prints; fails the test when it does not end well."""
+    """Run `bulkinfer ARGUMENTS` and return what it prints; fails the test when its exit code is not 0."""
     with _logging_as_before():
         done = CliRunner().invoke(main, [str(argument) for argument in arguments])
     if done.exit_code:
@@ -38,7 +38,7 @@ def command(*arguments: Any) -> str:
 
 
 def run(folder: Path, source: dict[str, Any], model: dict[str, Any], **sections: Any) -> dict[str, Any]:
-    """Run a job of these sections whose tables are in FOLDER/out; the summary."""
+    """Run a job of these sections with its tables in FOLDER/out; returns the summary."""
     sections["output"] = {"uri": str(folder / "out"), **sections.get("output", {})}
     if not ("url" in model or "model_id" in model):
         model = {"url": MODEL, **model}
@@ -60,14 +60,14 @@ def predictions(
 
 
 def call(endpoint: str, method: str, inputs: dict[str, Any] | None = None, *options: Any) -> Any:
-    """The answer of `bulkinfer call`."""
+    """Run `bulkinfer call` and return its answer."""
     arguments = ["--inputs", json.dumps(inputs)] if inputs is not None else []
     return json.loads(command("call", "--endpoint", endpoint, "--method", method, *arguments, *options))
 
 
 @contextlib.contextmanager
 def _logging_as_before() -> Iterator[None]:
-    """The command takes the root logger, and its stream ends with it."""
+    """Restore the root logger, whose handlers the command replaces by one on a stream that is closed afterwards."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     try:

@@ -1,4 +1,4 @@
-"""All that a job on a cluster needs: Flink with two TaskManagers of two slots, a local Spark with a pool, and S3."""
+"""Starts what cluster tests need: Flink with two TaskManagers of two slots, a local Spark with a pool, and S3."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from .spark_cluster import spark_pool
 __all__ = ["KEY", "MODEL", "PATIENCE", "Field", "playing_field"]
 
 MODEL = "https://clarifai.com/bulkinfer/tests/models/any"
-#: Lives in the environment of the workers and of the launcher, and must appear nowhere else.
+#: The API key: in the environment of workers and launcher, and nowhere else.
 KEY = "pat-cluster-test-b6c1e7d4f0"
-#: Seconds until a job counts as hanging: neighbours on the same cores make minutes of what takes one alone.
+#: Seconds until a job counts as hanging; a busy machine may slow it down by minutes.
 PATIENCE = 600
 
 
 @dataclasses.dataclass
 class Field:
-    """Everything that a job on the cluster needs.
+    """The running services that a job on the cluster uses.
 
     Attributes:
         cluster: Flink with its TaskManagers and pools.
         spark: options of a local Spark master with its pool.
-        folder: job files go here.
+        folder: for job files.
     """
 
     cluster: Cluster
@@ -51,12 +51,12 @@ class Field:
         return s3fs.S3FileSystem(**self.storage, use_listings_cache=False, skip_instance_cache=True)
 
     def runner(self, name: str, workers: int = 4) -> dict[str, Any]:
-        """A job file's `runner` for direct, flink, or spark with its local master."""
+        """Make a job file's `runner` for direct, flink, or spark with its local master."""
         options = {"flink": self.cluster.flink_options(), "spark": dict(self.spark)}.get(name, {})
         return {"name": name, "workers": workers, "options": options}
 
     def texts(self, count: int) -> dict[str, Any]:
-        """A job file's `source`: so many short texts inside one manifest, `i000000` and so on."""
+        """Make a job file's `source`: so many short texts in one manifest, with ids from `i000000`."""
         path, filesystem = f"inputs/texts-{count}.jsonl", self.filesystem()
         if not filesystem.exists(path):
             lines = (json.dumps({"id": f"i{n:06d}", "body": f"text {n:06d}"}) + "\n" for n in range(count))
@@ -76,7 +76,7 @@ class Field:
         return path
 
     def rows(self, name: str, table: str, *, without: tuple[str, ...] = ()) -> list[dict[str, Any]]:
-        """All rows of a job's table, sorted."""
+        """Read all rows of a job's table, sorted."""
         filesystem = self.filesystem()
         if not filesystem.exists(f"out/{name}/{table}"):
             return []
@@ -94,10 +94,11 @@ class Field:
 
 @contextlib.contextmanager
 def playing_field(logs: Path, folder: Path) -> Iterator[Field]:
-    """Start all of it, and stop it at the end; the logs stay.
+    """Start all services, and stop them at the end; the logs stay.
 
     Args:
-        folder: job files go here.
+        logs: folder for logs and temporary files.
+        folder: for job files.
     """
     environment = {"CLARIFAI_PAT": KEY}
     with contextlib.ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""Runs the command as a user does, in a process of its own, and reads what it left."""
+"""Runs the `bulkinfer` command in a process of its own, and reads the tables that it wrote."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def run_cli(
 
 
 def write_job(folder: Path, name: str = "job.yaml", **sections: Any) -> Path:
-    """A job file of these sections; `output.uri` is `out` unless given."""
+    """Write a job file of these sections; `output.uri` is `out` unless given."""
     sections.setdefault("output", {"uri": "out"})
     path = folder / name
     path.write_text(yaml.safe_dump(sections), encoding="utf-8")
@@ -66,7 +66,7 @@ def write_job(folder: Path, name: str = "job.yaml", **sections: Any) -> Path:
 
 
 def rows(folder: Path, table: str) -> list[dict[str, Any]]:
-    """All rows of a table, by input and output index; none when the table was never written."""
+    """Read all rows of a table, sorted by input and output index; empty when the table was never written."""
     path = folder / table
     if not path.is_dir() or not any(path.rglob("*.parquet")):
         return []
@@ -77,7 +77,7 @@ def rows(folder: Path, table: str) -> list[dict[str, Any]]:
 
 
 def photo(seed: int = 0, size: tuple[int, int] = (96, 72)) -> bytes:
-    """A JPEG of a bright disc on a noisy dark ground."""
+    """Make a JPEG of a bright disc on a noisy dark ground."""
     noise = np.random.default_rng(seed).integers(0, 60, (size[1], size[0], 3), dtype=np.uint8)
     picture = Image.fromarray(noise)
     x, y = 20 + seed % 40, 36

@@ -1,4 +1,4 @@
-"""One start of a job without a model, which may kill its process between two writes.
+"""Runs one start of a job without a model, which may kill its own process before a chosen write.
 
 It does what `bulkinfer run` does around its pipeline: lock, recovery, skipping, staging, commit.
 """
@@ -24,7 +24,7 @@ from support.tables import failure, make_spec, prediction
 
 
 class DeadlyStore(Store):
-    """Kills this process before its n-th change."""
+    """A store that kills this process before its n-th change."""
 
     def __init__(self, uri: str, storage: dict[str, Any], deadly: int) -> None:
         super().__init__(uri, storage)
@@ -62,7 +62,7 @@ class DeadlyStore(Store):
 
 
 def row_of(name: str, version: str) -> Any:
-    """What the model that is not there answers: always the same."""
+    """Make the outcome of an input: always the same for the same name."""
     number = int(name)
     if number % 7 == 3:
         return failure(name, version=version)
@@ -70,7 +70,7 @@ def row_of(name: str, version: str) -> Any:
 
 
 def main(settings: dict[str, Any]) -> None:
-    """One start; leaves the number of its changes in a file when it is not killed."""
+    """Run one start; writes the number of its changes to a file when it is not killed."""
     store = DeadlyStore(settings["uri"], settings["storage"], settings["deadly"])
     spec = make_spec(
         settings["uri"],
@@ -86,11 +86,11 @@ def main(settings: dict[str, Any]) -> None:
         todo = CompletedSpec.of(spec).remaining([row.reference for row in inputs])
         names = {reference.input_id for reference in todo}
         with contextlib.closing(PartWriter(spec, store)) as writer:
-            for place, row in enumerate(row for row in inputs if row.reference.input_id in names):
+            for number, row in enumerate(row for row in inputs if row.reference.input_id in names):
                 with Path(settings["paid"]).open("a") as log:
                     log.write(f"{row.reference.input_id} {settings['version']}\n")
                 writer.add(row)
-                if place % settings["part"] == settings["part"] - 1:
+                if number % settings["part"] == settings["part"] - 1:
                     writer.flush()
             writer.flush()
         commit_run(store, spec.run_id, complete=True)

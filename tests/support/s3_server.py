@@ -1,4 +1,4 @@
-"""A real S3 API server on loopback: moto behind werkzeug, with a seeded share of failing requests."""
+"""Runs a real S3 API server on loopback (moto behind werkzeug) that fails a seeded fraction of requests."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SLOW_DOWN = b"""<?xml version="1.0" encoding="UTF-8"?>
 
 
 def s3_storage(endpoint: str) -> dict[str, Any]:
-    """The fsspec options that reach the server: for `source.storage`, `output.storage` and s3fs itself."""
+    """Make the fsspec options that reach the server: for `source.storage`, `output.storage` and s3fs itself."""
     return {
         "key": "testing",
         "secret": "testing",
@@ -35,8 +35,8 @@ class S3Server:
 
     Attributes:
         url: its endpoint.
-        failing: share of requests that get 503 SlowDown; may be changed while it runs.
-        hanging: share of requests that are answered only after `hang_s`; may be changed, too.
+        failing: fraction of requests that get 503 SlowDown; may be changed while it runs.
+        hanging: fraction of requests that are answered only after `hang_s`; may be changed, too.
         hang_s: seconds, best longer than the client's read timeout.
         requests: requests seen.
         failed: requests that got 503.
@@ -63,11 +63,11 @@ class S3Server:
 
 class _QuietHandler(WSGIRequestHandler):
     def log_request(self, *_: object) -> None:
-        """Stay quiet."""
+        """Log nothing."""
 
 
 class _Failing:
-    """WSGI middleware that refuses a share of the requests, the same ones for the same seed and order."""
+    """WSGI middleware that refuses a fraction of the requests, the same ones for the same seed and order."""
 
     def __init__(self, app: Any, server: S3Server, seed: int) -> None:
         self._app, self._server = app, server
@@ -98,8 +98,8 @@ def s3_server(*buckets: str, failing: float = 0.0, seed: int = 0, port: int = 0)
 
     Args:
         buckets: of 3 letters at least; created before the block starts.
-        failing: share of requests, after the buckets are made, that get 503 SlowDown.
-        seed: which ones.
+        failing: fraction of requests, after the buckets are made, that get 503 SlowDown.
+        seed: chooses which ones.
         port: a fixed port, or 0.
     """
     served = S3Server("")

@@ -1,7 +1,7 @@
-"""Processes that a test starts, and hosts for them: network namespaces joined by a bridge.
+"""Starts processes for tests, and hosts for them: network namespaces joined by a bridge.
 
-Nothing of it outlives the test: `orderly_end` turns SIGTERM and SIGHUP into an end that stops what was started, and
-after a SIGKILL the kernel ends the processes, and the next `hosts` removes the namespaces.
+Nothing outlives the test: `orderly_end` turns SIGTERM and SIGHUP into an exception, so that fixtures stop what they
+started; after a SIGKILL the kernel ends the processes, and the next `hosts` removes the namespaces.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-__all__ = ["Host", "Service", "can_make_hosts", "dying_with_us", "hosts", "orderly_end", "start"]
+__all__ = ["Host", "Service", "dying_with_us", "hosts", "orderly_end", "start"]
 
 #: A file for each network of hosts, locked for as long as its owner lives.
 _OWNERS = Path(tempfile.gettempdir()) / "bulkinfer-hosts"
-#: Asks Linux for SIGKILL when the parent ends, and becomes the command; the wish survives `exec`.
+#: Asks Linux to send SIGKILL when the parent ends, then executes the command; the setting survives `exec`.
 _DIE_WITH = """
 import ctypes, os, sys
 ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL
-if os.getppid() == int(sys.argv[1]):  # else the parent ended before it was asked for
+if os.getppid() == int(sys.argv[1]):  # else the parent has ended already
     os.execvp(sys.argv[2], sys.argv[2:])
 """
 
@@ -45,7 +45,7 @@ class Service:
 
     @property
     def alive(self) -> bool:
-        """It has not ended."""
+        """Whether the process has not ended."""
         return self.process.poll() is None
 
     def wait_for(self, address: tuple[str, int], timeout: float = 120) -> None:
@@ -62,7 +62,7 @@ class Service:
         raise RuntimeError(f"{self.name} does not listen at {address}; its log ends:\n{self.tail()}")
 
     def wait_for_log(self, text: str, timeout: float = 120) -> None:
-        """Wait until the log holds a text; for what listens where we cannot connect.
+        """Wait until the log holds a text; for services that we cannot connect to.
 
         Raises:
             RuntimeError: the process ended or the time is over; with the end of its log.
@@ -75,7 +75,7 @@ class Service:
         raise RuntimeError(f"{self.name} never logged {text!r}; its log ends:\n{self.tail()}")
 
     def tail(self, lines: int = 30) -> str:
-        """The end of the log."""
+        """Read the last lines of the log."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
     def kill(self) -> None:
@@ -123,7 +123,7 @@ def start(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
 ) -> Service:
-    """Start a process in its own group on this machine; it ends with this process, however that one ends."""
+    """Start a process in its own group on this machine; it never outlives this process."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -139,9 +139,9 @@ def start(
 
 
 def dying_with_us(command: Sequence[str]) -> list[str]:
-    """The command, ended by the kernel when the thread that starts it ends; on Linux, elsewhere as it is.
+    """Wrap a command so that the kernel kills it when the thread that starts it ends; on Linux only.
 
-    A process of its own asks for it: between fork and exec of a process with gRPC's threads no Python is safe.
+    A small program sets this up: running Python between fork and exec is not safe in a process with gRPC's threads.
     """
     if sys.platform != "linux":
         return list(command)
@@ -152,7 +152,7 @@ def dying_with_us(command: Sequence[str]) -> list[str]:
 def orderly_end() -> Iterator[None]:
     """Until the block ends, the first SIGTERM or SIGHUP raises KeyboardInterrupt, so that fixtures end in order.
 
-    Further ones are ignored: they would interrupt what stops the processes.
+    Further ones are ignored, because they would interrupt the stopping of processes.
     """
     numbers = (signal.SIGTERM, signal.SIGHUP)
 
@@ -169,24 +169,12 @@ def orderly_end() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def can_make_hosts() -> bool:
-    """Network namespaces can be made: Linux, root, `ip` installed."""
-    probe = f"bi-probe-{secrets.token_hex(2)}"
-    try:
-        made = subprocess.run(["ip", "netns", "add", probe], capture_output=True, check=False).returncode == 0
-        if made:
-            subprocess.run(["ip", "netns", "delete", probe], check=False)
-    except OSError:
-        return False
-    return made
-
-
 @contextlib.contextmanager
 def hosts(count: int) -> Iterator[tuple[Host, list[Host]]]:
     """Make so many hosts on a network of their own; yields this machine and the hosts.
 
-    Each host has its own loopback, as a pod has: what listens on localhost there is not seen here. What dead owners
-    left behind is removed first.
+    Each host has its own loopback, as a pod has: services on its localhost cannot be reached from here. Networks of
+    dead owners are removed first.
     """
     _remove_orphans()
     tag = secrets.token_hex(2)
@@ -217,7 +205,7 @@ def hosts(count: int) -> Iterator[tuple[Host, list[Host]]]:
 
 
 def _own(tag: str) -> IO[bytes]:
-    """Say that this process owns a network, until the file is closed or the process ends."""
+    """Lock a file that marks this process as a network's owner, until the file is closed or the process ends."""
     _OWNERS.mkdir(exist_ok=True)
     owner = (_OWNERS / tag).open("wb")
     fcntl.flock(owner, fcntl.LOCK_EX)
@@ -225,7 +213,7 @@ def _own(tag: str) -> IO[bytes]:
 
 
 def _remove_orphans() -> None:
-    """Remove the networks whose owners have ended without doing it."""
+    """Remove the networks whose owners ended without removing them."""
     for path in _OWNERS.glob("*"):
         with path.open("rb") as owner, contextlib.suppress(BlockingIOError):
             fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -233,7 +221,7 @@ def _remove_orphans() -> None:
 
 
 def _remove(tag: str) -> None:
-    """Remove a network, its hosts with whatever still runs there, and the word of its owner."""
+    """Remove a network, its hosts with their processes, and its owner's file."""
     listed = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=False).stdout
     for namespace in (line.split()[0] for line in listed.splitlines() if line.startswith(f"bi{tag}n")):
         inside = subprocess.run(
@@ -243,7 +231,7 @@ def _remove(tag: str) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(pid), signal.SIGKILL)
         subprocess.run(["ip", "netns", "delete", namespace], capture_output=True, check=False)
-    # The hosts' ends of the cables go with their namespaces, and these ends with those.
+    # Deleting a namespace deletes its virtual interfaces, and with them their peers on this machine.
     subprocess.run(["ip", "link", "delete", f"bibr{tag}"], capture_output=True, check=False)
     (_OWNERS / tag).unlink(missing_ok=True)
 

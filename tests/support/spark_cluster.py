@@ -1,6 +1,6 @@
-"""Spark, as its local master with a pool beside it, and as a cluster of several hosts in network namespaces.
+"""Runs Spark: as a local master with a worker pool, or as a cluster of several hosts in network namespaces.
 
-The cluster runs the Spark that is in Beam's job server, so no other distribution is needed.
+The cluster runs the Spark inside Beam's job server, so no other distribution is needed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _WEB_PORT = 8080
 
 @contextlib.contextmanager
 def spark_pool(logs: Path, pool_env: Mapping[str, str] | None = None) -> Iterator[dict[str, Any]]:
-    """A worker pool beside a local Spark master; yields what `runner.options` needs to use both."""
+    """Start a worker pool for a local Spark master; yields what `runner.options` needs to use both."""
     pool = start_pool(Host("spark", "127.0.0.1"), logs, pool_env or {})
     try:
         port = pool.log.read_text().rpartition("listens on 127.0.0.1:")[2].split()[0]
@@ -55,7 +55,7 @@ class SparkCluster:
 
     def options(self) -> dict[str, Any]:
         """What `runner.options` needs to reach this cluster."""
-        # Executors dial the driver, which is a part of the job server on this machine.
+        # Executors connect to the driver, which is a part of the job server on this machine.
         driver = [*JAVA[1:], f"-Dspark.driver.host={self.here.ip}", "-Dspark.executor.memory=512m"]
         return {
             "spark_master_url": f"spark://{self.head.ip}:{_MASTER_PORT}",
@@ -72,7 +72,7 @@ class SparkCluster:
         """
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
-            # Its job server's Spark has no logger bound, so the master's page tells.
+            # The Spark in the job server writes no log, so ask the master's web page.
             with (
                 contextlib.suppress(OSError),
                 urllib.request.urlopen(f"http://{self.head.ip}:{_WEB_PORT}/json/", timeout=10) as answer,

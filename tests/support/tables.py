@@ -1,4 +1,4 @@
-"""Rows to write, stores that die on request, and a plain reading of what readers see."""
+"""Makes rows to write, stores that crash on request, and reads tables as a reader does."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ _SQUARE = b"".join(b"\xff" * 4 + b"\x00" * 4 if row < 4 else b"\x00" * 8 for row
 
 
 def temporary_output() -> str:
-    """An output in this process's memory that no other test knows."""
+    """Make the URI of a new output in this process's memory."""
     return f"memory://test-{uuid.uuid4().hex}/out"
 
 
 def make_spec(uri: str, run_id: str = "20260131T120000Z-000001", **changes: Any) -> OutputSpec:
-    """An output of small files, with the kept column `city`."""
+    """Make the spec of an output with the kept column `city`."""
     settings: dict[str, Any] = {
         "keep_schema": pa.schema([("city", pa.string())]),
         "fingerprint": "one",
@@ -55,7 +55,7 @@ def make_spec(uri: str, run_id: str = "20260131T120000Z-000001", **changes: Any)
 def prediction(
     name: str, *, version: str = "v1", text: str = "", city: str | None = None, masks: int = 0
 ) -> Prediction:
-    """An answer with a text, and with as many masks as asked for."""
+    """Make a prediction with a text, and with so many masks."""
     output = resources_pb2.Output()
     output.status.code = 10000
     output.data.text.raw = text or f"about {name}"
@@ -67,7 +67,7 @@ def prediction(
 
 
 def failure(name: str, *, version: str = "v1", kind: str = "empty", stage: str = "read") -> Failure:
-    """An input that did not succeed."""
+    """Make the failure of an input."""
     reference = Reference(name, f"mem://{name}", "image", version, columns={"city": None})
     return Failure(reference, stage, kind, f"{name} is {kind}")
 
@@ -83,7 +83,7 @@ def _png() -> bytes:
 def stage(
     spec: OutputSpec, parts: Iterable[Iterable[Prediction | Failure]], store: Store | None = None
 ) -> list[str]:
-    """Write each group of rows as a part of its own; gives their ids."""
+    """Write each group of rows as a part of its own; returns the parts' ids."""
     store = store or spec.store()
     begin_run(store, spec)
     writer = PartWriter(spec, store)
@@ -96,7 +96,7 @@ def stage(
 
 
 def rows_seen(store: Store, table: str) -> list[dict[str, Any]]:
-    """All rows that a reader of a table sees now, by input."""
+    """Read all visible rows of a table, sorted by input."""
     found: list[dict[str, Any]] = []
     for entry in store.find(table):
         if entry.path.endswith(".parquet"):
@@ -107,16 +107,16 @@ def rows_seen(store: Store, table: str) -> list[dict[str, Any]]:
 
 
 class Killed(BaseException):
-    """Stands for `kill -9`: no code of ours runs after it."""
+    """Simulates `kill -9`: not an Exception, so that no handler of ours catches it."""
 
 
 class CrashingStore(Store):
-    """A store that dies before its n-th change, and shows each change to a watcher.
+    """A store that raises Killed before its n-th change, and calls a watcher after each visible one.
 
     Args:
         uri: of the output.
-        before: number of the change that never happens, from 0; None lives on.
-        watch: called after every change that a reader may see.
+        before: number of the change that never happens, from 0; None for no crash.
+        watch: called after every change that a reader can see.
     """
 
     def __init__(

@@ -1,5 +1,5 @@
-"""Rows to tables, exactly once: staged parts, what is done already, partitions, files.
+"""Writes prediction, mask and error rows to Parquet tables exactly once, and knows which inputs are finished.
 
-What is staged is durable before a bundle ends; what a reader sees is always complete. Needs `runs` and `rows`; begin
-with `write_tables` (the transform) and `staging` (how parts come to be).
+Rows are staged durably before a Beam bundle ends; a reader always sees complete tables. Needs `runs` and `rows`; begin
+with `write_tables` (the transform) and `staging` (how parts are made).
 """

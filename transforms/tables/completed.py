@@ -1,8 +1,8 @@
-"""What earlier runs finished, and which references are therefore left out.
+"""Leaves out the inputs that earlier runs finished.
 
-An input is done when its id, its content's version and the job's fingerprint (model, version, method,
-arguments) are those of its latest outcome, a prediction or an error. A version that either side does not know
-counts as the same. An input takes about 30 bytes of memory, and a microsecond.
+An input is finished when its id, its content's version and the job's fingerprint (model, version, method,
+arguments) are those of its latest outcome, a prediction or an error. A version that is unknown on either side
+counts as equal. An input takes about 30 bytes of memory, and a microsecond.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ class CompletedSpec:
     Attributes:
         uri: the output's directory.
         storage: fsspec options of the output.
-        run_id: the run that asks.
+        run_id: the current run.
         fingerprint: of its job.
-        select: "todo": all inputs but the finished ones; "failed": only those in `errors`; "all": every one.
+        select: "todo" keeps all inputs but the finished ones, "failed" only those in `errors`, "all" every one.
         error_types: with "failed", only errors of these types; empty for all.
-        revalidate: ask the source's store for the version of finished inputs whose listing tells none.
+        revalidate: ask the source's store for the version of finished inputs whose listing gives none.
         source_storage: fsspec options of the source.
     """
 
@@ -69,7 +69,7 @@ class CompletedSpec:
         error_types: Sequence[str] = (),
         force: bool = False,
     ) -> CompletedSpec:
-        """What a run at this output leaves out; `force` nothing, `retry_failed` all but what failed."""
+        """Make the spec of a run: `force` leaves nothing out, `retry_failed` all but what failed."""
         return cls(
             output.uri,
             output.storage,
@@ -82,7 +82,7 @@ class CompletedSpec:
         )
 
     def remaining(self, references: list[Reference]) -> list[Reference]:
-        """The references that still have to be done, in order.
+        """Keep the references that still have to be done, in order; counts the others as skipped.
 
         Raises:
             StoreError: an index of an earlier run cannot be read.
@@ -95,7 +95,7 @@ class CompletedSpec:
         return kept
 
     def load(self) -> CompletedIndex:
-        """The index, read once in this process."""
+        """Read the index, once in this process."""
         key = (self.uri, self.run_id, self.fingerprint, self.select, self.error_types)
         with _loaded_lock:
             index = _loaded.get(key)
@@ -113,8 +113,8 @@ class CompletedIndex:
     """The latest outcome of every input that an output knows.
 
     Args:
-        spec: what is asked of it.
-        inputs: of all runs, later ones after earlier ones.
+        spec: which inputs to leave out.
+        inputs: of all runs, in the order of the runs.
         current: shape (n,), True where the outcome is of a job with the same fingerprint.
     """
 
@@ -124,7 +124,7 @@ class CompletedIndex:
         self._versions, self._codes, self._current = inputs.versions, inputs.error_codes, current
         types = inputs.error_types
         wanted = [not spec.error_types or kind in spec.error_types for kind in types]
-        self._wanted = np.array([*wanted, False], bool)  # the last one is what succeeded: code -1
+        self._wanted = np.array([*wanted, False], bool)  # the last one, code -1, stands for success
         self._fetcher: Fetcher | None = None
 
     @classmethod
@@ -145,12 +145,8 @@ class CompletedIndex:
     def __len__(self) -> int:
         return len(self._lookup)
 
-    def remaining(self, references: list[Reference]) -> list[Reference]:
-        """The references that still have to be done, in order."""
-        return self.divide(references)[0]
-
     def divide(self, references: list[Reference]) -> tuple[list[Reference], int]:
-        """The references that still have to be done, in order, and how many of the others had failed."""
+        """Keep the references that still have to be done, in order; also counts the left-out ones that had failed."""
         if not references:
             return references, 0
         rows = self._lookup.find(hash_ids([reference.input_id for reference in references]))
@@ -165,28 +161,28 @@ class CompletedIndex:
         if keep.all():
             return references, 0
         failed = int((self._codes[rows[known & ~keep]] >= 0).sum())
-        return [references[place] for place in np.flatnonzero(keep).tolist()], failed
+        return [references[number] for number in np.flatnonzero(keep).tolist()], failed
 
     def _keep_changed(
         self, references: list[Reference], rows: NDArray[np.int64], keep: NDArray[np.bool_]
     ) -> None:
-        """Keep those, too, whose content is another one than at their latest outcome."""
+        """Also keep the references whose content has changed since their latest outcome."""
         done = np.flatnonzero(~keep)
         versions = self._versions[rows[done]]
         unknown = []
-        for place, version in zip(
+        for number, version in zip(
             done[versions != 0].tolist(), versions[versions != 0].tolist(), strict=True
         ):
-            told = references[place].version
-            if told:
-                keep[place] = version_code(told) != version
-            elif references[place].inline is None:
-                unknown.append((place, version))
+            current = references[number].version
+            if current:
+                keep[number] = version_code(current) != version
+            elif references[number].inline is None:
+                unknown.append((number, version))
         if unknown and self._spec.revalidate:
             with ThreadPoolExecutor(max_workers=min(_STAT_THREADS, len(unknown))) as pool:
                 found = pool.map(lambda one: self._version_now(references[one[0]]), unknown)
-                for (place, version), told in zip(unknown, found, strict=True):
-                    keep[place] = bool(told) and version_code(told) != version
+                for (number, version), current in zip(unknown, found, strict=True):
+                    keep[number] = bool(current) and version_code(current) != version
 
     def _version_now(self, reference: Reference) -> str:
         if self._fetcher is None:
@@ -194,4 +190,4 @@ class CompletedIndex:
         try:
             return self._fetcher.version(reference)
         except ReadError:
-            return ""  # it is gone or out of reach: what was made of it before stands
+            return ""  # it is gone or out of reach: its earlier outcome stays

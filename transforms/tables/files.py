@@ -1,8 +1,8 @@
-"""Tables as files: Parquet for what becomes visible, Arrow IPC for rows that a commit still has to spread.
+"""Reads and writes table files: Parquet for visible rows, Arrow IPC for staged rows of several partitions.
 
-A staged part of a table with partitions holds record batches of one partition each. Parquet would ask for a
-row group a partition, and a footer of 500 of those takes 30 MB of memory and 50 ms to open; an IPC file finds
-a batch by its number.
+A staged file with several partitions holds record batches of one partition each. Parquet would need a row group a
+partition, and a footer of 500 row groups takes 30 MB of memory and 50 ms to open; an IPC file finds a batch by its
+index.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ __all__ = ["BATCH_ROWS", "RollingWriter", "group_rows", "read_batches", "write_i
 
 _GROUP_ROWS = 16_384
 _GROUP_BYTES = 32_000_000
-_LEAST_GROUP_BYTES = 500_000  #: below that a row group's share of the footer, some 30 kB, would show
+_LEAST_GROUP_BYTES = 500_000  #: below that, the some 30 kB of footer that a row group costs would matter
 _FOOTER_BYTES = 500  #: of one column in one row group
 BATCH_ROWS = 8192
 
 
 def group_rows(rows: int, nbytes: int, file_bytes: int) -> int:
-    """Rows of one row group: 16,384, or fewer where rows are large or files small."""
+    """Choose the rows of one row group: 16,384, or fewer where rows are large or files small."""
     limit = min(_GROUP_BYTES, max(_LEAST_GROUP_BYTES, file_bytes // 8))
     return max(1, min(_GROUP_ROWS, int(limit / max(1.0, nbytes / max(1, rows)))))
 
@@ -48,7 +48,7 @@ def write_parquet(store: Store, path: str, table: Any, file_bytes: int) -> int:
 
 
 def write_ipc(store: Store, path: str, table: Any, rows: Sequence[int]) -> int:
-    """Write runs of rows as record batches of an Arrow IPC file, none across two runs; returns its size."""
+    """Write consecutive groups of rows to an Arrow IPC file, no record batch across two groups; returns its size."""
     options = pa.ipc.IpcWriteOptions(compression="zstd")
     table = table.combine_chunks()
 
@@ -65,7 +65,7 @@ def write_ipc(store: Store, path: str, table: Any, rows: Sequence[int]) -> int:
 
 
 def read_batches(store: Store, path: str) -> Iterator[Any]:
-    """The rows of a Parquet file as tables of at most 8192 rows, one row group in memory at a time."""
+    """Yield the rows of a Parquet file as tables of at most 8192 rows, one row group in memory at a time."""
     with store.open(path) as file:
         reader = pq.ParquetFile(pa.PythonFile(file, mode="r"), pre_buffer=not store.is_local)
         for number in range(reader.metadata.num_row_groups):
@@ -77,14 +77,14 @@ def read_batches(store: Store, path: str) -> Iterator[Any]:
 class RollingWriter:
     """Writes rows to Parquet files of about the same size, one after another.
 
-    Files go to a place that no reader looks at, so they are only synced, not renamed; on a remote store each
+    Files go to a directory that no reader looks at, so they are only synced, not renamed; on a remote store each
     is written to a temporary local file first, so that an upload can be tried again.
 
     Args:
         store: of the output.
-        name: gives the path of each next file.
+        name: returns the path of the next file.
         schema: of all files, with its metadata.
-        total_bytes: what all rows will take, roughly; files are sized so that the last one is no splinter.
+        total_bytes: estimate of all rows' bytes; files are sized so that the last one is not much smaller.
         file_bytes: size to aim for.
     """
 
@@ -94,7 +94,7 @@ class RollingWriter:
         self._store, self._name, self._schema = store, name, schema
         self._file_bytes = file_bytes
         self._total, self._taken, self._made = total_bytes, 0.0, 0
-        self._held_share = 0.0
+        self._held_bytes = 0.0
         self._target = self._even(total_bytes)
         self._held: list[Any] = []
         self._rows = 0
@@ -105,28 +105,28 @@ class RollingWriter:
         self._group_footer = float(_FOOTER_BYTES * _leaves(schema))
         self.files: list[tuple[str, int, int]] = []  #: (path, rows, bytes) of each finished file
 
-    def add(self, table: Any, share: float = 0.0) -> None:
-        """Take some rows, which are this share of the total bytes."""
+    def add(self, table: Any, nbytes: float = 0.0) -> None:
+        """Add rows that stand for so many of `total_bytes`."""
         self._held.append(table)
-        self._held_share += share
+        self._held_bytes += nbytes
         self._rows += table.num_rows
         self._nbytes += table.nbytes
         if self._rows >= group_rows(self._rows, self._nbytes, self._file_bytes):
             self._write_held()
 
     def close(self) -> None:
-        """Write what is held and finish the last file."""
+        """Write the held rows and finish the last file."""
         self._write_held()
         self._finish()
 
     def abandon(self) -> None:
-        """Give up the file that is open; what was finished stays."""
+        """Discard the open file; finished ones stay."""
         if self._open is not None:
             self._open[1].close()
             self._open = None
 
     def _even(self, left: float) -> float:
-        """The size of each next file, so that what is left makes files of one size."""
+        """Choose the size of the next file so that the bytes left make files of equal size."""
         size = left / max(1, round(left / self._file_bytes))
         return min(max(size, 0.85 * self._file_bytes), 1.15 * self._file_bytes)
 
@@ -135,8 +135,8 @@ class RollingWriter:
             return
         table = pa.concat_tables(self._held).combine_chunks()
         step = group_rows(self._rows, self._nbytes, self._file_bytes)
-        share = self._held_share / self._rows
-        self._held, self._rows, self._nbytes, self._held_share = [], 0, 0, 0.0
+        row_bytes = self._held_bytes / self._rows
+        self._held, self._rows, self._nbytes, self._held_bytes = [], 0, 0, 0.0
         for start in range(0, table.num_rows, step):
             group = table.slice(start, step)
             path, _, sink, writer = self._open or self._start()
@@ -144,9 +144,9 @@ class RollingWriter:
                 writer.write_table(group, row_group_size=step)
             self._written += group.num_rows
             self._groups += 1
-            self._taken += share * group.num_rows
+            self._taken += row_bytes * group.num_rows
             size = sink.tell() + self._groups * self._group_footer
-            # Stop where this file is nearer to the target than it would be with one more row group.
+            # Finish the file when one more row group would bring it farther from the target size.
             if size + size / self._groups / 2 >= self._target:
                 self._finish()
 
@@ -155,9 +155,9 @@ class RollingWriter:
         with self._store.telling("write", path):
             file: IO[bytes]
             if self._store.is_local:
-                place = Path(self._store.full_path(path))
-                place.parent.mkdir(parents=True, exist_ok=True)
-                file = place.open("wb")
+                local = Path(self._store.full_path(path))
+                local.parent.mkdir(parents=True, exist_ok=True)
+                file = local.open("wb")
             else:
                 file = tempfile.TemporaryFile()  # noqa: SIM115  (closed by _finish)
             sink = pa.PythonFile(file, mode="w")
@@ -182,7 +182,7 @@ class RollingWriter:
         self.files.append((path, self._written, size))
         self._made += size
         if self._taken:
-            # What was told beforehand is of staged files, which are larger or smaller than these.
+            # The estimate is in bytes of staged files, which are larger or smaller than these.
             self._target = self._even((self._total - self._taken) * self._made / self._taken)
         self._group_footer = (size - body) / max(1, self._groups)
         self._written = self._groups = 0
@@ -197,7 +197,7 @@ class RollingWriter:
 
 
 def _leaves(kind: Any) -> int:
-    """Columns that Parquet makes of a schema or a type."""
+    """Count the leaf columns that Parquet makes of a schema or a type."""
     if isinstance(kind, pa.Schema) or pa.types.is_struct(kind):
         return sum(_leaves(field.type) for field in kind)
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):

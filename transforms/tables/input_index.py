@@ -1,6 +1,6 @@
-"""The list of a part's or a run's inputs: small enough that neither resume nor commit reads the tables.
+"""A compact list of inputs and how they ended, so that neither resume nor commit has to read the tables.
 
-An input is known by 16 bytes of BLAKE2b of its id, its content's version by 8. Columns of an index file:
+An input is identified by 16 bytes of BLAKE2b of its id, its content's version by 8. Columns of an index file:
 `id` fixed_size_binary(16), `version` uint64 (0: unknown), `error_type` string (null: it succeeded).
 """
 
@@ -29,7 +29,7 @@ INDEX_SCHEMA = pa.schema(
 
 
 def hash_ids(ids: Iterable[str]) -> Pairs:
-    """The 16-byte names of inputs: shape (n, 2), the first eight bytes and the last."""
+    """Hash input ids to 16 bytes each: shape (n, 2), the first eight bytes and the last."""
     blake2b = hashlib.blake2b
     data = b"".join([blake2b(one.encode("utf-8", "surrogatepass"), digest_size=16).digest() for one in ids])
     pairs: Pairs = np.frombuffer(data, dtype=">u8").reshape(-1, 2).astype(np.uint64)
@@ -37,7 +37,7 @@ def hash_ids(ids: Iterable[str]) -> Pairs:
 
 
 def hash_column(column: Any) -> Pairs:
-    """The names of the inputs in an Arrow column of ids, each id hashed once; shape (rows, 2)."""
+    """Hash an Arrow column of input ids, each distinct id once; shape (rows, 2)."""
     encoded = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if not pa.types.is_dictionary(encoded.type):
         encoded = encoded.dictionary_encode()
@@ -48,21 +48,21 @@ def hash_column(column: Any) -> Pairs:
 
 
 def version_code(version: str) -> int:
-    """Eight bytes that stand for a version; 0 when it is unknown."""
+    """Hash a content version to eight bytes; 0 when it is unknown."""
     if not version:
         return 0
     return int.from_bytes(hashlib.blake2b(version.encode(), digest_size=8).digest(), "big") or 1
 
 
 class IdLookup:
-    """Finds names of inputs in a sorted array, vectorised.
+    """Finds hashed ids in a sorted array, vectorised.
 
     Args:
-        ids: shape (n, 2); of equal names, the last one wins.
+        ids: shape (n, 2); of equal ids, the last one wins.
     """
 
     def __init__(self, ids: Pairs) -> None:
-        # The sort is stable, so the last of equals is the one that was given last.
+        # The sort is stable, so the last of equal ids is the one that was given last.
         order = np.lexsort((ids[:, 1], ids[:, 0]))
         ordered = ids[order]
         last = np.ones(len(ids), bool)
@@ -75,14 +75,14 @@ class IdLookup:
         return len(self._high)
 
     def find(self, ids: Pairs) -> NDArray[np.int64]:
-        """For each name its row in the array that was given, or -1; shape (n,)."""
+        """Find for each id its row in the array that was given, or -1; shape (n,)."""
         if not len(self._high):
             return np.full(len(ids), -1, np.int64)
         high, low = ids[:, 0], ids[:, 1]
         start = np.searchsorted(self._high, high, "left")
         stop = np.searchsorted(self._high, high, "right")
         found = np.full(len(ids), -1, np.int64)
-        # Two names hardly ever share their first half, so this goes round once or twice.
+        # Two ids hardly ever have equal first halves, so this loops once or twice.
         for step in range(int((stop - start).max(initial=0))):
             at = np.minimum(start + step, len(self._high) - 1)
             hit = (start + step < stop) & (self._low[at] == low)
@@ -97,8 +97,8 @@ class InputIndex:
     Attributes:
         ids: shape (n, 2).
         versions: shape (n,), uint64.
-        error_codes: shape (n,), int16: place in `error_types`, or -1 for an input that succeeded.
-        error_types: words for the kinds of faults.
+        error_codes: shape (n,), int16: index into `error_types`, or -1 for an input that succeeded.
+        error_types: the error types that occur.
     """
 
     ids: Pairs
@@ -116,7 +116,7 @@ class InputIndex:
 
     @classmethod
     def concat(cls, indexes: Sequence[InputIndex]) -> InputIndex:
-        """The inputs of all indexes, one after another."""
+        """Concatenate indexes."""
         if not indexes:
             return cls.empty()
         types = sorted({kind for index in indexes for kind in index.error_types})
@@ -132,7 +132,7 @@ class InputIndex:
         )
 
     def take(self, rows: NDArray[Any]) -> InputIndex:
-        """Some of the inputs, by row numbers or by a mask."""
+        """Select inputs by row numbers or by a mask."""
         return InputIndex(self.ids[rows], self.versions[rows], self.error_codes[rows], self.error_types)
 
     @classmethod
@@ -151,7 +151,7 @@ class InputIndex:
         )
 
     def to_table(self) -> Any:
-        """As the columns of an index file."""
+        """Build the columns of an index file."""
         ids = pa.FixedSizeBinaryArray.from_buffers(
             pa.binary(16), len(self), [None, pa.py_buffer(self.ids.astype(">u8").tobytes())]
         )

@@ -1,4 +1,4 @@
-"""What the preflight asks of an output directory before anything is sent."""
+"""Checks an output directory before a job sends anything."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ __all__ = ["check_output"]
 
 
 def check_output(store: Store, spec: OutputSpec, *, write: bool) -> None:
-    """Check that this job's rows may join what is in the output.
+    """Check that this job's rows can be added to the tables in the output.
 
     Args:
         store: of the output.
-        spec: of the run to be.
-        write: also write a small file and delete it.
+        spec: of the run to start.
+        write: also test that the output is writable, by a small file that is deleted again.
 
     Raises:
         ConfigError: the tables there have another layout, or were not written by this tool's runs.
-        StoreError: the output cannot be read, or not be written; a record there is of a newer version.
+        StoreError: the output cannot be read or written, or a newer version wrote a record there.
     """
     runs = list_runs(store)
     known = {run.run_id for run in runs}

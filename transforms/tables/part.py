@@ -1,4 +1,4 @@
-"""One part: a set of inputs whose rows become durable together, first its files, last its manifest."""
+"""Writes one part: the rows of a set of inputs that become durable together, files first, manifest last."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ __all__ = ["Entries", "options_of", "references_of", "write_part"]
 
 
 class Entries(NamedTuple):
-    """The inputs of a builder, in its order."""
+    """The inputs whose rows a table builder holds, in its order."""
 
     ids: list[str]
     versions: list[int]
     error_types: list[str | None]
 
     def add(self, row: Prediction | Failure, error_type: str | None) -> None:
-        """Note the inputs of an outcome; None for a prediction."""
+        """Add the inputs of an outcome; `error_type` is None for a prediction."""
         for reference in references_of(row):
             self.ids.append(reference.input_id)
             self.versions.append(version_code(reference.version))
@@ -37,22 +37,22 @@ class Entries(NamedTuple):
 
     def to_index(self) -> InputIndex:
         types = sorted({kind for kind in self.error_types if kind is not None})
-        place: dict[str | None, int] = {None: -1, **{kind: code for code, kind in enumerate(types)}}
+        codes: dict[str | None, int] = {None: -1, **{kind: code for code, kind in enumerate(types)}}
         return InputIndex(
             hash_ids(self.ids),
             np.array(self.versions, np.uint64),
-            np.array([place[kind] for kind in self.error_types], np.int16),
+            np.array([codes[kind] for kind in self.error_types], np.int16),
             types,
         )
 
 
 def references_of(row: Prediction | Failure) -> tuple[Reference, ...]:
-    """The inputs that an outcome is of: its reference, and the aliases that have the same content."""
+    """List the inputs of an outcome: its reference, and the aliases that have the same content."""
     return (row.reference, *row.reference.aliases)
 
 
 def options_of(spec: OutputSpec) -> TableOptions:
-    """What the builder of this output's tables is told."""
+    """Derive the table builder's options from the output's spec."""
     return TableOptions(
         run_id=spec.run_id,
         reader=spec.reader,
@@ -67,7 +67,7 @@ def write_part(store: Store, spec: OutputSpec, tables: Any, index: InputIndex) -
     """Make the rows of some inputs durable: the files first, the manifest last.
 
     Args:
-        tables: what `TableBuilder.finish` gave.
+        tables: the result of `TableBuilder.finish`.
         index: the same inputs, in the builder's order.
 
     Raises:
@@ -96,7 +96,7 @@ def write_part(store: Store, spec: OutputSpec, tables: Any, index: InputIndex) -
         if by_input is not None and paths is not None and inputs is not None:
             table, ranges = split_rows(table, inputs, by_input, paths, spec)
         table = _with_footer(table, spec)
-        # What lies in one partition can become visible as it is; the rest is spread by the commit.
+        # A file of one partition can become visible as it is; the commit splits the others by partition.
         path = staging_path(spec.run_id, part_id, name, "parquet" if len(ranges) == 1 else "arrow")
         if len(ranges) == 1:
             size = write_parquet(store, path, table, spec.file_bytes)

@@ -1,4 +1,4 @@
-"""Hive partitions: which one a row belongs to, and a table's rows brought in their order."""
+"""Assigns rows to Hive partitions, and sorts a table by them."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _NULL = "__HIVE_DEFAULT_PARTITION__"
 
 
 class Split(NamedTuple):
-    """A table whose rows stand in the order of their partitions.
+    """A table sorted by partition.
 
     Attributes:
         table: the rows, without the partition keys as columns.
-        ranges: (partition, rows) one after another; a partition is named by its directory,
+        ranges: (partition, number of rows) in order; a partition is named by its directory,
             "city=Bern/date=2026-01-31".
     """
 
@@ -33,7 +33,7 @@ class Split(NamedTuple):
 
 
 def hive_path(names: Sequence[str], values: Sequence[Any]) -> str:
-    """The directory of a partition; values are percent-encoded as Hive, Spark, DuckDB and PyArrow read them.
+    """Name the directory of a partition; values are percent-encoded as Hive, Spark, DuckDB and PyArrow read them.
 
     >>> hive_path(["city", "day"], ["La Paz/BO", None])
     'city=La%20Paz%2FBO/day=__HIVE_DEFAULT_PARTITION__'
@@ -54,7 +54,7 @@ def _text(value: Any) -> str:
 
 
 def constant_of(name: str, spec: OutputSpec) -> str:
-    """The value of a partition key that is the same for the whole run: its day (UTC), or its model's id."""
+    """Get the value of a key that is constant in a run: `date`, its day (UTC), or `model`, its model's id."""
     if name == "date":
         day = spec.run_id[:8]
         if day.isdigit():
@@ -66,7 +66,7 @@ def constant_of(name: str, spec: OutputSpec) -> str:
 def partition_of_inputs(
     predictions: Any, inputs: NDArray[np.int64], spec: OutputSpec
 ) -> tuple[NDArray[np.int32], list[str]]:
-    """The partition of each input that has rows in `predictions`.
+    """Find the partition of each input that has rows in `predictions`.
 
     Args:
         predictions: rows with the kept columns among them.
@@ -74,7 +74,8 @@ def partition_of_inputs(
         spec: names the partition keys.
 
     Returns:
-        By input number its place in the list of partition directories; inputs without rows have 0.
+        For each input number an index into the list of partition directories, which is returned too; inputs without
+        rows have 0.
     """
     kept = {field.name for field in spec.keep_schema or ()}
     names = spec.partition_by
@@ -91,23 +92,23 @@ def partition_of_inputs(
         encoded = pc.dictionary_encode(column.combine_chunks(), null_encoding="encode")
         uniques.append(encoded.dictionary.to_pylist())
         codes = codes * len(encoded.dictionary) + encoded.indices.to_numpy(zero_copy_only=False)
-    distinct, places = np.unique(codes, return_inverse=True)
+    distinct, inverse = np.unique(codes, return_inverse=True)
     table = np.empty(len(distinct), np.int32)
-    for place, code in enumerate(distinct.tolist()):
+    for number, code in enumerate(distinct.tolist()):
         values = dict(constants)
         for name, unique in zip(reversed(list(columns)), reversed(uniques), strict=True):
             code, index = divmod(code, len(unique))  # noqa: PLW2901  (the digits of a mixed-radix number)
             values[name] = unique[index]
         path = hive_path(names, [values[name] for name in names])
-        table[place] = paths.setdefault(path, len(paths))
-    by_input[inputs] = table[places.reshape(-1)]
+        table[number] = paths.setdefault(path, len(paths))
+    by_input[inputs] = table[inverse.reshape(-1)]
     return by_input, list(paths)
 
 
 def split_rows(
     table: Any, inputs: NDArray[np.int64], by_input: NDArray[np.int32], paths: list[str], spec: OutputSpec
 ) -> Split:
-    """Bring rows in the order of their partitions and drop the partition keys."""
+    """Sort rows by partition and drop the partition keys."""
     codes = by_input[inputs]
     rank = np.empty(len(paths), np.int32)
     rank[np.argsort(np.array(paths))] = np.arange(len(paths), dtype=np.int32)
@@ -116,6 +117,6 @@ def split_rows(
     if not np.array_equal(order, np.arange(len(order))):
         table = table.take(pa.array(order))
     counts = np.bincount(codes, minlength=len(paths))
-    names = sorted(range(len(paths)), key=lambda place: paths[place])
-    ranges = tuple((paths[place], int(counts[place])) for place in names if counts[place])
+    names = sorted(range(len(paths)), key=lambda number: paths[number])
+    ranges = tuple((paths[number], int(counts[number])) for number in names if counts[number])
     return Split(table, ranges)

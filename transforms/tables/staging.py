@@ -1,4 +1,4 @@
-"""Outcomes to staged parts, durable soon after they came in: the work of `WriteTables` without Beam."""
+"""Stages predictions and failures as durable parts soon after they arrive; `WriteTables` without Beam."""
 
 from __future__ import annotations
 
@@ -18,18 +18,17 @@ __all__ = ["PartWriter"]
 
 logger = logging.getLogger(__name__)
 
-_MEMORY = 256_000_000  #: Arrow bytes of one part, at most
-_FIRST_RATIO = 0.5  #: file bytes for each byte in memory, until a part was written
-_TOGETHER = 32  #: answers that are read to rows at once, at most
-_TOGETHER_BYTES = 4 << 20  #: and so many bytes of rows
+_MEMORY = 256_000_000  #: most Arrow bytes of one part
+_FIRST_RATIO = 0.5  #: assumed file bytes a byte in memory, until a part is written
+_TOGETHER = 32  #: most answers that are turned into rows at once
+_TOGETHER_BYTES = 4 << 20  #: and most bytes of their rows
 
 
 class PartWriter:
-    """Gathers rows and writes them as parts, when enough have come or the first has waited long enough.
+    """Collects rows and writes them as parts, when they fill a file or the first has waited `part_seconds`.
 
-    A thread of its own encodes and writes, so that whoever adds rows goes on meanwhile; it also watches the
-    clock, so that rows become durable although none follow. One part is written while the next is gathered,
-    never more.
+    A background thread encodes and writes, so that callers can go on adding rows; it also watches the clock, so that
+    rows become durable even if none follow. At most one part is written while the next is collected.
 
     Args:
         spec: of the output.
@@ -48,7 +47,7 @@ class PartWriter:
         self._new_builder = builder or (lambda: TableBuilder(options_of(spec)))
         self._changed = threading.Condition()
         self._builder = self._new_builder()
-        self._held: list[Prediction | Failure] = []  # not read to rows yet
+        self._held: list[Prediction | Failure] = []  # not turned into rows yet
         self._together = 1
         self._entries = Entries([], [], [])
         self._seen: set[str] = set()
@@ -62,7 +61,7 @@ class PartWriter:
         self._thread: threading.Thread | None = None
 
     def add(self, row: Prediction | Failure) -> None:
-        """Take one input's outcome; one whose answer cannot be turned into rows becomes an error row.
+        """Add one input's outcome; one whose answer cannot be turned into rows becomes an error row.
 
         Raises:
             StoreError: an earlier part could not be written.
@@ -76,16 +75,24 @@ class PartWriter:
                 self._changed.notify_all()
             if len(self._held) >= self._together:
                 self._build_all()
-                if self._builder.nbytes >= min(_MEMORY, self._spec.file_bytes / self._ratio):
+                if self._free <= 0:
                     self._roll()
 
+    @property
+    def _free(self) -> int:
+        """Bytes of rows until the part is full."""
+        return int(min(_MEMORY, self._spec.file_bytes / self._ratio)) - int(self._builder.nbytes)
+
     def _build_all(self) -> None:
-        """Turn what is held into rows; a part lists an input once, so that one of two outcomes can be left out."""
+        """Turn all held outcomes into rows.
+
+        A second outcome of an input starts a new part: a commit leaves out one of the two by part.
+        """
         while self._build_held():
             self._roll()
 
     def _build_held(self) -> bool:
-        """Turn what is held into rows, up to an input that the part lists already; whether there is one."""
+        """Turn held outcomes into rows up to an input that the part holds already; True when there is one."""
         if not self._held:
             return False
         nbytes, count = self._builder.nbytes, 0
@@ -106,7 +113,7 @@ class PartWriter:
         self._held = self._held[count:]
         if count:
             each = max(1, (self._builder.nbytes - nbytes) // count)
-            self._together = max(1, min(_TOGETHER, _TOGETHER_BYTES // each))
+            self._together = max(1, min(_TOGETHER, min(_TOGETHER_BYTES, self._free) // each))
         return bool(self._held)
 
     def _build_predictions(self, predictions: list[Prediction]) -> None:
@@ -126,7 +133,7 @@ class PartWriter:
         self._entries.add(failure, failure.error_type)
 
     def flush(self) -> None:
-        """Return when all rows that were added are durable.
+        """Write all added rows, and return when they are durable.
 
         Raises:
             StoreError: they could not be written.
@@ -141,13 +148,13 @@ class PartWriter:
             self._raise_fault()
 
     def take(self) -> list[PartManifest]:
-        """The parts that became durable since the last time."""
+        """Return the parts that became durable since the last call."""
         with self._changed:
             done, self._done = self._done, []
             return done
 
     def close(self) -> None:
-        """Make durable what is held, and end the thread. A fault is logged: the caller is on its way out."""
+        """Write the held rows and end the thread; a fault is only logged, as the caller is ending."""
         try:
             self.flush()
         except Exception as error:  # noqa: BLE001  (rows that are not durable are done again by the next start)
@@ -176,7 +183,7 @@ class PartWriter:
 
     def _cut(self) -> None:
         self._build_held()
-        if not self._entries.ids:  # the thread was quicker
+        if not self._entries.ids:  # the thread has taken them already
             return
         self._pending = (self._builder, self._entries)
         self._builder = self._new_builder()
@@ -224,17 +231,18 @@ class PartWriter:
                     self._changed.notify_all()
 
     def _next(self) -> tuple[Any, Entries] | None:
+        """The next part to write, once there is one; None at the end."""
         while True:
-            if self._pending is None and self._since is not None and self._fault is None:
-                left = self._since + self._spec.part_seconds - time.monotonic()
-                if left <= 0:
-                    self._cut()
-                else:
-                    self._changed.wait(left)
-                    continue
             if self._pending is not None:
                 work, self._pending = self._pending, None
                 return work
             if self._closed:
                 return None
-            self._changed.wait()
+            if self._since is None or self._fault is not None:
+                self._changed.wait()
+                continue
+            left = self._since + self._spec.part_seconds - time.monotonic()
+            if left > 0:
+                self._changed.wait(left)
+            else:
+                self._cut()

@@ -1,8 +1,7 @@
-"""Predictions and failures -> the tables, exactly once: the last step of a job."""
+"""The `WriteTables` transform, the last step of a job: writes predictions and failures to the tables exactly once."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -26,14 +25,14 @@ Row = Prediction | Failure
 class WriteTables(beam.PTransform):
     """Write rows as staged parts, and make them all visible at the end.
 
-    Each collection is staged in the worker that made it, so that no answer crosses a shuffle; what does are
-    the parts' names. Takes one collection, or several in a tuple or a dict (Beam reads a list as data).
+    Each collection is staged in the worker that made it, so that only the parts' ids cross a shuffle, and no
+    answers. Takes one collection, or several in a tuple or a dict (Beam reads a list as data).
 
     Args:
-        output: where and how.
+        output: the directory of the tables, and how to write them.
 
     Returns:
-        A collection of one `CommitResult`, when the tables are visible.
+        A collection of one `CommitResult`, once the tables are visible.
 
     >>> import apache_beam as beam
     >>> from bulkinfer.transforms import WriteTables
@@ -58,7 +57,7 @@ class WriteTables(beam.PTransform):
         parts = [
             collection
             | f"Stage{name}" >> beam.ParDo(_StageFn(self.output)).with_output_types(str)
-            # After staging: what has to go through one more step is names, not answers.
+            # After staging, so that ids and not answers pass through it.
             | f"OneWindow{name}" >> beam.WindowInto(GlobalWindows())
             for name, collection in named.items()
         ]
@@ -71,7 +70,7 @@ class WriteTables(beam.PTransform):
 
 
 class _StageFn(beam.DoFn):
-    """Rows -> the ids of the parts in which they are durable."""
+    """Stages rows and outputs the ids of their durable parts."""
 
     def __init__(self, spec: OutputSpec) -> None:
         super().__init__()
@@ -80,7 +79,7 @@ class _StageFn(beam.DoFn):
         self._window: Any = GlobalWindow()
 
     def setup(self) -> None:
-        # A user's own pipeline has no launcher that did it before.
+        # In a user's own pipeline no launcher has begun the run.
         begin_run(self._spec.store(), self._spec)
         self._writer = PartWriter(self._spec)
 
@@ -98,7 +97,7 @@ class _StageFn(beam.DoFn):
             yield WindowedValue(part.part_id, self._window.max_timestamp(), (self._window,))
 
     def teardown(self) -> None:
-        # After a fault the rows of a bundle are good all the same: they are paid for, and count once.
+        # Rows of a failed bundle are valid and paid for; a commit shows each input once.
         if self._writer is not None:
             self._writer.close()
             self._writer = None
@@ -111,7 +110,7 @@ class _StageFn(beam.DoFn):
 
 
 class _CommitFn(beam.DoFn):
-    """The ids of all parts -> one `CommitResult`."""
+    """Commits the run when all parts are staged; outputs one `CommitResult`."""
 
     def __init__(self, spec: OutputSpec) -> None:
         super().__init__()
@@ -132,9 +131,9 @@ class _CommitFn(beam.DoFn):
 
 def _check_all_there(store: Any, spec: OutputSpec, part_ids: list[str]) -> None:
     directory = f"{run_directory(spec.run_id)}/parts"
-    found = {os.path.splitext(entry.name)[0] for entry in store.files(directory)}  # noqa: PTH122  (a store's path)
+    found = {entry.name.removesuffix(".json") for entry in store.files(directory)}
     missing = sorted(set(part_ids) - found)
-    if missing and not store.exists(commit_path(spec.run_id)):  # else they may be visible by now
+    if missing and not store.exists(commit_path(spec.run_id)):  # else another commit has moved them
         raise StoreError(
             f"{store.url(directory)} lacks {len(missing)} of {len(part_ids)} parts that workers wrote, first "
             f"{missing[0]}; all workers must see the same store, so set output.uri to one that they share"
@@ -142,7 +141,7 @@ def _check_all_there(store: Any, spec: OutputSpec, part_ids: list[str]) -> None:
 
 
 def _together(values: Any) -> list[str]:
-    """Lists of part ids, and single ones, as one list; what `CombineGlobally` makes of nothing is empty."""
+    """Combine part ids, single or in lists, into one list; empty for an empty collection."""
     together: list[str] = []
     for value in values:
         if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""How one call takes files, and what it says when they do not fit."""
+"""`bulkinfer call` with files, and its messages when they do not fit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def server_fixture() -> Iterator[RecordingServer]:
     signatures = {
         "read": method("UNARY_UNARY", field("text", "STR")),
         "see": method("UNARY_UNARY", images),
-        "settle": method("UNARY_UNARY", field("text", "STR"), field("rules", "JSON_DATA")),
+        "decide": method("UNARY_UNARY", field("text", "STR"), field("rules", "JSON_DATA")),
         "listen": method("STREAMING_STREAMING", field("audio", "AUDIO", iterator=True)),
     }
     with recording_server(signatures=signatures) as server:
@@ -43,7 +43,7 @@ def test_several_files_are_a_list(tmp_path, server):
 def test_a_json_file_is_a_value(tmp_path, server):
     (tmp_path / "rules.json").write_text('{"a": [1, 2]}')
 
-    call(server.endpoint, "settle", {"text": "x"}, "--file", f"rules={tmp_path / 'rules.json'}")
+    call(server.endpoint, "decide", {"text": "x"}, "--file", f"rules={tmp_path / 'rules.json'}")
 
     rules = server.seen[0].request.inputs[0].data.parts[1].data.struct_value
     assert list(rules["a"]) == [1, 2]
@@ -57,11 +57,11 @@ def test_a_json_file_is_a_value(tmp_path, server):
             r"--file text: str is text, but the file is not UTF-8 at byte 0",
         ),
         (
-            ("--method", "settle", "--file", "rules=bytes"),
+            ("--method", "decide", "--file", "rules=bytes"),
             r"--file rules: JSON is text, but the file is not UTF-8",
         ),
         (
-            ("--method", "settle", "--file", "rules=text"),
+            ("--method", "decide", "--file", "rules=text"),
             r"--file rules: JSON is read from JSON, but the file is none",
         ),
         (
@@ -90,11 +90,11 @@ def test_a_json_file_is_a_value(tmp_path, server):
 def test_what_does_not_fit_is_told_before_anything_is_sent(tmp_path, server, options, said):
     (tmp_path / "bytes").write_bytes(b"\xff\x00")
     (tmp_path / "text").write_text("no json")
-    placed = [
+    words = [
         word.replace("=bytes", f"={tmp_path}/bytes").replace("=text", f"={tmp_path}/text") for word in options
     ]
-    placed = [word.replace("=gone", f"={tmp_path}/gone") for word in placed]
+    words = [word.replace("=gone", f"={tmp_path}/gone") for word in words]
 
     with pytest.raises(pytest.fail.Exception, match=r"exit 2: bulkinfer: .*" + said):
-        command("call", "--endpoint", server.endpoint, "--model", MODEL, *placed)
+        command("call", "--endpoint", server.endpoint, "--model", MODEL, *words)
     assert not server.seen

@@ -1,4 +1,4 @@
-"""Which model, with which key, on which compute, by which call: what a server sees of a job and of one call."""
+"""The requests of a job and of one call: model, key, compute, batching and parameters as the server gets them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Segmentation as users ask for it: everything, by points, by boxes, and through a video; by a job and by one call."""
+"""Segmentation of everything, by points, by boxes and through a video, in a job and in one call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Texts, streams in and out, several kinds of input in one call, tools: through a job and through one call."""
+"""Texts, streams in and out, several kinds of input in one call, and tools, in a job and in one call."""
 
 from __future__ import annotations
 

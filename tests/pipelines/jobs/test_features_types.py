@@ -1,4 +1,4 @@
-"""Values of every type there and back through the vendor's own server: from a column to the tables, and in one call."""
+"""Values of every type make a round trip through the vendor's own server, in a job and in one call."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ CASES: list[tuple[str, list[Any], Any, list[Any]]] = [
 
 @pytest.mark.parametrize(("method", "values", "column", "expected"), CASES, ids=[case[0] for case in CASES])
 def test_a_column_goes_in_and_comes_out(tmp_path, endpoint, method, values, column, expected):
-    # Each value has a column's whole type to itself, so that what JSON Lines tells of it is the value's own.
+    # One value a column, so that the type inferred from JSON Lines is the value's own.
     records = [{"id": f"{n}", "body": "-", "v": value} for n, value in enumerate(values)]
     model = {"endpoint": endpoint, "method": method, "arguments": {"value": "$column.v"}}
 

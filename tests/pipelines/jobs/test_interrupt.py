@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: what was paid for comes home, the tables are written, and the same command goes on."""
+"""Ctrl-C and SIGTERM: calls in flight finish, the tables are written, and the same command continues."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def server():
 
 
 def stop(job, *options, by):
-    """Start, wait for calls, stop; how it ended."""
+    """Start the job, wait for calls, stop it; returns how it ended."""
     with job.start(*options) as started:
         job.wait_for_sent(80)
         by(started)
@@ -63,7 +63,7 @@ def test_a_second_ctrl_c_ends_at_once_and_what_was_durable_stays(server, tmp_pat
     job = Job(tmp_path, server, count=400)
     with job.start() as started:
         until(lambda: job.durable() >= 40)
-        job.serve(base_ms=30_000)  # what is under way now would take half a minute to come home
+        job.serve(base_ms=30_000)  # calls that start from now on would take half a minute
         job.wait_for_sent(8)
         started.signal_all(signal.SIGINT)
         until(lambda: list(tmp_path.glob("out/_runs/*/stop.json")))

@@ -1,4 +1,4 @@
-"""`kill -9` in the middle, then the same command: what is lost is what was in flight, and one open part."""
+"""After `kill -9` the same command finishes the job, and sends again only what was in flight or in an open part."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def server():
 
 @pytest.fixture(scope="module")
 def undisturbed(server, tmp_path_factory):
-    """The tables of a run that nothing happens to."""
+    """The tables of an undisturbed run."""
     job = Job(tmp_path_factory.mktemp("calm"), server, base_ms=5)
     assert job.run().code == 3
     return job.tables()
@@ -96,4 +96,4 @@ def test_the_lock_of_a_killed_run_expires_at_once_on_its_own_machine(server, tmp
     assert ran.code == 3, ran.err
     assert not claim.exists()
     assert not list((tmp_path / "out" / "_runs" / "locks").iterdir())
-    assert ran.seconds < 20  # no minute of waiting for a claim of this machine
+    assert ran.seconds < 20  # it does not wait a minute for the claim to expire

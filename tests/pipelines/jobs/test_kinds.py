@@ -1,4 +1,4 @@
-"""The kinds of job, and what a run prints at its end."""
+"""The kinds of job, and the summary that a run prints."""
 
 from __future__ import annotations
 

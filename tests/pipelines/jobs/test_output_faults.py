@@ -1,4 +1,4 @@
-"""Bad days of the store that holds the tables: nothing that was durable is lost, and each message says what to do."""
+"""Faults of the store that holds the tables: nothing durable is lost, and each message says what to do."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def small_disk(tmp_path):
         subprocess.run(["umount", "-l", str(disk)], check=False)
 
 
-def test_a_full_disk_ends_the_job_and_with_room_the_same_command_pays_for_nothing_durable(
+def test_a_full_disk_ends_the_job_and_with_space_the_same_command_pays_for_nothing_durable(
     server, tmp_path, small_disk
 ):
     job = Job(tmp_path, server, count=1200, base_ms=10, part_seconds=0.1, output={"uri": "disk/out"})
@@ -70,7 +70,7 @@ def durable_inputs(output):
 
 
 def killed(job):
-    """Kill the job when some parts are durable; the manifest of one with predictions."""
+    """Kill the job when some parts are durable; returns the manifest of one with predictions."""
     with job.start() as started:
         until(lambda: job.durable() >= 60)
         started.kill_all()
@@ -79,7 +79,7 @@ def killed(job):
 
 
 def test_a_last_look_at_the_tables_that_fails_is_a_job_that_failed(server, tmp_path, monkeypatch):
-    """And not a check before anything was sent: a scheduler starts the one again and calls a person for the other."""
+    """It exits with 1 and not 2: a scheduler retries the one, and calls a person for the other."""
     job = Job(tmp_path, server, count=8)
     monkeypatch.chdir(tmp_path)
 

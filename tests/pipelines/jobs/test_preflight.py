@@ -1,4 +1,4 @@
-"""What cannot work is told before anything is read: exit 2, one message, the place and the fix."""
+"""A job that cannot work is refused before anything is read: exit 2 and one message with location and fix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The same command once more: failed inputs tried again, everything forced, content or arguments that changed."""
+"""Running a job again: with --retry-failed, with --force, and after content or arguments changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`bulkinfer run`, typed as a user types it: what lands in the tables, what is printed, how it exits."""
+"""`bulkinfer run` as a user types it: its tables, its output and its exit code."""
 
 from __future__ import annotations
 

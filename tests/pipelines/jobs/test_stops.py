@@ -1,4 +1,4 @@
-"""Jobs that stop early by themselves: too many errors, a spent budget, a fault after which nothing will work."""
+"""Jobs that stop early by themselves: too many errors, a spent budget, a permanent fault."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def server():
 
 
 def kept(job):
-    """Inputs that the tables hold."""
+    """List the inputs in the tables."""
     tables = (rows(job.folder / "out", table) for table in ("predictions", "errors"))
     return [row["input_id"] for table in tables for row in table]
 
@@ -49,7 +49,7 @@ def test_a_budget_is_not_exceeded_and_the_same_command_does_the_next_inputs(serv
     job.check()
 
 
-def test_two_workers_share_a_budget(server, tmp_path):
+def test_a_budget_is_divided_between_two_workers(server, tmp_path):
     job = Job(tmp_path, server, count=100, base_ms=1, sections={"stop": {"inputs": 40, "error_ratio": 1}})
 
     ran = job.run("--set", "runner.workers=2")
@@ -82,7 +82,7 @@ def test_a_fault_that_stays_ends_the_job_quickly_with_one_message_and_keeps_what
     assert words in ran.err
     assert "Traceback" not in ran.err
     assert len([line for line in ran.err.splitlines() if line.startswith("bulkinfer: ")]) == 1
-    # 20 calls succeeded, and a few were under way when the first one failed.
+    # 20 calls succeeded, and a few were in flight when the first one failed.
     assert len(job.server.stats()["arrivals"]) <= 20 + 2 * job.in_flight
     assert len(set(kept(job))) == len(kept(job)) == 20 * job.batch
 

@@ -1,4 +1,4 @@
-"""The files in `configs/` that bring a job to a cluster or start it by the clock."""
+"""The files in `configs/` that deploy a job to a cluster or schedule it."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_the_flex_templates_metadata_is_what_google_defines() -> None:
 
 
 def _launched(folder: Path, *flags: str, text: str) -> subprocess.CompletedProcess[str]:
-    """As Airflow's Beam operator starts it: one text is classified."""
+    """Classify one text through launch.py, started as Airflow's Beam operator does."""
     (folder / "in").mkdir()
     (folder / "in" / "a.txt").write_text(text)
     source = {"files": f"{folder}/in/*.txt"}
@@ -159,7 +159,7 @@ def test_schedules_start_commands_that_exist(tmp_path: Path) -> None:
 
 
 def test_the_cron_job_keeps_runs_apart_and_its_key_in_a_file() -> None:
-    """And does not repeat a finished job, nor cut off calls that are paid for."""
+    """It does not repeat a finished job either, nor cut off calls in flight."""
     cronjob = yaml.safe_load((CONFIGS / "scheduling" / "cronjob.yaml").read_text())
     assert cronjob["spec"]["concurrencyPolicy"] == "Forbid"
     job = cronjob["spec"]["jobTemplate"]["spec"]
@@ -173,7 +173,7 @@ def test_the_cron_job_keeps_runs_apart_and_its_key_in_a_file() -> None:
 
 
 def test_the_airflow_dag_starts_launch_py_with_a_job_of_ours(launch: ModuleType) -> None:
-    """Read, not run: Airflow is no dependency of the tests."""
+    """The DAG is parsed and not run, because Airflow is no dependency of the tests."""
     tree = ast.parse((CONFIGS / "scheduling" / "airflow_dag.py").read_text())
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     operator = next(call for call in calls if getattr(call.func, "id", "") == "BeamRunPythonPipelineOperator")

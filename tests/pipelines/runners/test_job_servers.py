@@ -1,4 +1,4 @@
-"""Job servers end with their launcher, however that one ends."""
+"""Job servers end with their launcher, also when it is killed."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ runner.default_job_server(PipelineOptions(sys.argv[2:])).start()
 def test_a_java_job_server_ends_with_a_launcher_that_is_killed(
     tmp_path: Path, runner: str, option: str
 ) -> None:
-    """Java itself does not notice."""
+    """By itself a Java job server does not notice that its launcher is gone."""
     java, pid = tmp_path / "java", tmp_path / "pid"
     java.write_text(JAVA.format(python=sys.executable, pid=str(pid)))
     java.chmod(0o755)
     options = [f"--job_server_java_launcher={java}", f"--{option}_job_server_jar={java}"]
     with subprocess.Popen([sys.executable, "-c", LAUNCHER, runner, *options]) as launcher:
         _until(lambda: pid.exists() and pid.read_text())
-        time.sleep(0.5)  # the guard comes next
+        time.sleep(0.5)  # until the guard runs
         launcher.kill()
     _until(lambda: not _alive(int(pid.read_text())))
 
 
 def test_a_java_that_does_not_start_is_named(tmp_path: Path) -> None:
-    """With what it said last."""
+    """The message quotes its last output."""
     from apache_beam.options.pipeline_options import PipelineOptions
     from bulkinfer.pipelines.runners.job_servers import FlinkRunner
     from bulkinfer.transforms.errors import RunnerError

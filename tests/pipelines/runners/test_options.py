@@ -1,4 +1,4 @@
-"""The job file's `runner` section: what becomes of it, and what is said when something is missing."""
+"""The job file's `runner` section: the Beam options made of it, and the messages when something is missing."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _job(runner: RunnerConfig, **sections: Any) -> JobConfig:
 
 
 def test_one_local_worker_is_the_engine_in_this_process() -> None:
-    """And never Beam's DirectRunner, which would first download another runner without a timeout."""
+    """It is not Beam's DirectRunner, which would first download another runner without a timeout."""
     options = pipeline_options(_runner())
     assert "DirectRunner" not in options.get_all_options()["runner"]
     assert options.get_all_options()["direct_num_workers"] == 1
@@ -86,7 +86,7 @@ def test_a_cluster_gets_a_process_for_each_slot() -> None:
     ],
 )
 def test_dataflow_has_a_process_a_core(machine: str, processes: int) -> None:
-    """However the machine is named: by Beam's option or by its other name."""
+    """Both names of Beam's option for the machine type are understood."""
     for option in ("machine_type", "worker_machine_type"):
         workers = workers_of(_runner("dataflow", 4, **{option: machine}))
         assert (workers.processes, workers.fixed) == (processes, True)
@@ -114,7 +114,7 @@ def test_where_workers_are_is_what_beam_makes_of_the_options(
 
 
 def test_prism_has_one_worker_in_this_process_unless_its_environment_says_otherwise() -> None:
-    """So the whole of a rate limit is its share, and its disk and memory are ours."""
+    """So it has the whole rate limit, and shares our disk and memory."""
     here = workers_of(_runner("prism", job_endpoint="localhost:8073"))
     assert (here.processes, here.remote, here.shared_memory) == (1, False, True)
     elsewhere = workers_of(_runner("prism", job_endpoint="10.1.2.3:8073", environment_type="DOCKER"))
@@ -127,7 +127,7 @@ def test_prism_has_one_worker_in_this_process_unless_its_environment_says_otherw
 def test_a_prism_that_does_not_start_is_named_with_what_it_said(
     tmp_path: Path, script: str, why: str
 ) -> None:
-    """Such as one that was built for another machine."""
+    """For example a binary that was built for another machine."""
     from bulkinfer.pipelines.runners.job_servers import PrismRunner
 
     binary = tmp_path / "prism"
@@ -138,7 +138,7 @@ def test_a_prism_that_does_not_start_is_named_with_what_it_said(
 
 
 def test_options_of_the_file_beat_defaults_and_flags_beat_both(tmp_path: Path) -> None:
-    """The later one wins."""
+    """Later sources of options override earlier ones."""
     sections = _job(_runner("flink", 4, **REMOTE, environment_cache_millis=16)).model_dump(
         include={"source": {"files"}, "model": {"url"}, "runner": True}
     )
@@ -158,14 +158,14 @@ def test_options_of_the_file_beat_defaults_and_flags_beat_both(tmp_path: Path) -
         ("dataflow", "num_workers"),
     ],
 )
-def test_the_number_of_workers_is_named_in_one_place(name: str, option: str) -> None:
+def test_only_runner_workers_sets_the_number_of_workers(name: str, option: str) -> None:
     """A larger fleet than `workers` says would go beyond its rate limit."""
     with pytest.raises(RunnerError, match=rf"{option} is decided by runner\.workers; remove it here"):
         merged_options(_runner(name, 2, **{option: 8}))
 
 
 def test_a_spark_cluster_runs_as_many_tasks_as_there_are_workers() -> None:
-    """By itself it runs one on each of its cores, and each would send its share of a limit."""
+    """By itself it runs one on each of its cores, and together they would exceed a rate limit."""
     master = {"spark_master_url": "spark://10.1.2.3:7077", "environment_config": "localhost:50000"}
     properties = ["-Dspark.cores.max=3", "-Dspark.default.parallelism=3"]
     assert merged_options(_runner("spark", 3, **master))["job_server_jvm_properties"] == properties
@@ -193,7 +193,7 @@ def test_a_spark_cluster_runs_as_many_tasks_as_there_are_workers() -> None:
     ],
 )
 def test_who_may_get_more_workers_than_the_job_says_is_known(runner: RunnerConfig, fixed: bool) -> None:
-    """A limit is not divided among them."""
+    """A limit cannot be divided among a number of workers that may grow."""
     assert workers_of(runner).fixed is fixed
 
 
@@ -241,7 +241,7 @@ def test_options_of_java_runners_pass() -> None:
 def test_no_option_holds_a_secret(
     options: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Whatever it is called, and wherever the key comes from."""
+    """An option is refused by its name, and by a value that holds the key."""
     (tmp_path / "pat").write_text("key-in-a-file")
     monkeypatch.delenv("CLARIFAI_PAT", raising=False)
     monkeypatch.setenv("CLARIFAI_PAT_FILE", str(tmp_path / "pat"))
@@ -250,8 +250,8 @@ def test_no_option_holds_a_secret(
     assert "key-in-a-file" not in str(caught.value)
 
 
-def test_the_runner_is_named_in_one_place() -> None:
-    """Not by an option."""
+def test_only_runner_name_sets_the_runner() -> None:
+    """A Beam option for it is refused."""
     with pytest.raises(
         RunnerError, match=r"the Beam option runner is decided by runner\.name; remove it here"
     ):
@@ -259,7 +259,7 @@ def test_the_runner_is_named_in_one_place() -> None:
 
 
 def test_a_dry_run_is_refused_because_most_runners_would_send_everything() -> None:
-    """Beam passes over what a runner does not know."""
+    """Beam ignores options that a runner does not know."""
     with pytest.raises(
         RunnerError, match="the Beam option dry_run is decided by the command: `bulkinfer plan`"
     ):
@@ -267,13 +267,13 @@ def test_a_dry_run_is_refused_because_most_runners_would_send_everything() -> No
 
 
 def test_false_reaches_beam_where_its_own_default_is_true() -> None:
-    """A flag that is left out would give workers public addresses, and Dataflow our main module."""
+    """Without the flag, workers would get public addresses, and Dataflow would get our main module."""
     options = pipeline_options(_runner("dataflow", use_public_ips=False)).get_all_options()
     assert (options["use_public_ips"], options["save_main_session"]) == (False, False)
 
 
 def test_a_dataflow_fleet_of_no_number_is_refused() -> None:
-    """Before Beam's parser ends the process."""
+    """It is refused before Beam's parser would end the process."""
     with pytest.raises(
         RunnerError, match=r"runner\.options\.max_num_workers is many; write how many machines"
     ):
@@ -384,7 +384,7 @@ def test_what_is_missing_is_named_with_its_fix(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    """Before anything else is looked at."""
+    """Each message names the missing thing and the fix."""
     monkeypatch.setenv("HOME", str(tmp_path))  # no job server of an earlier day
     with pytest.raises(RunnerError, match=message):
         check_runner(_job(runner, **sections))
@@ -399,12 +399,12 @@ def test_what_is_missing_is_named_with_its_fix(
     ],
 )
 def test_every_form_of_an_environment_is_taken(options: dict[str, Any]) -> None:
-    """As Beam takes them."""
+    """All forms that Beam accepts pass."""
     check_runner(_job(_runner("flink", job_endpoint="10.1.2.3:8099", **options)))
 
 
 def test_an_endpoint_of_the_environment_is_looked_at_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """$CLARIFAI_API_BASE stands for model.endpoint."""
+    """$CLARIFAI_API_BASE is the default of model.endpoint."""
     monkeypatch.setenv("CLARIFAI_API_BASE", "http://localhost:9001")
     with pytest.raises(RunnerError, match="http://localhost:9001 is on this machine's loopback"):
         check_runner(_job(_runner("flink", **REMOTE)))
@@ -468,7 +468,7 @@ def test_java_is_missed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
 
 
 def test_a_cluster_that_is_away_or_too_small_is_named(tmp_path: Path) -> None:
-    """Asked over the JobManager's own REST API."""
+    """The check asks the JobManager's REST API."""
     jar = tmp_path / "server.jar"
     jar.touch()
     options = {"flink_job_server_jar": str(jar), "environment_config": "localhost:50000"}
@@ -510,7 +510,7 @@ def test_a_master_that_is_no_address_is_named(master: str, tmp_path: Path) -> No
 
 
 def test_slots_that_others_hold_are_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Flink lets the job wait for them, without a word."""
+    """Flink itself lets the job wait for them without a message."""
     jar = tmp_path / "server.jar"
     jar.touch()
     options = {"flink_job_server_jar": str(jar), "environment_config": "localhost:50000"}
@@ -549,7 +549,7 @@ def test_slots_that_others_hold_are_told_once(tmp_path: Path, caplog: pytest.Log
     ],
 )
 def test_what_runners_say_is_explained(said: str, meaning: str) -> None:
-    """As they were seen to say it."""
+    """The messages are those of real runners."""
     error = explained(said)
     assert error is not None
     assert re.search(re.escape(meaning), str(error))
@@ -557,7 +557,7 @@ def test_what_runners_say_is_explained(said: str, meaning: str) -> None:
 
 
 def test_plan_names_what_runs_where() -> None:
-    """In one line."""
+    """`plan` describes the runner in one line."""
     assert describe(_runner()) == "direct: in this process"
     assert describe(_runner(workers=2)) == "direct: 2 worker processes on this machine"
     named = describe(_runner("flink", 4, flink_master="jm:8081", environment_config="localhost:50000"))
@@ -565,12 +565,12 @@ def test_plan_names_what_runs_where() -> None:
     assert describe(_runner("spark", 2)) == "spark: in this process, master local[2]"
     assert (
         describe(_runner("prism", prism_location="/opt/prism"))
-        == "prism: in this process, dealt out by /opt/prism"
+        == "prism: in this process, distributed by /opt/prism"
     )
 
 
 def test_flags_reach_the_job_and_the_command_to_go_on_with(tmp_path: Path) -> None:
-    """They come last in it, behind what is added."""
+    """Flags come last in the command, behind added options."""
     (tmp_path / "a.txt").write_text("This is an English sentence.")
     (tmp_path / "b.txt").write_bytes(b"\xff\xfe\x00")
     model = {"endpoint": "embedded", "method": "classify"}
@@ -584,7 +584,7 @@ def test_flags_reach_the_job_and_the_command_to_go_on_with(tmp_path: Path) -> No
 
 
 def test_a_runner_that_cannot_run_ends_with_2(tmp_path: Path) -> None:
-    """Before anything is sent."""
+    """Nothing has been sent then."""
     source = {"files": "s3://bucket/*.jpg"}
     write_job(
         tmp_path, source=source, model={"url": "https://clarifai.com/u/a/models/m"}, runner={"name": "prism"}

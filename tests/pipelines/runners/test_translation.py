@@ -1,4 +1,4 @@
-"""A job for Dataflow as Beam's own runner submits it, and run from nothing but what that uploaded."""
+"""A Dataflow job as Beam's runner submits it, and run from the uploaded files alone."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ OPTIONS = {
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[EmbeddedServer]:
-    """A model server whose address is not called loopback: Dataflow's workers would not see that one."""
+    """A model server at a non-loopback address: the checks refuse loopback for Dataflow's workers."""
     with serve(host="0.0.0.0") as server:
         yield server
 
@@ -74,7 +74,7 @@ def _job(folder: Path, endpoint: str, **calls: Any) -> Path:
 
 @dataclasses.dataclass(frozen=True)
 class Launched:
-    """What a launcher left: its command's result, the Job message, the pipeline that it names, all uploads."""
+    """The results of a launch: the command's result, the Job message, the pipeline that it names, all uploads."""
 
     folder: Path
     ran: Ran
@@ -124,14 +124,14 @@ def launched(
 
 
 def test_options_fix_the_fleet_and_name_the_image() -> None:
-    """A fleet that grew by itself would outgrow its shares of a rate limit."""
+    """With autoscaling the workers' parts of a rate limit would add up to more than the limit."""
     options = pipeline_options(_runner())
     assert options.view_as(GoogleCloudOptions).project == "pro-ject"
     workers = options.view_as(WorkerOptions)
     assert (workers.num_workers, workers.max_num_workers, workers.autoscaling_algorithm) == (4, 4, "NONE")
     assert workers.sdk_container_image == "worker:1"
-    place = "project pro-ject, region europe-west4, image worker:1"
-    assert describe(_runner()) == f"dataflow: 4 n1-standard-2 machines in {place}"
+    where = "project pro-ject, region europe-west4, image worker:1"
+    assert describe(_runner()) == f"dataflow: 4 n1-standard-2 machines in {where}"
 
 
 def test_a_launchers_flags_change_the_fleet_that_divides_a_rate_limit(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_the_job_is_a_batch_of_a_fixed_fleet_on_runner_v2(launched: Launched) ->
 
 
 def test_every_step_runs_in_the_worker_image_one_process_a_vcpu(launched: Launched) -> None:
-    """That is what a rate limit is divided by."""
+    """A rate limit is divided by this number of processes."""
     (pool,) = launched.job["environment"]["workerPools"]
     (image,) = pool["sdkHarnessContainerImages"]
     assert (image["containerImage"], image["useSingleCorePerContainer"]) == ("worker:2", True)
@@ -185,7 +185,7 @@ def test_workers_get_their_code_from_the_image_alone(launched: Launched) -> None
 
 
 def test_a_template_fills_the_tables_when_its_job_runs(launched: Launched, cloud: GoogleCloud) -> None:
-    """Its launcher has long ended then, and must have left the run open."""
+    """Its launcher has ended by then, and must have left the run open."""
     assert launched.ran.json["inputs"] == 0
     assert "nothing ran yet" in launched.ran.err
     assert launched.run_record["state"] == "running"

@@ -20,7 +20,7 @@ from bulkinfer.transforms.errors import RunnerError
 
 @pytest.fixture
 def runner_socket() -> Iterator[socket.socket]:
-    """Something that a worker can dial and that never answers."""
+    """A socket that a worker can connect to and that never answers."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         yield listening
 
@@ -45,7 +45,7 @@ def _workers_of(parent: int) -> list[int]:
 
 
 def _is_gone(process: int) -> bool:
-    """It has ended; one that is about to has no command line already, and holds its pipe open still."""
+    """Whether a process has ended; one that is ending has no command line any more but still holds its pipe."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
     except OSError:
@@ -65,7 +65,7 @@ linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /
 
 @linux
 def test_a_worker_is_started_and_stopped(runner_socket: socket.socket) -> None:
-    """It runs our own interpreter, and dials the runner that it is given."""
+    """It runs our own interpreter, and connects to the runner that it is given."""
     with serve() as port, grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         pool = beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolStub(channel)
         assert not pool.StartWorker(_request("w1", runner_socket), timeout=20).error
@@ -78,7 +78,7 @@ def test_a_worker_is_started_and_stopped(runner_socket: socket.socket) -> None:
 
 
 @linux
-def test_two_runners_that_count_alike_stop_their_own_workers(runner_socket: socket.socket) -> None:
+def test_two_runners_with_equal_worker_ids_stop_their_own_workers(runner_socket: socket.socket) -> None:
     """Each TaskManager, and each job in it, calls its first worker 1-1."""
     apart = [("grpc.use_local_subchannel_pool", 1)]
     with (
@@ -151,7 +151,7 @@ def test_workers_in_reserve_end_with_a_pool_that_is_killed(runner_socket: socket
 
 @linux
 def test_the_next_worker_is_the_one_in_reserve(runner_socket: socket.socket) -> None:
-    """It has imported Beam while the first one worked; as many wait as have run at once."""
+    """It imported Beam while the first one worked; as many are in reserve as have run at once."""
     with serve(spares=2) as port, grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         pool = beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolStub(channel)
         pool.StartWorker(_request("w1", runner_socket), timeout=20)

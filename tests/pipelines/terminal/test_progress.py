@@ -1,4 +1,4 @@
-"""A run tells how far it is."""
+"""The progress lines of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What earlier runs finished is left out; what changed, or failed and is asked for, is done again."""
+"""Inputs that earlier runs finished are left out; changed ones, and failed ones on request, are done again."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_a_look_up_finds_the_last_of_equal_names(pairs):
     found = IdLookup(names).find(asked)
 
     for (high, low), row in zip(asked.tolist(), found.tolist(), strict=True):
-        rows = [place for place, pair in enumerate(pairs) if pair == (high, low)]
+        rows = [index for index, pair in enumerate(pairs) if pair == (high, low)]
         assert row == (rows[-1] if rows else -1)
 
 

@@ -1,4 +1,4 @@
-"""Random schedules of faults played by a real server to a whole engine, over one submitter and several."""
+"""Random faults of a real server, against the whole engine with one submitter and with several."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def server() -> Iterator[FaultServer]:
 
 
 def through_engine(engine: Engine, call: ModelCall, names: list[str], batch_size: int) -> list[Result]:
-    """What one submitter gets for its inputs, within 40 s; each token is the input's name."""
+    """Send inputs by one submitter and return its results, within 40 s; each token is the input's name."""
     submitter: Submitter = engine.open_submitter()
     results, deadline = [], time.monotonic() + 40
     for batch in cut(items(call, texts(names)), batch_size, 1 << 30, lambda _: 1):
@@ -57,7 +57,7 @@ def play(
     timeout: float = 20,
     **faults: Any,
 ) -> list[list[Result]]:
-    """The results of lanes with these inputs under these faults, checked for what always holds."""
+    """Run one submitter for each list of inputs under these faults; checks what always holds."""
     server.set(**faults)
     call = call_to(server.endpoint, batch_size=batch_size, in_flight=in_flight, timeout=timeout)
     metrics = Metrics()
@@ -91,8 +91,8 @@ def failed(results: list[list[Result]]) -> set[str]:
     return {token for found in results for token, value in found if isinstance(value, Failure)}
 
 
-#: Faults that pass. A model that starts and a lone throttling answer slow everyone down for many seconds, so they
-#: are left to the simulated clock of test_settling; a limit that the server means is below.
+#: Transient faults. A model that is loading and a single throttling answer slow all calls down for many seconds, so
+#: they are left to the tests with a simulated clock (test_batch_sender); a server with a real rate limit is below.
 PASSING = st.sampled_from(
     [
         {"kind": "status", "code": 25604},
@@ -116,16 +116,16 @@ BLAMING = st.sampled_from(
     ]
 )
 BAD = st.dictionaries(st.sampled_from(NAMES), BLAMING, max_size=5)
-LANES = st.integers(1, 3)
+SUBMITTERS = st.integers(1, 3)
 
 
 def scheduled(faults: list[dict[str, Any] | None]) -> list[dict[str, Any]]:
-    """Each fault for the call of its place."""
+    """Assign each fault to the call with its index."""
     return [{**fault, "from": at, "to": at + 1} for at, fault in enumerate(faults) if fault]
 
 
-def dealt(names: list[str], lanes: int) -> list[list[str]]:
-    return [names[number::lanes] for number in range(lanes)]
+def spread(names: list[str], submitters: int) -> list[list[str]]:
+    return [names[number::submitters] for number in range(submitters)]
 
 
 real = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -133,14 +133,23 @@ real = settings(max_examples=8, deadline=None, suppress_health_check=[HealthChec
 
 @real
 @given(
-    st.lists(st.one_of(st.none(), PASSING), max_size=10), BAD, LANES, st.integers(1, 24), st.integers(1, 4)
+    st.lists(st.one_of(st.none(), PASSING), max_size=10),
+    BAD,
+    SUBMITTERS,
+    st.integers(1, 24),
+    st.integers(1, 4),
 )
 def test_only_bad_inputs_fail_whatever_passes_by(
-    server: FaultServer, schedule: list[Any], bad: dict[str, Any], lanes: int, batch_size: int, in_flight: int
+    server: FaultServer,
+    schedule: list[Any],
+    bad: dict[str, Any],
+    submitters: int,
+    batch_size: int,
+    in_flight: int,
 ) -> None:
     results = play(
         server,
-        dealt(NAMES, lanes),
+        spread(NAMES, submitters),
         batch_size=batch_size,
         in_flight=in_flight,
         calls=scheduled(schedule),
@@ -157,18 +166,23 @@ def test_only_bad_inputs_fail_whatever_passes_by(
 @given(
     st.lists(st.one_of(st.none(), PASSING, BLAMING), max_size=14),
     BAD,
-    LANES,
+    SUBMITTERS,
     st.integers(1, 24),
     st.booleans(),
 )
 def test_every_input_ends_once_whatever_the_faults_and_their_order(
-    server: FaultServer, schedule: list[Any], bad: dict[str, Any], lanes: int, batch_size: int, silent: bool
+    server: FaultServer,
+    schedule: list[Any],
+    bad: dict[str, Any],
+    submitters: int,
+    batch_size: int,
+    silent: bool,
 ) -> None:
     blaming = sum(bool(fault) and fault["kind"] != "hang" for fault in schedule)
 
     results = play(
         server,
-        dealt([*NAMES, HUGE], lanes),
+        spread([*NAMES, HUGE], submitters),
         batch_size=batch_size,
         calls=scheduled(schedule),
         inputs=bad,
@@ -184,13 +198,13 @@ def test_every_input_ends_once_whatever_the_faults_and_their_order(
 def test_a_call_that_outlives_its_deadline_is_sent_again_and_answered_once(server: FaultServer) -> None:
     hang = {"kind": "hang", "seconds": 5.0}
 
-    results = play(server, dealt(NAMES[:24], 2), timeout=1.5, calls=scheduled([None, hang]))
+    results = play(server, spread(NAMES[:24], 2), timeout=1.5, calls=scheduled([None, hang]))
 
     assert failed(results) == set()
 
 
-@pytest.mark.parametrize("lanes", [1, 3])
-def test_each_kind_of_fault_in_one_job(server: FaultServer, lanes: int) -> None:
+@pytest.mark.parametrize("submitters", [1, 3])
+def test_each_kind_of_fault_in_one_job(server: FaultServer, submitters: int) -> None:
     schedule = [{"kind": "grpc", "code": "UNAVAILABLE"}, {"kind": "status", "code": 40030}]
     shaky = {
         NAMES[3]: {"kind": "output", "code": 25604, "times": 2},
@@ -202,7 +216,7 @@ def test_each_kind_of_fault_in_one_job(server: FaultServer, lanes: int) -> None:
 
     results = play(
         server,
-        dealt([*NAMES, HUGE], lanes),
+        spread([*NAMES, HUGE], submitters),
         batch_size=6,
         calls=scheduled(schedule),
         inputs={**bad, **shaky},
@@ -215,7 +229,7 @@ def test_each_kind_of_fault_in_one_job(server: FaultServer, lanes: int) -> None:
 def test_a_server_that_means_its_limit_throttles_and_loses_nothing(server: FaultServer) -> None:
     bad = {NAMES[7]: {"kind": "status", "code": 10020}}
 
-    results = play(server, dealt(NAMES, 2), batch_size=2, in_flight=8, calls_per_second=8, inputs=bad)
+    results = play(server, spread(NAMES, 2), batch_size=2, in_flight=8, calls_per_second=8, inputs=bad)
 
     stats = server.stats()
     assert failed(results) == set(bad)

@@ -1,4 +1,4 @@
-"""Real processes, killed by SIGKILL between any two writes, and started again until the job ends."""
+"""A job whose process is killed by SIGKILL before any of its writes, and restarted until it ends, stays exact."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PROCESSES.set_forkserver_preload(["support.killed_job", "apache_beam.metrics"])
 
 
 class Job:
-    """A job whose starts may be killed."""
+    """A job whose starts can be killed before a chosen write."""
 
     def __init__(self, uri, folder, storage=None, partition_by=()):
         self.settings = {
@@ -38,7 +38,7 @@ class Job:
         self.numbers = itertools.count()
 
     def start(self, deadly=-1, **changes):
-        """One start of the job, killed before its n-th write; gives its writes when it lived."""
+        """Start the job, to be killed before its n-th write; returns its number of writes, None when it was killed."""
         settings = {**self.settings, **changes, "deadly": deadly}
         settings["run_id"] = f"20260131T12{next(self.numbers):04d}Z-abcdef"
         lived = Path(settings["lived"])
@@ -50,7 +50,7 @@ class Job:
         return int(lived.read_text()) if lived.exists() else None
 
     def tables(self):
-        """What readers see, without what differs from run to run."""
+        """Read all visible rows, without the columns that depend on the run."""
         store = Store(self.settings["uri"], self.settings["storage"])
         found = {}
         for table in ("predictions", "masks", "errors"):

@@ -1,4 +1,4 @@
-"""What the preflight says of an output directory, and what a run's record tells and hides."""
+"""The preflight's check of an output directory, and what a run's record holds and leaves out."""
 
 from __future__ import annotations
 

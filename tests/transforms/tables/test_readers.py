@@ -1,4 +1,4 @@
-"""What we write is read alike by DuckDB, Polars, pandas, PyArrow datasets and Hugging Face datasets."""
+"""The tables are read alike by DuckDB, Polars, pandas, PyArrow datasets and Hugging Face datasets."""
 
 from __future__ import annotations
 

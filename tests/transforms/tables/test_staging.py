@@ -1,4 +1,4 @@
-"""Rows become durable soon: by size, by time, at the end; and a disk that fills up costs nothing durable."""
+"""Rows become durable by size, by time and at the end; a full disk loses nothing durable."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_part_rolls_when_it_would_fill_a_file(tmp_path, open_writer):
     assert len(sizes) > 3
     assert all(
         750_000 < size < 1_250_000 for size in sizes[2:-1]
-    )  # two set out before the first had told its ratio
+    )  # the first two are cut before a written part has shown the ratio of file bytes to memory
 
 
 def test_rows_become_durable_in_time_although_none_follow(tmp_path, open_writer):
@@ -69,7 +69,7 @@ def test_rows_become_durable_in_time_although_none_follow(tmp_path, open_writer)
         time.sleep(0.05)
     assert durable(tmp_path) == 2
     parts = writer.take()
-    while not parts and time.monotonic() < deadline:  # it tells of a part just after it is durable
+    while not parts and time.monotonic() < deadline:  # a part is reported just after it is durable
         time.sleep(0.05)
         parts = writer.take()
     assert [part.predictions for part in parts] == [2]
@@ -93,15 +93,17 @@ def test_an_input_that_comes_twice_goes_to_a_part_of_its_own(open_writer):
 
 
 class Choosy(TableBuilder):
-    """Cannot decode what is named odd."""
+    """A table builder that cannot decode the input named odd."""
 
     def __init__(self, spec):
         super().__init__(options_of(spec))
 
-    def add(self, row):
-        if row.reference.input_id == "odd":
-            raise DecodeError("mask", "its mask is no PNG")
-        super().add(row)
+    def add(self, predictions):
+        if len(predictions) > 1:
+            return [self.add([prediction])[0] for prediction in predictions]
+        if predictions[0].reference.input_id == "odd":
+            return [DecodeError("mask", "its mask is no PNG")]
+        return super().add(predictions)
 
 
 def test_one_answer_that_makes_no_rows_is_an_error_row(tmp_path, open_writer):
@@ -170,7 +172,7 @@ try:
         writer.add(prediction(str(number), text=os.urandom(5000).hex()))
         if number == 30:
             writer.flush()
-            # From here on every file is one too many.
+            # From here on no file may exceed 50 kB.
             import resource
             resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
     writer.flush()

@@ -1,4 +1,4 @@
-"""WriteTables as a step of a pipeline: what it takes, what it gives, and what a failed bundle leaves."""
+"""WriteTables as a step of a pipeline: its inputs, its result, and the rows of a failed bundle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Staged parts to visible tables: planned, then carried out, safe to kill at any point and to repeat.
+"""Makes staged parts visible as tables: plans the changes, then carries them out; safe to kill and to repeat.
 
-Begin with `commit` (the steps) and `plan` (what will become visible); `claim` keeps committers apart.
+Begin with `commit` (the steps) and `plan` (what will become visible); `claim` admits one committer at a time.
 """

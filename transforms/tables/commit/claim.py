@@ -1,7 +1,7 @@
-"""One committer of a run at a time: Beam's commit step, its launcher and a later start's recovery may all come.
+"""Lets one process at a time commit a run; the commit step, the launcher and a later recovery may all try.
 
-A committer writes its claim beside the run's record, then lists the others'. It goes on when there is none that is
-alive; else the one with the smallest name waits where it is, and all others withdraw and try again.
+A committer writes its claim beside the run's record, then lists the claims of others. It proceeds when no other claim
+is alive; else the claim with the smallest name stays and waits, and all others are withdrawn and tried again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 _PREFIX = "committing-"
 _POLL_S = 0.5
 _TELL_S = 60.0
-#: A committer that lives and takes longer is stuck, say in a call of the store that never ends.
+#: A living committer that takes longer is stuck, for example in a store call that never returns.
 _PATIENCE_S = 1800.0
 
 
@@ -33,20 +33,20 @@ _PATIENCE_S = 1800.0
 def committing(
     store: Store, run_id: str, *, ttl_s: float = TTL_S, patience_s: float = _PATIENCE_S
 ) -> Iterator[ClaimFile]:
-    """The right to commit a run, inside the block; waits while another process that is alive has it.
+    """Hold the exclusive right to commit a run inside the block; waits while another living process holds it.
 
-    It costs one write, one listing and one deletion. A committer that was still for `ttl_s` loses its right
-    without being asked, and finds its claim `lapsed`.
+    It costs one write, one listing and one deletion. A committer that does not renew its claim for `ttl_s` loses the
+    right, and finds its claim `lapsed`.
 
     Args:
         store: of the output.
         run_id: of the run.
-        ttl_s: seconds after which others take a silent committer for dead; one of this machine whose process is
-            gone is known to be dead at once.
-        patience_s: seconds after which one that lives is waited for no longer.
+        ttl_s: seconds after which others take a silent committer for dead; one of this machine whose process has
+            ended is known to be dead at once.
+        patience_s: the most seconds to wait for a living committer.
 
     Raises:
-        OutputInUseError: another process that is alive has the right for too long.
+        OutputInUseError: another living process holds the right for longer than that.
         StoreError: the output cannot be written.
     """
     name = f"{_PREFIX}{secrets.token_hex(4)}"
@@ -65,12 +65,12 @@ def _wait_for_turn(claim: ClaimFile, patience_s: float) -> None:
     while True:
         claim.write()
         rivals = claim.rivals()
-        # A claim that a failing store kept its living writer from withdrawing expires, too.
+        # A living process whose claim is stale failed to withdraw it in a faulty store; it has no right any more.
         alive = [rival for rival in rivals if rival.alive and rival.fresh]
         if not alive:
             claim.remove_dead(rivals)
             return
-        holder = min(alive, key=lambda rival: rival.since)  # the others wait for it, too
+        holder = min(alive, key=lambda rival: rival.since)  # the other waiting committers name the same one
         now = time.monotonic()
         if now - began > patience_s:
             raise _stuck(holder, now - began)
@@ -79,7 +79,9 @@ def _wait_for_turn(claim: ClaimFile, patience_s: float) -> None:
             tell_at = now + _TELL_S
         if min(rival.path for rival in alive) < claim.path:
             claim.withdraw()
-        time.sleep(_POLL_S * random.uniform(0.5, 1.5))  # or two would meet again and again
+        time.sleep(
+            _POLL_S * random.uniform(0.5, 1.5)
+        )  # random, or two committers would collide again and again
 
 
 def _tell(other: Claim, waited_s: float) -> None:

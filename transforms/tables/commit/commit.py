@@ -1,4 +1,4 @@
-"""Staged parts -> visible tables, exactly once; safe to kill at any point and to run again.
+"""Makes the staged parts of a run visible exactly once; safe to kill at any point and to run again.
 
 The protocol is in `docs/design/tables.md`, recovery in `docs/design/resume.md`.
 """
@@ -32,26 +32,26 @@ logger = logging.getLogger(__name__)
 
 #: Runners whose workers go on when their launcher is killed.
 _CLUSTERS = ("dataflow", "flink", "spark")
-#: Seconds without a further part after which such workers have ended, or have only calls left that take long.
+#: After so many seconds without a new part such workers have ended, or have only long calls left.
 _QUIET_S = POLL_S + 3.0
 _PATIENCE_S = 120.0
 
 
 @dataclasses.dataclass(frozen=True)
 class CommitResult:
-    """What a run left in the tables.
+    """The figures of a committed run.
 
     Attributes:
-        run_id: of the run.
-        inputs: that it finished, in predictions or errors.
+        run_id: the run.
+        inputs: inputs that it finished, in predictions or errors.
         predictions: inputs that succeeded.
         errors: inputs that did not.
         masks: rows of the masks table.
-        calls: calls that its workers made, as far as their parts tell.
+        calls: calls that its workers made, as counted in their parts.
         retries: of these, calls that sent inputs again.
         files: files that it added.
         replaced_rows: older rows of the same inputs that it dropped.
-        invalid_parts: staged parts that were broken, with the reason; their inputs are done again.
+        invalid_parts: broken staged parts by id, with the reason; the next run does their inputs again.
         counts: all of the above and the workers' other counters.
     """
 
@@ -69,16 +69,16 @@ class CommitResult:
 
 
 def result_of(record: RunRecord) -> CommitResult:
-    """The result that a committed run's record tells."""
+    """Read a committed run's result from its record."""
     names = {field.name for field in dataclasses.fields(CommitResult)}
     known = {name: value for name, value in record.counts.items() if name in names}
     return CommitResult(record.run_id, **known, invalid_parts=record.invalid_parts, counts=record.counts)
 
 
 def commit_run(store: Store, run_id: str, *, complete: bool = False) -> CommitResult:
-    """Make all durable parts of a run visible; one that is committed already is left as it is.
+    """Make all durable parts of a run visible; does nothing when the run is committed already.
 
-    While another process commits the run, this one waits, and then gives that one's result.
+    While another process commits the run, this one waits, and then returns that one's result.
 
     Args:
         store: of the output.
@@ -86,8 +86,8 @@ def commit_run(store: Store, run_id: str, *, complete: bool = False) -> CommitRe
         complete: the run went through its whole source.
 
     Raises:
-        OutputInUseError: another process commits the run, is alive and does not come to an end.
-        StoreError: the store fails; what was durable still is, and the next start commits it.
+        OutputInUseError: another living process commits the run and does not finish.
+        StoreError: the store fails; what was durable stays so, and the next start commits it.
     """
     while True:
         record = _record(store, run_id)
@@ -99,7 +99,7 @@ def commit_run(store: Store, run_id: str, *, complete: bool = False) -> CommitRe
             except StoreError:
                 if not claim.lapsed and not _is_committed(store, run_id):
                     raise
-                result = None  # what was missing may be what the other process has moved or cleaned
+                result = None  # the other process may have moved or cleaned the missing files
         if result is not None:
             return result
         logger.warning("another process took over the commit: run=%s", run_id)
@@ -119,13 +119,13 @@ def _is_committed(store: Store, run_id: str) -> bool:
     try:
         return _record(store, run_id).committed
     except StoreError:
-        return False  # the fault that led here tells more
+        return False  # the fault that led here is the more useful one
 
 
 def _commit(store: Store, run_id: str, claim: ClaimFile, *, complete: bool) -> CommitResult | None:
-    """Commit a run under its claim; None when another process took this one for dead meanwhile."""
+    """Commit a run under a claim; None when another process took this one for dead and took over."""
     record = _record(store, run_id)
-    if record.committed:  # by whoever had the claim before
+    if record.committed:  # by the previous holder of the claim
         return result_of(record)
     plan = _planned(store, run_id)
     if plan is None:
@@ -156,8 +156,8 @@ def _commit(store: Store, run_id: str, claim: ClaimFile, *, complete: bool) -> C
 
 
 def _new_plan(store: Store, record: RunRecord, claim: ClaimFile, *, complete: bool) -> CommitPlan | None:
-    """Plan a commit; None when that is another process's business by now."""
-    pa.default_memory_pool().release_unused()  # what the workers of this process freed, before files are merged
+    """Plan a commit; None when another process has taken it over."""
+    pa.default_memory_pool().release_unused()  # merging files needs the memory that workers of this process freed
     ready = f"{run_directory(record.run_id)}/ready-{secrets.token_hex(3)}"
     plan = make_plan(store, record, ready, complete=complete)
     if plan is None or claim.lapsed or store.exists(commit_path(record.run_id)):
@@ -168,11 +168,12 @@ def _new_plan(store: Store, record: RunRecord, claim: ClaimFile, *, complete: bo
 
 
 def recover(store: Store) -> list[CommitResult]:
-    """Commit what runs that died left behind, and stop the workers that they left. Only the holder of the output's
-    lock may call it.
+    """Commit the runs that died before their commit, and stop workers that are still at it.
+
+    Only the holder of the output's lock may call it.
 
     Returns:
-        One result for each run that was not committed yet, the oldest first.
+        One result for each such run, the oldest first.
     """
     left = [run for run in list_runs(store) if not run.committed]
     stop_workers(store, [run for run in left if not store.exists(commit_path(run.run_id))])
@@ -180,29 +181,29 @@ def recover(store: Store) -> list[CommitResult]:
 
 
 def stop_workers(store: Store, runs: Sequence[RunRecord]) -> None:
-    """Tell workers that their launcher has lost to send nothing further, and wait for what they have in hand.
+    """Stop workers whose launcher is gone, and wait until they have staged what they have in flight.
 
     Args:
         store: of the output.
-        runs: whose commit is not planned yet.
+        runs: runs whose commit is not planned yet.
     """
     why = StopReason("interrupt", "the launcher has lost its workers")
     for run in runs:
         marker = ControlSpec(store.uri, {}, run.run_id).marker
         if not store.exists(marker):
             store.write(marker, json.dumps(dataclasses.asdict(why)).encode())
-    afar = [run.run_id for run in runs if run.job.get("runner", {}).get("name") in _CLUSTERS]
-    if not afar:
+    remote = [run.run_id for run in runs if run.job.get("runner", {}).get("name") in _CLUSTERS]
+    if not remote:
         return
     logger.warning(
-        "workers of a run that broke off may be at work still: they are told to stop, and what they finished comes "
-        "in; run=%s",
-        ", ".join(afar),
+        "workers of an interrupted run may still be working: they are told to stop, and what they finished is kept; "
+        "run=%s",
+        ", ".join(remote),
     )
     parts, started = -1, time.monotonic()
     changed = started
     while (now := time.monotonic()) < min(changed + _QUIET_S, started + _PATIENCE_S):
-        found = sum(len(store.files(f"{run_directory(run_id)}/parts")) for run_id in afar)
+        found = sum(len(store.files(f"{run_directory(run_id)}/parts")) for run_id in remote)
         if found != parts:
             parts, changed = found, now
         time.sleep(min(0.5, _QUIET_S))
@@ -216,14 +217,14 @@ def _planned(store: Store, run_id: str) -> CommitPlan | None:
 
 
 def _publish(store: Store, plan: CommitPlan) -> None:
-    # A rename takes microseconds; a copy inside an object store takes a round trip or many.
+    # A rename takes microseconds; a copy inside an object store takes one or more network requests.
     with ThreadPoolExecutor(max_workers=1 if store.can_rename else 16) as pool:
         for _, steps in itertools.groupby(plan.steps, key=lambda step: step.stage):
             list(pool.map(lambda step: _carry_out(store, step), list(steps)))
 
 
 def _carry_out(store: Store, step: Step) -> None:
-    """Do one step; one that was done before is recognised by what it left."""
+    """Do one step; a step that is done already is recognised by its result and skipped."""
     if step.source is None:
         store.remove(step.target)
         return
@@ -238,7 +239,7 @@ def _carry_out(store: Store, step: Step) -> None:
             else:
                 store.copy(step.source, step.target)
         except StoreError:
-            # A committer that was still, and taken for dead, wakes amid the same plan: it may have done this step.
+            # Another committer of the same plan, one that stalled and was taken for dead, may have done this step.
             if store.exists(step.source) or not store.exists(step.target):
                 raise
     elif not store.exists(step.target):

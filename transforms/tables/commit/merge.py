@@ -1,4 +1,4 @@
-"""Staged rows -> files of the right size that only have to be moved to their places."""
+"""Merges staged files into table files of the configured size, ready to be moved to their visible paths."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _OPEN_FILES = 128
 
 
 class BrokenPartError(Exception):
-    """A staged file is missing, truncated or unreadable, so its whole part is left out and done again."""
+    """A staged file is missing, truncated or unreadable; its whole part is left out, and its inputs done again."""
 
     def __init__(self, part_id: str, reason: str) -> None:
         super().__init__(part_id, reason)
@@ -31,7 +31,7 @@ class BrokenPartError(Exception):
 
 
 class NewFile(NamedTuple):
-    """A file ready to become visible: its place now, its place then, its rows and bytes."""
+    """A prepared file: the path where it is, the path where it becomes visible, its rows and bytes."""
 
     source: str
     target: str
@@ -44,7 +44,7 @@ class _Piece(NamedTuple):
 
     part: PartManifest
     file: PartFile
-    batch: int  #: number of its first record batch, in an IPC file
+    batch: int  #: index of its first record batch, in an IPC file
     rows: int
 
     @property
@@ -72,7 +72,7 @@ def merge_table(
     by partition, with one writer open at a time.
 
     Args:
-        dropped: by part, the inputs whose rows another part holds as well, and keeps.
+        dropped: by part id, the inputs whose rows are left out because another part holds them as well.
         ready: directory for prepared files, which no reader looks at.
 
     Raises:
@@ -105,14 +105,14 @@ def merge_table(
                 return f"{ready}/{table}-{number:05d}.parquet"
 
             written = _merge(readers, merged, dropped, name=name, file_bytes=file_bytes)
-            files += [NewFile(path, targets[place], *size) for place, (path, *size) in enumerate(written)]
+            files += [NewFile(path, targets[index], *size) for index, (path, *size) in enumerate(written)]
     return files
 
 
 def _choose(
     pieces: list[_Piece], dropped: Mapping[str, IdLookup], file_bytes: int
 ) -> tuple[list[_Piece], list[_Piece]]:
-    """Which pieces can become visible as they are, and which are merged."""
+    """Separate the pieces that become visible as they are from those that are merged."""
 
     def fits(piece: _Piece, low: float) -> bool:
         untouched = piece.whole and piece.part.part_id not in dropped
@@ -136,12 +136,12 @@ def _merge(
     writer: RollingWriter | None = None
     total = sum(piece.nbytes for piece in pieces)
     try:
-        for batch, share in _kept(readers, pieces, dropped):
+        for batch, nbytes in _kept(readers, pieces, dropped):
             if writer is None:
                 writer = RollingWriter(
                     readers.store, name, batch.schema, total_bytes=total, file_bytes=file_bytes
                 )
-            writer.add(batch, share)
+            writer.add(batch, nbytes)
         if writer is None:
             return []
         writer.close()
@@ -155,7 +155,7 @@ def _merge(
 def _kept(
     readers: _Readers, pieces: list[_Piece], dropped: Mapping[str, IdLookup]
 ) -> Iterator[tuple[Any, float]]:
-    """The rows of all pieces that are to be shown, with the bytes that they take where they are staged."""
+    """Yield the visible rows of all pieces in batches, each with the bytes that it takes in its staged file."""
     for piece in pieces:
         lookup = dropped.get(piece.part.part_id)
         rows = 0
@@ -183,7 +183,7 @@ def _check_footer(store: Store, piece: _Piece) -> None:
 
 @contextlib.contextmanager
 def _broken(piece: _Piece) -> Iterator[None]:
-    """Tell a file that is broken from a store that fails: only the former carries no error number."""
+    """Turn errors of a broken file into BrokenPartError; errors with an error number come from the store and pass."""
     try:
         yield
     except (BulkinferError, BrokenPartError):
@@ -198,7 +198,7 @@ def _broken(piece: _Piece) -> Iterator[None]:
 
 
 class _Readers:
-    """Reads pieces, and keeps some IPC files open, because each is visited once a partition."""
+    """Reads pieces; keeps the latest IPC files open, because each is read again for every partition."""
 
     def __init__(self, store: Store) -> None:
         self.store = store

@@ -1,7 +1,7 @@
-"""What a commit will make visible: everything is prepared where no reader looks, then told in one plan.
+"""Plans a commit: prepares all new files out of readers' sight, and lists the changes in one file, `commit.json`.
 
-Writing the plan (`commit.json`) is the point of no return: before it nothing was changed, and after it the
-moves that it lists are carried out, by whoever comes next if need be.
+Writing that file is the point of no return: before it nothing visible changes, and after it the changes that it lists
+are carried out, by a later start if this process dies.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ _READ_ROWS = 65_536
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """One change that readers see.
+    """One visible change: a file that appears, is replaced or is deleted.
 
     Attributes:
-        stage: steps of one stage may run at once; stages run in order.
+        stage: stages run in ascending order; steps of one stage may run at once.
         source: the prepared file, or None to delete the target.
         target: the visible path.
         size: bytes of the prepared file.
-        replaces: the target may be there and differ, as an older file that loses rows does.
+        replaces: the target may exist with other content, as an older file that loses rows.
     """
 
     stage: int
@@ -67,7 +67,7 @@ class Step:
 
 @dataclasses.dataclass(frozen=True)
 class CommitPlan:
-    """All changes of one commit in their order, and what the run's record will say."""
+    """All changes of one commit in order, and the figures for the run's record."""
 
     steps: tuple[Step, ...]
     counts: Mapping[str, int]
@@ -75,7 +75,7 @@ class CommitPlan:
     invalid_parts: Mapping[str, str]
 
     def to_json(self) -> bytes:
-        """As the bytes of `commit.json`."""
+        """Serialize to the bytes of `commit.json`."""
         return json.dumps({"format": FORMAT, **dataclasses.asdict(self)}, sort_keys=True).encode()
 
 
@@ -83,7 +83,7 @@ def read_plan(data: bytes, place: str) -> CommitPlan:
     """Parse a commit plan.
 
     Raises:
-        StoreError: it is of a newer version of this tool, or broken.
+        StoreError: a newer version of this tool wrote it, or it is broken.
     """
     try:
         values = json.loads(data)
@@ -100,15 +100,15 @@ def read_plan(data: bytes, place: str) -> CommitPlan:
 
 
 def make_plan(store: Store, record: RunRecord, ready: str, *, complete: bool) -> CommitPlan | None:
-    """Prepare all that a commit changes; no reader sees anything yet.
+    """Prepare the files of a commit and plan its changes; nothing becomes visible yet.
 
     Args:
         record: of the run to commit.
         ready: directory for prepared files, which no reader looks at.
-        complete: the run went through its whole source, so what it did not find is not there.
+        complete: the run read its whole source, so listing errors of earlier runs are obsolete.
 
     Returns:
-        The plan; None when files are missing because another process has planned this commit, and moves them.
+        The plan; None when files are missing because another process has planned this commit and is moving them.
 
     Raises:
         StoreError: the store fails, or a visible file of an earlier run cannot be read.
@@ -120,8 +120,8 @@ def make_plan(store: Store, record: RunRecord, ready: str, *, complete: bool) ->
             plan = _prepare(store, record, parts, indexes, invalid, ready, complete=complete)
         except BrokenPartError as broken:
             invalid[broken.part_id] = broken.reason
-            kept = [place for place, part in enumerate(parts) if part.part_id != broken.part_id]
-            parts, indexes = [parts[place] for place in kept], [indexes[place] for place in kept]
+            kept = [number for number, part in enumerate(parts) if part.part_id != broken.part_id]
+            parts, indexes = [parts[number] for number in kept], [indexes[number] for number in kept]
         else:
             for part_id, reason in invalid.items():
                 logger.warning(
@@ -137,7 +137,7 @@ def make_plan(store: Store, record: RunRecord, ready: str, *, complete: bool) ->
 def _durable_parts(
     store: Store, run_id: str, invalid: dict[str, str]
 ) -> tuple[list[PartManifest], list[InputIndex]]:
-    """All parts of a run whose manifest and files are there, with their inputs."""
+    """List the parts of a run whose manifest and files exist, with their inputs; the others go into `invalid`."""
     directory = run_directory(run_id)
     sizes = {entry.path: entry.size for entry in store.files(f"{directory}/staging")}
     parts, indexes = [], []
@@ -151,7 +151,7 @@ def _durable_parts(
             parts.append(part)
         except BrokenPartError as broken:
             invalid[part_id] = broken.reason
-        except FileNotFoundError as error:  # since it was listed
+        except FileNotFoundError as error:  # removed since it was listed
             invalid[part_id] = f"{error.filename or error} is gone"
         except (pa.ArrowException, KeyError) as error:
             invalid[part_id] = f"its index is unreadable: {error}"
@@ -165,10 +165,10 @@ def _check_size(part: PartManifest, file: PartFile, found: int | None) -> None:
 
 
 def read_index(store: Store, path: str) -> InputIndex:
-    """The inputs that an index file lists."""
+    """Read the inputs that an index file lists."""
     with store.open(path) as file:
         reader = pq.ParquetFile(pa.PythonFile(file, mode="r"), pre_buffer=not store.is_local)
-        # Piece by piece: a million inputs take 25 MB in the end, and four times that as one Arrow table.
+        # In batches: a million inputs take 25 MB as an index, and four times that as one Arrow table.
         pieces = [
             InputIndex.from_table(pa.Table.from_batches([batch])) for batch in reader.iter_batches(_READ_ROWS)
         ]
@@ -235,18 +235,18 @@ def _prepare(
 def _each_once(
     parts: list[PartManifest], indexes: list[InputIndex]
 ) -> tuple[InputIndex, dict[str, IdLookup]]:
-    """All inputs of a run once, predictions before errors, and by part the inputs that it must not show."""
+    """Choose one outcome an input, a prediction before an error; also, by part id, the inputs to leave out."""
     everything = InputIndex.concat(indexes)
     owner = np.repeat(np.arange(len(parts)), [len(index) for index in indexes])
-    # The last of equals wins the look-up: errors stand first, and of two predictions the first part's wins.
+    # IdLookup keeps the last of equal ids: errors sort first, and of two predictions the first part's wins.
     order = np.lexsort((-owner, everything.error_codes < 0))
     ordered = everything.take(order)
     winners = np.sort(order[IdLookup(ordered.ids).order])
     lost = np.ones(len(everything), bool)
     lost[winners] = False
     dropped = {
-        parts[place].part_id: IdLookup(everything.ids[lost & (owner == place)])
-        for place in np.unique(owner[lost]).tolist()
+        parts[number].part_id: IdLookup(everything.ids[lost & (owner == number)])
+        for number in np.unique(owner[lost]).tolist()
     }
     return everything.take(winners), dropped
 
@@ -254,7 +254,7 @@ def _each_once(
 def _replaced(
     store: Store, record: RunRecord, index: InputIndex, ready: str, *, complete: bool
 ) -> tuple[list[Rewrite], dict[str, list[Entry]]]:
-    """The older files that lose rows to this run, and all older files."""
+    """Find and rewrite the older files that lose rows to this run; also returns all older files by table."""
     files = visible_files(store)
     older = [run for run in list_runs(store) if run.committed and run.run_id != record.run_id]
     lookup = IdLookup(index.ids)
@@ -284,14 +284,14 @@ def _add(stage: int, files: list[NewFile]) -> Iterator[Step]:
 
 
 def _empty_tables(store: Store, record: RunRecord, tables: list[str], ready: str) -> Iterator[Step]:
-    """A file without rows for each table that has none: readers' patterns fail where they match nothing."""
+    """Write a file without rows for each empty table: readers' file patterns fail where they match nothing."""
     schemas: dict[str, Any] = {
         "predictions": predictions_schema(record.keep_schema),
         "masks": masks_schema(),
         "errors": errors_schema(),
     }
     for table in tables:
-        if record.partition_by and table != "errors":  # such a file would lack the partitions' columns
+        if record.partition_by and table != "errors":  # such a file would lack the partition columns
             continue
         schema = schemas[table]
         footer = footer_metadata(schema, run_id=record.run_id, model_url=record.model_url or None)
@@ -305,7 +305,7 @@ def _without_rows(entries: list[Entry]) -> list[Entry]:
 
 
 def _index(store: Store, run_id: str, index: InputIndex, ready: str) -> Iterator[Step]:
-    """The run's inputs come with its plan: of two that were ever made, the one that counts brings its own."""
+    """Write the run's input index as prepared files: each plan has its own, so that a discarded plan leaves none."""
     for number, start in enumerate(range(0, len(index), _INDEX_ROWS)):
         rows = np.arange(start, min(start + _INDEX_ROWS, len(index)))
         name = f"part-{number:05d}.parquet"

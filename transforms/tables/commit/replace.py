@@ -1,4 +1,4 @@
-"""Older visible rows of inputs that a run did again: the files that hold them, written anew without them."""
+"""Rewrites older table files without the rows of inputs that a later run did again."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Rewrite(NamedTuple):
     Attributes:
         table: of the file.
         target: its path.
-        source: what takes its place; None when it lost all rows and goes away.
+        source: the prepared file that replaces it; None when it loses all rows and is deleted.
         dropped: rows that it loses.
     """
 
@@ -39,7 +39,7 @@ class Rewrite(NamedTuple):
 
 
 def visible_files(store: Store) -> dict[str, list[Entry]]:
-    """All Parquet files of each table."""
+    """List the Parquet files of each table."""
     return {
         table: [entry for entry in store.find(table) if entry.path.endswith(".parquet")] for table in TABLES
     }
@@ -59,9 +59,9 @@ def drop_older_rows(
     Args:
         files: the visible files.
         lookup: the inputs of the new run.
-        runs: whose files may hold such inputs.
-        listing_errors_of: runs whose errors of stage `list` go as well, because a whole new listing replaces
-            theirs.
+        runs: runs whose files may hold such inputs.
+        listing_errors_of: runs whose errors of stage `list` are dropped as well, because a complete new listing
+            replaces theirs.
         ready: directory for prepared files, which no reader looks at.
 
     Raises:
@@ -127,7 +127,7 @@ def _rewrite(store: Store, path: str, kept: NDArray[np.bool_], target: str) -> N
         rows = batch.filter(pa.array(kept[start:stop]))
         start = stop
         if writer is None:
-            # One file in place of one, whatever its size.
+            # One file replaces one, whatever its size.
             writer = RollingWriter(store, lambda: target, batch.schema, total_bytes=1, file_bytes=1 << 50)
         if rows.num_rows:
             writer.add(rows)

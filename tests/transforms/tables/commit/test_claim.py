@@ -1,4 +1,4 @@
-"""One committer of a run at a time: it is waited for while it lives, and its right goes on when it dies."""
+"""One process at a time commits a run: others wait while it lives, and take over when it dies."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def spec(tmp_path):
 
 
 class PausedStore(Store):
-    """Stops at the first call of `method` whose path has this end, until it may go on, or fails then."""
+    """A store whose first call of `method` on a path with this end waits until `go_on` is set, and may then fail."""
 
     def __init__(self, uri, method, end, fault=None):
         super().__init__(uri)
@@ -61,7 +61,7 @@ class PausedStore(Store):
 
 
 class Committer(threading.Thread):
-    """A committer that may be slow; its result or error is kept."""
+    """A thread that commits a run; its result is kept."""
 
     def __init__(self, store, run_id):
         super().__init__()
@@ -108,7 +108,7 @@ def test_one_who_comes_while_another_commits_waits_and_finds_its_result(spec, ca
 
 def test_recovery_waits_for_the_commit_step_of_a_job_whose_launcher_died(spec, monkeypatch):
     monkeypatch.setattr(commit, "_QUIET_S", 0.05)
-    slow = PausedStore(spec.uri, "remove_tree", "staging")  # its moves are done, nothing is cleaned
+    slow = PausedStore(spec.uri, "remove_tree", "staging")  # all moves are done, nothing is cleaned
     step = Committer(slow, spec.run_id)
     assert slow.paused.wait(10)
     threading.Timer(0.3, slow.go_on.set).start()
@@ -182,7 +182,7 @@ def test_one_who_wakes_after_others_took_it_for_dead_leaves_what_they_did(
     assert first.end() == result
     assert "broken part" not in caplog.text
     assert seen_once(spec)
-    # Neither an index nor anything prepared is left of its own.
+    # It left neither an index nor prepared files of its own.
     assert [entry.path for entry in spec.store().find()] == [entry.path for entry in visible]
     later = CompletedSpec.of(make_spec(spec.uri, "later"))
     assert later.remaining([row.reference for row in ROWS]) == []
@@ -222,7 +222,7 @@ def test_one_who_finds_the_run_committed_after_a_fault_gives_that_result(spec, m
 
 
 class OvertakenStore(Store):
-    """Each of its moves or copies was done by another committer, which cleaned up, since it looked for the source."""
+    """A store in which another committer does each move or copy first, between the look for the source and ours."""
 
     def move(self, source, target):
         super().move(source, target)
@@ -247,7 +247,7 @@ def test_a_step_that_another_committer_does_first_is_done(tmp_path, monkeypatch,
     assert store.read("predictions") == b"rows"
 
 
-def test_a_step_that_fails_with_its_source_in_place_is_not_done(tmp_path):
+def test_a_step_that_fails_while_its_source_is_there_is_not_done(tmp_path):
     class Full(Store):
         def move(self, source, target):
             raise StoreError("the disk is full")

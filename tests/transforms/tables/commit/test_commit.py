@@ -1,4 +1,4 @@
-"""Staged parts become visible exactly once, whatever is killed, doubled or broken in between."""
+"""Staged parts become visible exactly once, whatever is killed, duplicated or broken meanwhile."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def ids(store, table):
 
 
 def outcomes(store):
-    """Each input with what a reader finds of it: its text, or its kind of error."""
+    """Map each visible input to its text or its error type; checks that none is visible twice."""
     seen = [(row["input_id"], row["text"]) for row in rows_seen(store, "predictions")]
     seen += [(row["input_id"], row["error_type"]) for row in rows_seen(store, "errors")]
     assert len(seen) == len(dict(seen)), "an input is seen twice"
@@ -171,7 +171,7 @@ def test_a_broken_part_is_left_out_and_reported(tmp_path, table, harm, caplog):
 
 
 @pytest.mark.parametrize("partition_by", [(), ("city",)])
-def test_bytes_that_rotted_in_place_make_a_part_broken(tmp_path, partition_by):
+def test_corrupted_bytes_make_a_part_broken(tmp_path, partition_by):
     spec = make_spec(str(tmp_path), partition_by=partition_by)
     rows = [prediction("a", city="Bern"), prediction("b", city="Basel")]
     broken, _ = stage(spec, [rows, [prediction("c")]])
@@ -261,7 +261,7 @@ def test_partitions_hold_their_rows_and_do_not_repeat_the_key(tmp_path):
 
 
 def brute_force(runs):
-    """What readers must see: of each input the latest run's outcome, a prediction before an error."""
+    """Compute what readers must see: each input's outcome of its latest run, a prediction before an error."""
     seen = {}
     for parts in runs:
         mine = {}
@@ -295,8 +295,8 @@ def test_any_crash_leaves_what_was_durable_and_readers_never_see_an_input_twice(
     for number, parts in enumerate(runs):
         spec = make_spec(uri, RUNS[number], partition_by=partition_by)
         named = [
-            [(name, ok, f"{name}{number}.{place}" if ok else f"e{number}.{place}") for name, ok in part]
-            for place, part in enumerate(parts)
+            [(name, ok, f"{name}{number}.{index}" if ok else f"e{number}.{index}") for name, ok in part]
+            for index, part in enumerate(parts)
         ]
         built = [
             [

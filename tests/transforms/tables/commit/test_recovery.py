@@ -1,4 +1,4 @@
-"""Workers that outlive their launcher: a later start stops them and takes what they have in hand."""
+"""A later start stops workers that outlive their launcher, and keeps what they finish."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_workers_of_an_interrupted_run_are_told_to_stop(tmp_path, quiet, runner)
 
 
 def test_what_workers_elsewhere_finish_meanwhile_is_kept(tmp_path, quiet, monkeypatch):
-    """As a worker does: it looks for the marker, and closes its part then."""
+    """The thread does as a worker: it polls for the marker, then writes its part."""
     spec = _begun(tmp_path, "flink")
     stage(spec, [[prediction("early")]])
     monkeypatch.setattr(commit, "_QUIET_S", 2.0)
@@ -68,7 +68,7 @@ def test_an_earlier_reason_to_stop_stays(tmp_path, quiet):
 
 
 def test_a_run_whose_plan_stands_is_not_waited_for(tmp_path, monkeypatch):
-    """Its workers stage nothing more, whatever they finish."""
+    """Its workers cannot stage parts any more."""
     spec = _begun(tmp_path, "flink")
     stage(spec, [[prediction("a")]])
     store = spec.store()
