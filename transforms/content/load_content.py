@@ -27,7 +27,7 @@ LEFT = "left"
 
 
 class Loaded(NamedTuple):
-    """Inputs with their bytes, inputs whose bytes cannot be had, and inputs handed back, as packs of references."""
+    """Inputs with their bytes, inputs whose bytes cannot be had, and inputs handed back, as chunks of references."""
 
     contents: beam.PCollection[Content]
     failures: beam.PCollection[Failure]
@@ -49,7 +49,7 @@ class LoadContent(beam.PTransform):
         prefetch: most inputs fetched ahead by one bundle.
         prefetch_bytes: most bytes fetched ahead in one process.
         control: when the job stops, further inputs are dropped silently; a later run does them.
-        work_pass: when it is over, further inputs are handed back; see `rounds`.
+        work_pass: when it is over, further inputs are handed back; see `runs.rebalance`.
     """
 
     def __init__(

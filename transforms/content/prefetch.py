@@ -38,7 +38,7 @@ class Budget:
         self._lock = threading.Lock()
 
     def take(self, nbytes: int, *, force: bool = False) -> bool:
-        """Count bytes as held, if there is room or it must be."""
+        """Count bytes as held, if the budget allows it or it must be."""
         with self._lock:
             if not force and self.held + nbytes > self.limit:
                 return False
@@ -75,7 +75,7 @@ class Prefetcher(Generic[T]):
         return self._pending
 
     def submit(self, token: T, reference: Reference) -> Iterator[tuple[T, Reference, Content | ReadError]]:
-        """Fetch one input; first give what is finished, and as much more as makes room for it."""
+        """Fetch one input; first give what is finished, and as much more as the budget needs for it."""
         charge = _UNKNOWN_BYTES if reference.size is None else reference.size
         yield from self.finished()
         while self._pending >= self._count or not self._budget.take(charge, force=not self._pending):

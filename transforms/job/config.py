@@ -226,7 +226,7 @@ class CallsConfig(_Section):
     )
     limiter: str | None = Field(
         None,
-        description="redis://HOST:PORT/DB of a limiter that a fleet of changing size shares; default: fixed shares.",
+        description="redis://HOST:PORT/DB of a limiter for a fleet of changing size; default: fixed parts.",
     )
 
     @model_validator(mode="after")

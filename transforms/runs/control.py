@@ -141,21 +141,21 @@ class JobControl:
         if self._reason is not None and self._reason.reason == "fatal":
             raise self._reason.exception()
 
-    def may_send(self, inputs: int, share: int = 1) -> int:
+    def may_send(self, inputs: int, workers: int = 1) -> int:
         """How many of so many further inputs the budget allows to send; they count as sent.
 
         Args:
-            share: workers that divide the budget among them.
+            workers: that divide the budget among them.
         """
         stop = self.limits
         if stop is None or stop.inputs is None:
             return inputs
-        budget = max(1, stop.inputs // share)
+        budget = max(1, stop.inputs // workers)
         with self._lock:
             allowed = min(inputs, max(0, budget - self._sent))
             self._sent += allowed
         if allowed < inputs:
-            sent = "they are sent" if share == 1 else f"one of {share} workers has sent its part of them"
+            sent = "they are sent" if workers == 1 else f"one of {workers} workers has sent its part of them"
             self.stop(
                 "budget",
                 f"stop.inputs allows {stop.inputs} inputs and {sent}; run the same command again for the next ones",

@@ -1,4 +1,4 @@
-"""What a staged part is: its files, its manifest, and the names and places of both. See docs/design/tables.md.
+"""What a staged part is: its files, its manifest, and the names and paths of both. See docs/design/tables.md.
 
 A part is a set of inputs whose rows become durable together: first its files, last its manifest. A part
 without a manifest does not exist.

@@ -37,11 +37,11 @@ POLL_S = 1.0
 #: some seconds for new worker processes.
 GRACE_S = 4.0
 #: Whoever takes what another one leaves waits until no second holds calls of both.
-SETTLE_S = 1.1
+HANDOVER_S = 1.1
 #: A rank that was not seen again for so long is lost.
 LEASE_S = 3.0
 #: A worker that joins when others may use its part waits until they have seen its claim.
-COMEBACK_S = LEASE_S + 2 * SETTLE_S
+COMEBACK_S = LEASE_S + 2 * HANDOVER_S
 #: A store that takes no claim for so long takes no predictions either.
 LOST_S = 60.0
 #: Where nobody is ever done there is little to see: the looks grow rarer up to this.
@@ -115,7 +115,7 @@ class WorkPass:
         spec: of the pass.
         poll_s: seconds between two looks at the store.
         grace_s: seconds from the first worker's end to the pass's.
-        settle_s: seconds before a larger part is used.
+        handover_s: seconds before a larger part is used.
         lost_s: seconds after which a worker that cannot write its claim gives up.
     """
 
@@ -128,11 +128,11 @@ class WorkPass:
         *,
         poll_s: float = POLL_S,
         grace_s: float = GRACE_S,
-        settle_s: float = SETTLE_S,
+        handover_s: float = HANDOVER_S,
         lost_s: float = LOST_S,
     ) -> None:
         self.spec, self.poll_s, self.grace_s = spec, poll_s, grace_s
-        self.settle_s, self.lost_s = settle_s, lost_s
+        self.handover_s, self.lost_s = handover_s, lost_s
         self.store = Store(spec.run.output_uri, spec.run.storage)
         self._lock = threading.Lock()
         self._bundles = 0
@@ -289,7 +289,7 @@ class _Turn:
             seconds = COMEBACK_S
         else:
             # The calls that ended the pass before are not a second old.
-            seconds = self._pass.settle_s if self._pass.spec.number > 1 else 0.0
+            seconds = self._pass.handover_s if self._pass.spec.number > 1 else 0.0
         with self._telling:
             if not self._ended.is_set():
                 self._limits.hold(seconds)
@@ -313,7 +313,7 @@ class _Turn:
         if self._limits is None:
             return
         if rank is not None and rank != self._rank:
-            self._ended.wait(self._pass.settle_s)
+            self._ended.wait(self._pass.handover_s)
         self._rank = rank
         with self._telling:
             if not self._ended.is_set():

@@ -38,7 +38,7 @@ class RunRecord:
 
     Attributes:
         run_id: of the run.
-        sequence: its place among the runs at this output; clocks may differ between machines, so the run_id
+        sequence: its number among the runs at this output; clocks may differ between machines, so the run_id
             does not tell which of two runs is the later one.
         state: running | committed.
         started_at: ISO 8601, UTC.

@@ -31,19 +31,19 @@ def test_a_pack_gives_back_its_references(references: list[Reference]) -> None:
 
 
 @given(st.integers(0, 3000), st.booleans())
-def test_packs_hold_every_reference_once_in_order(count: int, known: bool) -> None:
+def test_chunks_hold_every_reference_once_in_order(count: int, known: bool) -> None:
     references = [Reference(str(index), str(index), "text") for index in range(count)]
-    packer = Chunker(count if known else 0)
-    packs = [full for reference in references if (full := packer.add(reference))]
-    packs.append(packer.flush())
-    assert [reference for full in packs for reference in full] == references
-    assert max(map(len, packs)) <= max(1, min(MAX_CHUNK, 1 + count // 16))
+    chunker = Chunker(count if known else 0)
+    chunks = [full for reference in references if (full := chunker.add(reference))]
+    chunks.append(chunker.flush())
+    assert [reference for full in chunks for reference in full] == references
+    assert max(map(len, chunks)) <= max(1, min(MAX_CHUNK, 1 + count // 16))
 
 
 def test_few_references_travel_alone() -> None:
     for expected in (0, 20):
-        packer = Chunker(expected)
-        assert [len(packer.add(Reference(str(i), None, "text")) or []) for i in range(20)] == [1] * 20
+        chunker = Chunker(expected)
+        assert [len(chunker.add(Reference(str(i), None, "text")) or []) for i in range(20)] == [1] * 20
 
 
 def test_a_reference_costs_few_bytes() -> None:

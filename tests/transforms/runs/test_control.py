@@ -111,7 +111,7 @@ def test_workers_divide_a_budget() -> None:
     control = JobControl()
     control.limits = StopConfig(inputs=10)
 
-    assert control.may_send(100, share=4) == 2
+    assert control.may_send(100, workers=4) == 2
 
 
 def test_a_store_that_cannot_take_the_marker_does_not_keep_this_worker_running(tmp_path: Path) -> None:

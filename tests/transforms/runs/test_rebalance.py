@@ -1,4 +1,4 @@
-"""Work in rounds: who is done ends a round, and what was not begun is handed back and lost to nobody."""
+"""Work in passes: a worker that is done ends a pass, and what was not begun is handed back and lost to nobody."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def spec(tmp_path: Path) -> WorkPassSpec:
 
 
 def over_within(one: WorkPass, seconds: float = 5.0) -> bool:
-    """Whether the round ends in that time."""
+    """Whether the pass ends in that time."""
     deadline = time.monotonic() + seconds
     while not one.over and time.monotonic() < deadline:
         time.sleep(0.01)
     return one.over
 
 
-def test_the_first_that_is_done_ends_the_round_for_all(spec: WorkPassSpec) -> None:
+def test_the_first_that_is_done_ends_the_pass_for_all(spec: WorkPassSpec) -> None:
     fast, slow = WorkPass(spec, **FAST), WorkPass(spec, **FAST)
     fast.begin()
     slow.begin()
@@ -56,7 +56,7 @@ def test_the_first_that_is_done_ends_the_round_for_all(spec: WorkPassSpec) -> No
 
 
 def test_others_go_on_for_a_while(spec: WorkPassSpec) -> None:
-    """What they do by then is not worth a round."""
+    """What they do by then is not worth a pass."""
     fast, slow = WorkPass(spec, **FAST), WorkPass(spec, poll_s=0.02, grace_s=0.6)
     slow.begin()
     fast.begin()
@@ -85,7 +85,7 @@ def test_a_bundle_that_failed_ends_nothing(spec: WorkPassSpec) -> None:
     assert not over_within(other, 0.5)
 
 
-def test_each_round_ends_by_itself(spec: WorkPassSpec) -> None:
+def test_each_pass_ends_by_itself(spec: WorkPassSpec) -> None:
     first = WorkPass(spec, **FAST)
     first.begin()
     first.end()
@@ -110,9 +110,9 @@ def test_a_worker_that_comes_late_hears_of_it_too(spec: WorkPassSpec) -> None:
 def test_no_watcher_outlives_its_bundles(spec: WorkPassSpec) -> None:
     alone = WorkPass(WorkPassSpec(spec.run, 77), **FAST)
     alone.begin()
-    assert any(thread.name == "bulkinfer-round-77" for thread in threading.enumerate())
+    assert any(thread.name == "bulkinfer-pass-77" for thread in threading.enumerate())
     alone.end(done=False)
-    until(lambda: not any(thread.name == "bulkinfer-round-77" for thread in threading.enumerate()))
+    until(lambda: not any(thread.name == "bulkinfer-pass-77" for thread in threading.enumerate()))
 
 
 def test_a_bundle_that_follows_at_once_is_seen_by_the_others(spec: WorkPassSpec) -> None:
@@ -125,7 +125,7 @@ def test_a_bundle_that_follows_at_once_is_seen_by_the_others(spec: WorkPassSpec)
     until(lambda: len(one.store.files(spec.folder)) == 4)
 
 
-def test_the_last_round_is_played_to_its_end(spec: WorkPassSpec) -> None:
+def test_the_last_pass_is_played_to_its_end(spec: WorkPassSpec) -> None:
     last = WorkPassSpec(spec.run, 3, last=True)
     fast, slow = WorkPass(last, **FAST), WorkPass(last, **FAST)
     slow.begin()
@@ -146,7 +146,7 @@ def test_what_is_handed_back_is_cut_evenly(count: int, parts: int) -> None:
 
 
 def ids_and_units(source: SourceSpec, over: WorkPassSpec, ids: list[str], left: list[list[str]]) -> None:
-    """Open a source's units with a round that is over; check what comes, and what is handed back."""
+    """Open a source's units with a pass that is over; check what comes, and what is handed back."""
     WorkPass.shared(over).over = True
 
     def names(unit: object) -> list[str]:
@@ -161,7 +161,7 @@ def ids_and_units(source: SourceSpec, over: WorkPassSpec, ids: list[str], left: 
         assert_that(result.left | beam.Map(names), equal_to(left), label="left")
 
 
-def test_packs_are_handed_back_in_parts(tmp_path: Path, spec: WorkPassSpec) -> None:
+def test_chunks_are_handed_back_in_parts(tmp_path: Path, spec: WorkPassSpec) -> None:
     """So that a few large ones go to all workers."""
     WorkPass.shared(spec).over = True
     source = inspect_source(SourceConfig(files=f"{TESTS}/support/*.py", media="text"))
@@ -199,7 +199,7 @@ def test_what_only_one_worker_can_read_is_handed_back_whole_or_not_at_all(
 
 
 def test_a_cluster_spreads_the_content_of_a_compressed_manifest(tmp_path: Path) -> None:
-    """It is read by one worker; in packs it goes to all of them."""
+    """It is read by one worker; in chunks it goes to all of them."""
     source = texts(tmp_path / "many.jsonl.gz", 400)
 
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
@@ -207,15 +207,15 @@ def test_a_cluster_spreads_the_content_of_a_compressed_manifest(tmp_path: Path) 
         assert_that(
             listed.units | beam.Map(lambda unit: type(unit).__name__) | beam.Distinct(),
             equal_to(["bytes"]),
-            label="packs",
+            label="chunks",
         )
         opened = listed.units | OpenUnits(source)
         inputs = opened.references | beam.Map(lambda one: (one.input_id, one.inline))
         assert_that(inputs, equal_to([(f"i{n}", f"text {n}") for n in range(400)]))
 
 
-def test_the_rest_of_a_pack_that_is_begun_is_handed_back(tmp_path: Path, spec: WorkPassSpec) -> None:
-    """In the middle of a pack of many, and its neighbours behind it."""
+def test_the_rest_of_a_chunk_that_is_begun_is_handed_back(tmp_path: Path, spec: WorkPassSpec) -> None:
+    """In the middle of a chunk of many, and its neighbours behind it."""
     folder = tmp_path / "in"
     folder.mkdir()
     for number in range(3 * MAX_CHUNK):
@@ -238,7 +238,7 @@ def test_the_rest_of_a_pack_that_is_begun_is_handed_back(tmp_path: Path, spec: W
 
 
 def test_content_that_was_fetched_ahead_is_handed_back(tmp_path: Path, spec: WorkPassSpec) -> None:
-    """The round ends while the first is on its way further; a store that is no local disk is read ahead."""
+    """The pass ends while the first is on its way further; a store that is no local disk is read ahead."""
     store = fsspec.filesystem("memory")
     references = []
     for number in range(200):
@@ -268,7 +268,7 @@ def server() -> Iterator[FaultServer]:
 
 
 def test_a_slow_worker_does_less_and_every_input_is_done_once(server: FaultServer, tmp_path: Path) -> None:
-    """One of two workers gets its answers ten times later; without rounds it would do half of all inputs."""
+    """One of two workers gets its answers ten times later; without passes it would do half of all inputs."""
     job = Job(tmp_path, server, count=480, batch=1, in_flight=4)
     job.serve(base_ms=40, first_peer_times=10, places=64)
 
@@ -285,7 +285,7 @@ def test_a_slow_worker_does_less_and_every_input_is_done_once(server: FaultServe
 def test_a_compressed_manifest_stays_with_the_worker_that_reads_it(
     server: FaultServer, tmp_path: Path
 ) -> None:
-    """Although the other one, which has nothing to do, ends the round at once: its content would cross memory."""
+    """Although the other one, which has nothing to do, ends the pass at once: its content would cross memory."""
     job = Job(tmp_path, server, count=480, batch=4, in_flight=4, base_ms=50)
     manifest = tmp_path / "refs.jsonl"
     (tmp_path / "refs.jsonl.gz").write_bytes(gzip.compress(manifest.read_bytes()))

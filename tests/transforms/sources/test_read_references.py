@@ -127,11 +127,11 @@ def test_inputs_spread_evenly_over_workers(tmp_path: Path, count: int) -> None:
     with beam.Pipeline(runner="FnApiRunner", options=options) as pipeline:
         (pipeline | ReadReferences(spec)).references | beam.ParDo(Tell())
 
-    shares = {file.name: file.read_text().split() for file in out.iterdir()}
-    seen = collections.Counter(name for share in shares.values() for name in share)
+    parts = {file.name: file.read_text().split() for file in out.iterdir()}
+    seen = collections.Counter(name for part in parts.values() for name in part)
     assert seen == collections.Counter(f"{i}.jpg" for i in range(count))
-    assert len(shares) == 2
-    assert max(map(len, shares.values())) <= 1.3 * count / 2
+    assert len(parts) == 2
+    assert max(map(len, parts.values())) <= 1.3 * count / 2
 
 
 def test_a_worker_of_another_version_fails_the_job_with_our_error(photos: Path) -> None:

@@ -33,7 +33,7 @@ _PREFETCH_BYTES = 128 << 20
 
 
 class Deduplicate(beam.PTransform):
-    """References -> packs, each of one reference for its content, with the others as its `aliases`.
+    """References -> chunks, each of one reference for its content, with the others as its `aliases`.
 
     Content that cannot be read stays as it is, for LoadContent to say why.
 
@@ -73,7 +73,7 @@ def _merged(group: tuple[bytes, Iterable[bytes]]) -> Iterator[bytes]:
 
 
 class _HashFn(beam.DoFn):
-    """Reference -> hash of its content and arguments, with the reference as a pack of one."""
+    """Reference -> hash of its content and arguments, with the reference as a chunk of one."""
 
     def __init__(self, spec: SourceSpec) -> None:
         super().__init__()

@@ -95,9 +95,9 @@ class Recorded:
 class Worker:
     """A worker process of a pass."""
 
-    def __init__(self, spec: WorkPassSpec, settle_s: float = 0.05) -> None:
+    def __init__(self, spec: WorkPassSpec, handover_s: float = 0.05) -> None:
         self.limits = Recorded()
-        self.work_pass = WorkPass(spec, poll_s=FAST, grace_s=9, settle_s=settle_s)
+        self.work_pass = WorkPass(spec, poll_s=FAST, grace_s=9, handover_s=handover_s)
         self.work_pass.begin(self.limits)
 
 
@@ -162,7 +162,7 @@ def test_the_others_take_what_a_worker_that_is_done_leaves(fleet: list[Worker]) 
 
 def test_a_larger_part_is_taken_after_a_second_without_the_other_ones_calls(spec: WorkPassSpec) -> None:
     """The second is half a second here, so that the test is short."""
-    fleet = [Worker(spec, settle_s=0.5) for _ in range(3)]
+    fleet = [Worker(spec, handover_s=0.5) for _ in range(3)]
     until(lambda: {worker.limits.rank for worker in fleet} == {Rank(rank, 3) for rank in range(3)})
     fleet[0].work_pass.end()
     ended = time.monotonic()
