@@ -279,7 +279,16 @@ def _s3_pages(filesystem: Any, folder: str) -> Iterator[Mapping[str, Any]]:
         return found
 
     while True:
-        infos = sync(filesystem.loop, page)
+        try:
+            infos = sync(filesystem.loop, page)
+        except Exception as error:
+            # Some versions of s3fs let the client's own errors through here, which nobody else knows.
+            from s3fs.errors import translate_boto_error  # noqa: PLC0415  (an extra)
+
+            translated = translate_boto_error(error)
+            if translated is error:
+                raise
+            raise translated from error
         yield from infos
         if len(infos) < _PAGE:
             return

@@ -20,6 +20,7 @@ from bulkinfer.transforms.calls.limits.local import LocalLimiter
 from bulkinfer.transforms.calls.limits.redis_limiter import PASSWORD, FleetLimiter, check_limiter
 from bulkinfer.transforms.errors import ConfigError, StoreError
 from bulkinfer.transforms.job.config import CallsConfig
+from support.limited import take, work
 from support.paths import ROOT
 from support.redis_server import redis_server
 
@@ -35,17 +36,6 @@ def _fullest(starts: list[float], seconds: float = 1.0) -> int:
     return max(sum(at <= other < at + seconds for other in starts) for at in starts)
 
 
-async def _take(limiter: FleetLimiter, seconds: float, inputs: int = 1) -> list[float]:
-    starts, end = [], time.monotonic() + seconds
-    try:
-        while time.monotonic() < end:
-            permit = await limiter.acquire(inputs)
-            starts.append(permit.time)
-    finally:
-        await limiter.close()
-    return starts
-
-
 async def _while_taking(
     limiter: FleetLimiter, seconds: float, after: float, happens: Callable[[], object]
 ) -> list[float]:
@@ -55,7 +45,7 @@ async def _while_taking(
         await asyncio.sleep(after)
         happens()
 
-    starts, _ = await asyncio.gather(_take(limiter, seconds), happen())
+    starts, _ = await asyncio.gather(take(limiter, seconds), happen())
     return starts
 
 
@@ -92,15 +82,11 @@ def _cluster(first: int, last: int) -> Iterator[str]:
         yield address
 
 
-def _work(address: str, seconds: float, found: Any) -> None:
-    found.put(asyncio.run(_take(FleetLimiter(address, 15, None), seconds)))
-
-
 def test_four_processes_share_15_calls_a_second_and_use_them(address: str) -> None:
     """Together they take what one may: a process that the machine holds up notes one start late, no more."""
     context = multiprocessing.get_context("spawn")
     found = context.Queue()
-    workers = [context.Process(target=_work, args=(f"{address}?key=four", 5.0, found)) for _ in range(4)]
+    workers = [context.Process(target=work, args=(f"{address}?key=four", 5.0, found)) for _ in range(4)]
     for worker in workers:
         worker.start()
     starts = sorted(start for _ in workers for start in found.get(timeout=60))
@@ -114,7 +100,7 @@ def test_four_processes_share_15_calls_a_second_and_use_them(address: str) -> No
 
 def test_inputs_count_by_their_number(address: str) -> None:
     """Ten inputs a call and 100 a second: ten calls a second."""
-    starts = asyncio.run(_take(FleetLimiter(f"{address}?key=inputs", None, 100), 3.0, inputs=10))
+    starts = asyncio.run(take(FleetLimiter(f"{address}?key=inputs", None, 100), 3.0, inputs=10))
 
     assert _fullest(starts) <= 11
     assert len(starts) >= 15
@@ -144,7 +130,7 @@ def test_large_and_small_calls_both_get_through(address: str) -> None:
     async def take_both() -> list[list[float]]:
         url = f"{address}?key=sizes"
         return await asyncio.gather(
-            _take(FleetLimiter(url, 100, 20), 10.0, inputs=20), _take(FleetLimiter(url, None, 20), 10.0)
+            take(FleetLimiter(url, 100, 20), 10.0, inputs=20), take(FleetLimiter(url, None, 20), 10.0)
         )
 
     large, small = asyncio.run(take_both())
@@ -163,7 +149,7 @@ def test_calls_that_need_both_limits_do_not_wait_for_each_other(address: str) ->
         limits = ((2, None), (2, 10), (2, 10), (None, 10))
         limiters = [FleetLimiter(url, *limit) for limit in limits]
         return await asyncio.gather(
-            *(_take(each, 8.0, inputs) for each, inputs in zip(limiters, (1, 10, 1, 3), strict=True))
+            *(take(each, 8.0, inputs) for each, inputs in zip(limiters, (1, 10, 1, 3), strict=True))
         )
 
     starts = asyncio.run(take_all())
@@ -182,7 +168,7 @@ def test_a_call_that_died_waiting_blocks_the_others_for_a_bounded_time(address: 
         with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(large.acquire(20), 0.3)
         await large.close()
-        return [time.monotonic(), *await _take(small, 4.0)]
+        return [time.monotonic(), *await take(small, 4.0)]
 
     starts = asyncio.run(die_waiting())
 
@@ -192,14 +178,14 @@ def test_a_call_that_died_waiting_blocks_the_others_for_a_bounded_time(address: 
 
 def test_one_input_may_start_under_a_limit_below_one_a_second(address: str) -> None:
     """An input is the least there is, so it starts, once in so many seconds."""
-    starts = asyncio.run(_take(FleetLimiter(f"{address}?key=slow-inputs", None, 0.5), 2.5))
+    starts = asyncio.run(take(FleetLimiter(f"{address}?key=slow-inputs", None, 0.5), 2.5))
 
     assert starts[1] - starts[0] >= 2.0
 
 
 def test_a_rate_below_one_a_second_is_kept(address: str) -> None:
     """Half a call a second: one in two seconds."""
-    starts = asyncio.run(_take(FleetLimiter(f"{address}?key=slow", 0.5, None), 2.5))
+    starts = asyncio.run(take(FleetLimiter(f"{address}?key=slow", 0.5, None), 2.5))
 
     assert len(starts) == 2 + (starts[-1] - starts[0] > 4)
     assert starts[1] - starts[0] >= 2.0
@@ -217,11 +203,11 @@ def test_a_limit_that_redis_does_not_know_starts_with_a_full_window(address: str
     """New or lost: nobody can tell what has started within the last second."""
     limiter = FleetLimiter(f"{address}?key=new", 15, None)
     before = time.monotonic()
-    first = asyncio.run(_take(limiter, 0.1))[0]
+    first = asyncio.run(take(limiter, 0.1))[0]
     assert 1.0 <= first - before <= 3.0
 
     before = time.monotonic()
-    again = asyncio.run(_take(limiter, 0.1))[0]
+    again = asyncio.run(take(limiter, 0.1))[0]
     assert again - before <= 0.5
 
 
@@ -248,7 +234,7 @@ def test_a_replica_that_missed_the_last_starts_lets_no_window_exceed_the_limit(a
     limiter = FleetLimiter(f"{address}?key=stale", 15, None)
     with redis.Redis.from_url(address) as client:
         key = "{stale}:calls"
-        asyncio.run(_take(limiter, 0.1))
+        asyncio.run(take(limiter, 0.1))
         time.sleep(1.2)
         old = client.dump(key)
 
@@ -299,7 +285,7 @@ def test_two_limits_live_in_one_slot_of_a_cluster() -> None:
     with _cluster(0, 16383) as address:
         limiter = FleetLimiter(address, 15, 100)
 
-        assert asyncio.run(asyncio.wait_for(_take(limiter, 0.1), 20.0))
+        assert asyncio.run(asyncio.wait_for(take(limiter, 0.1), 20.0))
 
 
 def test_calls_wait_while_redis_is_away() -> None:
@@ -399,7 +385,7 @@ def test_the_rights_that_the_documentation_lists_are_enough(address: str) -> Non
     limited = _user(address, *RIGHTS)
 
     check_limiter(limited)
-    assert asyncio.run(asyncio.wait_for(_take(FleetLimiter(limited, 15, 100), 0.1), 10.0))
+    assert asyncio.run(asyncio.wait_for(take(FleetLimiter(limited, 15, 100), 0.1), 10.0))
 
 
 @pytest.mark.parametrize("right", RIGHTS[1:])
@@ -441,7 +427,7 @@ def test_a_refusal_that_passes_is_waited_for() -> None:
     """As while another server takes over."""
     with redis_server() as address:
         limiter = FleetLimiter(address, 15, None)
-        asyncio.run(_take(limiter, 0.1))
+        asyncio.run(take(limiter, 0.1))
         _read_only(address)
         starts = asyncio.run(_while_taking(limiter, 0.1, 1.0, lambda: _read_only(address, replica=False)))
 
@@ -453,13 +439,13 @@ def test_a_refusal_that_lasts_is_an_error(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(redis_limiter, "_REFUSED_S", 1.0)
     with redis_server() as address:
         limiter = FleetLimiter(address, 15, None)
-        asyncio.run(_take(limiter, 0.1))
+        asyncio.run(take(limiter, 0.1))
         _read_only(address)
 
         with pytest.raises(
             StoreError, match=r"refuses to keep the limit \(ReadOnlyError: .*then run the same command again"
         ):
-            asyncio.run(asyncio.wait_for(_take(limiter, 0.1), 20.0))
+            asyncio.run(asyncio.wait_for(take(limiter, 0.1), 20.0))
 
 
 @pytest.mark.parametrize("address", ["http://localhost:6379", "localhost:6379", "redis://"])
