@@ -14,7 +14,7 @@ from support.paths import ROOT, TESTS
 #: Rooms from the ground up: a module imports from rooms of lower floors, and from its own.
 FLOORS = {
     "transforms": (
-        ("errors", "records", "metrics"),
+        ("errors", "records", "metrics", "windows"),
         ("storage", "job"),
         ("runs", "rows"),
         ("content",),

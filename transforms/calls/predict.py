@@ -15,6 +15,7 @@ from ..errors import InputError
 from ..records import Content, Failure, Prediction, failure_of
 from ..runs.control import ControlSpec, StopReason
 from ..runs.rebalance import WorkPass, WorkPassSpec
+from ..windows import beside
 from .batching import Batcher, Item, even_batch_size
 from .engine import Engine
 from .limits.divided import part_of
@@ -80,8 +81,6 @@ class _PredictFn(beam.DoFn):
         self._engine: Engine | None = None
         self._submitter: Submitter | None = None
         self._pass: WorkPass | None = None  # while a bundle is open
-        self._held: list[Result] = []
-        self._may_yield = True
 
     def __getstate__(self) -> Mapping[str, Any]:
         return {**self.__dict__, "_engine": None, "_submitter": None, "_pass": None}
@@ -101,7 +100,6 @@ class _PredictFn(beam.DoFn):
         assert self._submitter is not None
         self._submitter.cancel()  # a bundle that failed left its calls behind
         self._batcher.flush()
-        self._held.clear()
         self._end_pass(done=False)
         if self._pass_spec is not None:
             assert self._engine is not None
@@ -111,13 +109,13 @@ class _PredictFn(beam.DoFn):
     def process(self, content: Content, source: Any = beam.DoFn.WindowedValueParam) -> Iterator[Any]:
         # The windowed value and not its window: an input in several windows is sent once, and Beam prepares the
         # arguments once and not for each element, which took longer than all else here.
+        return beside(source, self._add(content, source))
+
+    def _add(self, content: Content, source: Any) -> Iterator[Any]:
         engine, submitter = self._engine, self._submitter
         assert engine is not None
         assert submitter is not None
-        # Beam multiplies the windows of what leaves by those of the element at hand, so that results would leave twice
-        # beside an element in two windows: they wait for one in a single window, or for the bundle's end.
-        self._may_yield = len(source.windows) == 1
-        yield from self._finished()
+        yield from map(_output, submitter.take())
         if engine.control.stopped is not None:
             self._stop(engine.control.stopped)
             return
@@ -127,8 +125,7 @@ class _PredictFn(beam.DoFn):
             engine.metrics.add(inputs_failed=1)
             engine.control.record(finished=1, failed=1)
             reference = dataclasses.replace(content.reference, inline=None)  # an error row holds no content
-            # Without the element's windows: Beam gives what it makes of a value alone to each of them, once.
-            yield TaggedOutput(FAILED, failure_of(reference, error))
+            yield _output((source, failure_of(reference, error)))
             return
         if not engine.control.may_send(1, self._call.workers):
             engine.metrics.add(inputs_dropped=1)
@@ -145,7 +142,6 @@ class _PredictFn(beam.DoFn):
         engine, submitter = self._engine, self._submitter
         assert engine is not None
         assert submitter is not None
-        self._may_yield = True
         if engine.control.stopped is not None:
             self._stop(engine.control.stopped)
         if batch := self._batcher.flush():
@@ -153,8 +149,8 @@ class _PredictFn(beam.DoFn):
         while submitter.pending:
             self._raise_if_lost()
             submitter.wait(WAIT_S)
-            yield from self._finished()
-        yield from self._finished()
+            yield from map(_output, submitter.take())
+        yield from map(_output, submitter.take())
         if engine.control.stopped is not None:
             self._stop(engine.control.stopped)
         self._end_pass(done=True)
@@ -180,19 +176,8 @@ class _PredictFn(beam.DoFn):
                 return
             self._raise_if_lost()
             submitter.wait(WAIT_S)
-            yield from self._finished()
+            yield from map(_output, submitter.take())
         self._report()
-
-    def _finished(self) -> Iterator[Any]:
-        """What may leave now of the results that are finished."""
-        assert self._submitter is not None
-        results = self._submitter.take()
-        if self._held or not self._may_yield:
-            self._held.extend(results)
-            results = []
-            if self._may_yield:
-                results, self._held = self._held, []
-        return map(_output, results)
 
     def _stop(self, why: StopReason) -> None:
         """Drop the open batch if the stop says so; raise a fatal stop where no launcher reports it."""

@@ -17,6 +17,7 @@ from ..runs.chunks import to_chunk
 from ..runs.control import ControlSpec, JobControl
 from ..runs.rebalance import WorkPass, WorkPassSpec
 from ..storage.filesystems import local_path
+from ..windows import beside
 from .fetch import Fetcher, PassingReadError
 from .prefetch import Prefetcher, process_budget
 
@@ -155,6 +156,9 @@ class _LoadFn(beam.DoFn):
         )
 
     def process(self, reference: Reference, source: Any = beam.DoFn.WindowedValueParam) -> Iterator[Any]:
+        return beside(source, self._load(reference, source))
+
+    def _load(self, reference: Reference, source: Any) -> Iterator[Any]:
         assert self._ahead is not None
         if self._stopped():
             return

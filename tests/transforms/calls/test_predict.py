@@ -131,7 +131,9 @@ def test_results_carry_their_own_window_and_timestamp(server: FaultServer) -> No
         assert window == IntervalWindow(second // 10 * 10, second // 10 * 10 + 10)
 
 
-def test_an_input_in_several_windows_is_sent_once_and_leaves_once_in_each_of_them(server: FaultServer) -> None:
+def test_an_input_in_several_windows_is_sent_once_and_leaves_once_in_each_of_them(
+    server: FaultServer,
+) -> None:
     # So many that results are there while later inputs, of one window and of two, still come.
     server.set()
     names_of_text = names(1000)

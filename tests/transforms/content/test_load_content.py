@@ -14,7 +14,7 @@ from typing import Any
 import apache_beam as beam
 import pytest
 from apache_beam.testing.util import assert_that, equal_to
-from apache_beam.transforms.window import FixedWindows, TimestampedValue
+from apache_beam.transforms.window import SlidingWindows, TimestampedValue
 from bulkinfer.transforms.content.fetch import Fetcher, PassingReadError
 from bulkinfer.transforms.content.load_content import LoadContent, _Pace
 from bulkinfer.transforms.content.prefetch import Budget, Prefetcher
@@ -278,7 +278,8 @@ def test_a_cancelled_bundle_gives_its_bytes_back() -> None:
     assert budget.held == 0
 
 
-def test_every_input_leaves_once_with_its_own_window(tmp_path: Path) -> None:
+@pytest.mark.parametrize("every", [10, 5], ids=["one window", "two windows"])
+def test_every_input_leaves_once_in_each_of_its_windows(tmp_path: Path, every: int) -> None:
     for index in range(40):
         (tmp_path / f"{index}.txt").write_text("x" if index % 4 else "")
 
@@ -294,19 +295,25 @@ def test_every_input_leaves_once_with_its_own_window(tmp_path: Path) -> None:
                     Reference(str(i), f"{root}/{i}.txt", "text"), i
                 )
             )
-            | beam.WindowInto(FixedWindows(10))
+            | beam.WindowInto(SlidingWindows(10, every))
         )
         loaded = references | LoadContent()
         good, bad = loaded.contents | beam.Map(windowed), loaded.failures | "Bad" >> beam.Map(windowed)
         assert_that(
             good | "G" >> beam.WindowInto(beam.window.GlobalWindows()),
-            equal_to([(i, i // 10 * 10) for i in range(40) if i % 4]),
+            equal_to([(i, start) for i in range(40) if i % 4 for start in _starts(i, every)]),
         )
         assert_that(
             bad | "B" >> beam.WindowInto(beam.window.GlobalWindows()),
-            equal_to([(i, i // 10 * 10) for i in range(0, 40, 4)]),
+            equal_to([(i, start) for i in range(0, 40, 4) for start in _starts(i, every)]),
             label="b",
         )
+
+
+def _starts(second: int, every: int) -> list[float]:
+    """Where the windows of ten seconds begin that hold a second."""
+    last = second // every * every
+    return [float(start) for start in range(last, last - 10, -every)]
 
 
 def test_a_stopped_job_loads_nothing_more(tmp_path: Path) -> None:
