@@ -240,8 +240,8 @@ def test_a_breach_names_its_line() -> None:
         )
     )
     assert against_the_arrows(ours) == ["transforms/calls/engine.py:2 imports transforms.preparation"]
-    there = list(imports_of("transforms/calls/engine.py", "from .retry import Backoff\n"))
-    back = list(imports_of("transforms/calls/retry.py", "from . import engine\n"))
+    there = list(imports_of("transforms/calls/engine.py", "from .backoff import Backoff\n"))
+    back = list(imports_of("transforms/calls/backoff.py", "from . import engine\n"))
     assert circles([*there, *back])[0].startswith(
-        "transforms/calls/retry.py:1 imports transforms.calls.engine"
+        "transforms/calls/backoff.py:1 imports transforms.calls.engine"
     )

@@ -26,7 +26,8 @@ from bulkinfer.transforms.runs.record import begin_run
 from bulkinfer.transforms.runs.redistribute import Redistribute
 from bulkinfer.transforms.sources.read_references import ListSource, OpenUnits
 from bulkinfer.transforms.storage.store import Store
-from bulkinfer.transforms.tables.commit.commit import CommitResult, commit_run, recover
+from bulkinfer.transforms.tables.commit.commit import CommitResult, commit_run
+from bulkinfer.transforms.tables.commit.recovery import recover
 from bulkinfer.transforms.tables.completed import CompletedSpec
 from bulkinfer.transforms.tables.write_tables import WriteTables
 

@@ -24,7 +24,7 @@ from bulkinfer.transforms.errors import BulkinferError, JobError
 from bulkinfer.transforms.runs.control import JobControl
 from bulkinfer.transforms.runs.record import read_run
 from bulkinfer.transforms.storage.store import Store
-from bulkinfer.transforms.tables.commit.commit import stop_workers
+from bulkinfer.transforms.tables.commit.recovery import stop_workers
 
 from ..runners.checks import explained
 

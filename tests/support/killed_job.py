@@ -16,7 +16,8 @@ from typing import Any
 from bulkinfer.transforms.runs.lock import RunLock
 from bulkinfer.transforms.runs.record import begin_run
 from bulkinfer.transforms.storage.store import Store
-from bulkinfer.transforms.tables.commit.commit import commit_run, recover
+from bulkinfer.transforms.tables.commit.commit import commit_run
+from bulkinfer.transforms.tables.commit.recovery import recover
 from bulkinfer.transforms.tables.completed import CompletedSpec
 from bulkinfer.transforms.tables.staging import PartWriter
 

@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 
 from ..metrics import Metrics
 from ..records import CallStats, Failure, Prediction
+from .backoff import Backoff
 from .batching import Item
 from .bisection import Bisection
 from .endpoint import Fault, Reply, Session, Verdict
 from .limits.limiter import Limiter, Permit
 from .message_limit import MessageLimit
-from .retry import Backoff
 
 __all__ = ["BatchSender", "Settings"]
 

@@ -11,7 +11,7 @@ from ..content.media import media_of
 from ..records import Failure, Reference
 from ..storage.filesystems import Filesystems, resolve
 from .manifests.files import Row, Split, as_text, version_of_row
-from .manifests.reading import read_split
+from .manifests.formats import read_split
 from .source import SourceSpec
 
 __all__ = ["RowReader"]

@@ -20,7 +20,7 @@ from ..job.config import SourceConfig
 from ..storage.filesystems import Filesystems, split_chain
 from .listing import Folder, Found, Pattern, list_folder, parse_pattern
 from .manifests.files import Manifest, Row
-from .manifests.reading import columns_of, manifest_of
+from .manifests.formats import columns_of, manifest_of
 from .manifests.scan import SourceScan, scan_manifests
 
 __all__ = ["SourceCount", "SourceSpec", "count_source", "inspect_source", "list_pattern"]

@@ -9,7 +9,8 @@ import pytest
 from bulkinfer.transforms.errors import ConfigError, StoreError
 from bulkinfer.transforms.runs.record import begin_run, list_runs, read_run, without_secrets
 from bulkinfer.transforms.storage.store import Store
-from bulkinfer.transforms.tables.commit.commit import commit_run, recover
+from bulkinfer.transforms.tables.commit.commit import commit_run
+from bulkinfer.transforms.tables.commit.recovery import recover
 from bulkinfer.transforms.tables.output_check import check_output
 from support.tables import failure, make_spec, prediction, stage
 

@@ -14,7 +14,7 @@ from bulkinfer.transforms.rows.table_builder import TableBuilder
 from bulkinfer.transforms.runs.parts import PartManifest, read_manifest
 from bulkinfer.transforms.runs.record import begin_run
 from bulkinfer.transforms.storage.store import Store
-from bulkinfer.transforms.tables.commit.commit import recover
+from bulkinfer.transforms.tables.commit.recovery import recover
 from bulkinfer.transforms.tables.part import options_of
 from bulkinfer.transforms.tables.staging import PartWriter
 from support.paths import TESTS

@@ -14,7 +14,8 @@ from bulkinfer.transforms import WriteTables
 from bulkinfer.transforms.runs.lock import RunLock
 from bulkinfer.transforms.runs.parts import OutputSpec
 from bulkinfer.transforms.storage.store import Store
-from bulkinfer.transforms.tables.commit.commit import commit_run, recover
+from bulkinfer.transforms.tables.commit.commit import commit_run
+from bulkinfer.transforms.tables.commit.recovery import recover
 from bulkinfer.transforms.tables.write_tables import _CommitFn
 from support.s3_server import s3_server
 from support.tables import failure, make_spec, prediction, rows_seen, stage

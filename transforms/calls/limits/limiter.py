@@ -1,7 +1,7 @@
 """What a rate limit is: the protocol of all limiters, and the permit that each call needs.
 
 Two limits apply to every call. The configured one is a promise: never more than so many arrivals at the server in any
-one-second window, retries included (`window`). The learned one estimates a limit that is not configured (`learned`).
+one-second window, retries included (`window`). The learned one estimates a limit that is not configured (`throttling`).
 `choose` picks the limiter that a job asks for.
 """
 

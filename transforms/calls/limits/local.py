@@ -6,8 +6,8 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-from .learned import LearnedRate
 from .limiter import Permit
+from .throttling import LearnedRate
 from .window import Travel, Window
 
 __all__ = ["LocalLimiter"]

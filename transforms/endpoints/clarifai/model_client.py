@@ -10,8 +10,8 @@ from typing import Any
 import grpc
 from clarifai_grpc.grpc.api import resources_pb2, service_pb2
 
+from ...calls.backoff import Backoff
 from ...calls.endpoint import Fault, Verdict, stopping_error
-from ...calls.retry import Backoff
 from ...errors import BulkinferError, CallError, CredentialsError, EndpointError
 from ...job.config import DeploymentConfig, NodepoolConfig
 from ...records import Content

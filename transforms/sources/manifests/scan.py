@@ -15,7 +15,7 @@ import pyarrow as pa
 from ...errors import SourceError
 from ...storage.filesystems import Filesystems
 from .files import FileScan, Manifest, Split
-from .reading import scan
+from .formats import scan
 
 __all__ = ["SourceScan", "scan_manifests"]
 

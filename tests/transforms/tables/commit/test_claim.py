@@ -21,8 +21,9 @@ from bulkinfer.transforms.storage.store import Store
 from bulkinfer.transforms.tables.commit import claim as commit_claim
 from bulkinfer.transforms.tables.commit import commit
 from bulkinfer.transforms.tables.commit.claim import committing
-from bulkinfer.transforms.tables.commit.commit import commit_run, recover
+from bulkinfer.transforms.tables.commit.commit import commit_run
 from bulkinfer.transforms.tables.commit.plan import CommitPlan, Step
+from bulkinfer.transforms.tables.commit.recovery import recover
 from bulkinfer.transforms.tables.completed import CompletedSpec
 from support.claims import write_claim
 from support.tables import make_spec, prediction, rows_seen, stage

@@ -12,7 +12,8 @@ from bulkinfer.transforms.errors import StoppedError, StoreError
 from bulkinfer.transforms.runs.parts import TABLES, run_id_of
 from bulkinfer.transforms.runs.record import read_run
 from bulkinfer.transforms.storage.store import Store
-from bulkinfer.transforms.tables.commit.commit import commit_run, recover
+from bulkinfer.transforms.tables.commit.commit import commit_run
+from bulkinfer.transforms.tables.commit.recovery import recover
 from bulkinfer.transforms.tables.completed import CompletedSpec
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -9,7 +9,7 @@ import pytest
 from bulkinfer.transforms.runs.control import ControlSpec, JobControl
 from bulkinfer.transforms.runs.record import begin_run
 from bulkinfer.transforms.tables.commit import commit
-from bulkinfer.transforms.tables.commit.commit import recover
+from bulkinfer.transforms.tables.commit.recovery import recover
 from support.tables import make_spec, prediction, stage
 
 MARKER = "_runs/20260131T120000Z-000001/stop.json"

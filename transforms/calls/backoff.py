@@ -1,4 +1,4 @@
-"""Decides how long to wait before a call is sent again, and when to give up.
+"""Decides how long a failed call, throttled or lost, waits before it is sent again, and when to give up.
 
 Waiting times come from `tenacity`: exponential with full jitter, so that batches that failed together do not
 come back together. The budget is time, not a count: a cold start takes minutes whatever the number of

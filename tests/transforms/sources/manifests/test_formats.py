@@ -12,9 +12,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from bulkinfer.transforms.sources.manifests import reading as module
+from bulkinfer.transforms.sources.manifests import formats as module
 from bulkinfer.transforms.sources.manifests.files import Row
-from bulkinfer.transforms.sources.manifests.reading import columns_of, manifest_of, read_split, scan
+from bulkinfer.transforms.sources.manifests.formats import columns_of, manifest_of, read_split, scan
 from bulkinfer.transforms.sources.manifests.text import split_delimited
 from bulkinfer.transforms.storage.filesystems import Filesystems
 from hypothesis import HealthCheck, given, settings
