@@ -19,7 +19,7 @@ from bulkinfer.transforms.runs.claims import ClaimFile
 from bulkinfer.transforms.runs.parts import index_directory
 from bulkinfer.transforms.storage.store import Store
 from bulkinfer.transforms.tables.commit import claim as commit_claim
-from bulkinfer.transforms.tables.commit import commit
+from bulkinfer.transforms.tables.commit import commit, recovery
 from bulkinfer.transforms.tables.commit.claim import committing
 from bulkinfer.transforms.tables.commit.commit import commit_run
 from bulkinfer.transforms.tables.commit.plan import CommitPlan, Step
@@ -108,7 +108,7 @@ def test_one_who_comes_while_another_commits_waits_and_finds_its_result(spec, ca
 
 
 def test_recovery_waits_for_the_commit_step_of_a_job_whose_launcher_died(spec, monkeypatch):
-    monkeypatch.setattr(commit, "_QUIET_S", 0.05)
+    monkeypatch.setattr(recovery, "_QUIET_S", 0.05)
     slow = PausedStore(spec.uri, "remove_tree", "staging")  # all moves are done, nothing is cleaned
     step = Committer(slow, spec.run_id)
     assert slow.paused.wait(10)

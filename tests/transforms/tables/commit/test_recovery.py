@@ -8,7 +8,7 @@ import threading
 import pytest
 from bulkinfer.transforms.runs.control import ControlSpec, JobControl
 from bulkinfer.transforms.runs.record import begin_run
-from bulkinfer.transforms.tables.commit import commit
+from bulkinfer.transforms.tables.commit import commit, recovery
 from bulkinfer.transforms.tables.commit.recovery import recover
 from support.tables import make_spec, prediction, stage
 
@@ -23,7 +23,7 @@ def _begun(tmp_path, runner):
 
 @pytest.fixture
 def quiet(monkeypatch):
-    monkeypatch.setattr(commit, "_QUIET_S", 0.2)
+    monkeypatch.setattr(recovery, "_QUIET_S", 0.2)
 
 
 @pytest.mark.parametrize("runner", ["flink", "direct"])
@@ -41,7 +41,7 @@ def test_what_workers_elsewhere_finish_meanwhile_is_kept(tmp_path, quiet, monkey
     """The thread does as a worker: it polls for the marker, then writes its part."""
     spec = _begun(tmp_path, "flink")
     stage(spec, [[prediction("early")]])
-    monkeypatch.setattr(commit, "_QUIET_S", 2.0)
+    monkeypatch.setattr(recovery, "_QUIET_S", 2.0)
     control = JobControl(ControlSpec(str(tmp_path), {}, spec.run_id))
 
     def worker():
@@ -73,11 +73,11 @@ def test_a_run_whose_plan_stands_is_not_waited_for(tmp_path, monkeypatch):
     stage(spec, [[prediction("a")]])
     store = spec.store()
     with monkeypatch.context() as patch:
-        patch.setattr(commit, "_QUIET_S", 0.1)
+        patch.setattr(recovery, "_QUIET_S", 0.1)
         patch.setattr(commit, "_publish", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             recover(store)
-    monkeypatch.setattr(commit, "_QUIET_S", 1e9)
+    monkeypatch.setattr(recovery, "_QUIET_S", 1e9)
 
     (result,) = recover(store)
 
