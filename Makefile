@@ -8,7 +8,7 @@ PYTEST_WORKERS ?= auto
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := quickstart
-.PHONY: help quickstart test cluster-test cluster-test-all cluster-downloads lint types format docs dev clean
+.PHONY: help quickstart test cluster-test cluster-test-all cluster-downloads soak lint types format docs dev clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -40,6 +40,11 @@ cluster-test-all: cluster-downloads ## the cluster tests in all sizes
 # Flink, the job servers and Prism, from their registries into .cluster/, unless they lie there.
 cluster-downloads: $(VENV)/.test ## what the cluster is made of
 	cd tests && $(abspath $(BIN))/python -m support.cluster_downloads
+
+# Simulated histories, more of them the longer it runs; a seed that fails is printed.
+SOAK_SECONDS ?= 3600
+soak: $(VENV)/.test ## an hour of what the tests do for a minute: simulated histories, fuzz
+	PYTHONPATH=tests $(BIN)/python tests/simulation/soak.py --seconds $(SOAK_SECONDS)
 
 lint: $(VENV)/.dev ## style and types
 	$(BIN)/ruff check .

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import StoppedError
+from ..errors import StoppedError, StoreError
 from ..metrics import process_metrics
 from ..records import Failure, Prediction, Reference
 from ..rows.answer_rows import ReadOptions
@@ -74,11 +74,24 @@ def write_part(store: Store, spec: OutputSpec, tables: Any, index: InputIndex) -
         StoreError: the store is full or out of reach; the part does not exist then.
         StoppedError: a later start of the job has committed this run already.
     """
+    _raise_if_committed(store, spec)
+    try:
+        return _write_part(store, spec, tables, index)
+    except StoreError:
+        # A worker that was silent for long may find its run committed, and its staged files cleaned away under it.
+        _raise_if_committed(store, spec)
+        raise
+
+
+def _raise_if_committed(store: Store, spec: OutputSpec) -> None:
     if store.exists(commit_path(spec.run_id)):
         raise StoppedError(
             f"run {spec.run_id} was taken over by a later start of the job and is committed; this worker's "
             "further rows are left to that one"
         )
+
+
+def _write_part(store: Store, spec: OutputSpec, tables: Any, index: InputIndex) -> PartManifest:
     part_id = new_part_id()
     files = {}
     by_input, paths = None, None
