@@ -8,7 +8,7 @@ PYTEST_WORKERS ?= auto
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := quickstart
-.PHONY: help quickstart test cluster-test cluster-test-all cluster-downloads soak lint types format docs dev clean
+.PHONY: help quickstart test cluster-test cluster-test-all cluster-downloads soak mutants lint types format docs dev clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -45,6 +45,11 @@ cluster-downloads: $(VENV)/.test ## what the cluster is made of
 SOAK_SECONDS ?= 3600
 soak: $(VENV)/.test ## an hour of what the tests do for a minute: simulated histories, fuzz
 	PYTHONPATH=tests $(BIN)/python tests/simulation/soak.py --seconds $(SOAK_SECONDS)
+
+# Changes of operators in the core that no test notices; MUTANTS="calls/bisection" tries one module alone.
+mutants: $(VENV)/.test ## what the tests of the core do not notice
+	$(BIN)/python -m pip install --quiet "cosmic-ray>=8.7"
+	$(BIN)/python tests/mutants.py $(MUTANTS)
 
 lint: $(VENV)/.dev ## style and types
 	$(BIN)/ruff check .
