@@ -1,9 +1,9 @@
-"""Changes one operator of the core at a time, runs that module's tests, and lists the changes that none of them notices.
+"""Changes one operator of the core at a time, and lists the changes that none of its tests notices.
 
     make mutants [MUTANTS="calls/bisection rows/masks"]
 
-A survivor is either equivalent to the original or asks for a test. It works on a copy below `build/`, so that a run that
-is stopped leaves the source as it is. Needs `cosmic-ray`, which `make mutants` installs; a module takes some minutes.
+A survivor is either equivalent to the original or asks for a test. It works on a copy below `build/`, so that a run
+that is stopped leaves the source as it is. Needs `cosmic-ray`, which `make mutants` installs; a module takes some minutes.
 """
 
 from __future__ import annotations
