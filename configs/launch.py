@@ -37,14 +37,11 @@ def command(arguments: list[str], folder: Path) -> list[str]:
     with fsspec.open(known.job_file, "rb") as job:
         local.write_bytes(job.read())
     sets = [word for value in known.set for word in ("--set", value)]
-    return ["run", str(local), "--json", *sets, *(["--", *beam_options] if beam_options else [])]
+    fine = ["--errors-are-fine"] if known.errors_are_fine else []
+    return ["run", str(local), "--json", *fine, *sets, *(["--", *beam_options] if beam_options else [])]
 
 
 if __name__ == "__main__":
-    errors_are_fine = parse(sys.argv[1:])[0].errors_are_fine
     with tempfile.TemporaryDirectory() as temporary:
         sys.argv = ["bulkinfer", *command(sys.argv[1:], Path(temporary))]
-        try:
-            main()
-        except SystemExit as end:
-            sys.exit(0 if end.code == 3 and errors_are_fine else end.code)
+        main()

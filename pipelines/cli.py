@@ -10,12 +10,12 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
+from .terminal.faults import faults_told
 from .terminal.logs import configure_logging
 
 __all__ = ["EXIT_CODES", "main"]
@@ -27,6 +27,8 @@ EXIT_CODES = {
     3: "the job finished and some inputs are in `errors`",
     4: "stopped early by a limit the job set (error ratio, budget, interrupt); the same command goes on",
 }
+
+_SOME_FAILED = 3
 
 _EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()) + "."
 
@@ -42,28 +44,6 @@ class _Examples(click.Command):
         with formatter.section("Examples"):
             for example in self.examples:
                 formatter.write(f"  {example}\n")
-
-
-@contextlib.contextmanager
-def _faults() -> Iterator[None]:
-    """Turn our errors into one message on stderr and the documented exit code."""
-    from bulkinfer.transforms.errors import BulkinferError, JobError, StoppedError
-
-    try:
-        yield
-    except JobError as error:
-        click.echo(f"bulkinfer: {error}", err=True)
-        # Exit code 2 says that nothing was sent.
-        sys.exit(1 if error.inputs_sent else 2)
-    except StoppedError as error:
-        click.echo(f"bulkinfer: stopped early: {error}", err=True)
-        sys.exit(4)
-    except BulkinferError as error:
-        click.echo(f"bulkinfer: {error}", err=True)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        click.echo("bulkinfer: interrupted", err=True)
-        sys.exit(4)
 
 
 def _own_python() -> str:
@@ -127,6 +107,9 @@ def main() -> None:
 @click.option(
     "--force", is_flag=True, help="Run everything again, also what is done; older rows are replaced."
 )
+@click.option(
+    "--errors-are-fine", is_flag=True, help="End with 0 in place of 3, so that a schedule raises no alarm."
+)
 @_json_option
 @_verbose_option
 @click.argument("beam_options", nargs=-1, type=click.UNPROCESSED)
@@ -137,12 +120,13 @@ def run(
     retry_failed: bool,
     error_types: tuple[str, ...],
     force: bool,
+    errors_are_fine: bool,
     as_json: bool,
     verbose: int,
     beam_options: tuple[str, ...],
 ) -> None:
     """Run a job: predictions, masks and errors land in Parquet. Run again, it does only what is missing."""
-    with _faults():
+    with faults_told():
         from bulkinfer.pipelines.runners.options import with_flags
         from bulkinfer.transforms.job.job_file import load_job
 
@@ -173,7 +157,7 @@ def run(
         click.echo(
             json.dumps(summary.to_json()) if as_json else summary.to_text(command, flags, _own_python())
         )
-        sys.exit(summary.exit_code)
+        sys.exit(0 if errors_are_fine and summary.exit_code == _SOME_FAILED else summary.exit_code)
 
 
 @main.command(cls=_Examples, examples=("bulkinfer plan job.yaml", "bulkinfer plan job.yaml --json"))
@@ -192,7 +176,7 @@ def plan(
     beam_options: tuple[str, ...],
 ) -> None:
     """Check everything, count inputs and bytes, estimate calls and time. Sends no input, writes nothing."""
-    with _faults():
+    with faults_told():
         from bulkinfer.pipelines.runners.options import with_flags
         from bulkinfer.transforms.job.job_file import load_job
 
@@ -248,7 +232,7 @@ def call(
     verbose: int,
 ) -> None:
     """One call, its answer as JSON on stdout."""
-    with _faults():
+    with faults_told():
         from bulkinfer.pipelines.jobs.one_call import call_once
 
         configure_logging(verbose)
@@ -267,7 +251,7 @@ def call(
 @_verbose_option
 def methods(endpoint: str | None, model: str | None, as_json: bool, verbose: int) -> None:
     """The endpoint's methods: parameters, types and defaults."""
-    with _faults():
+    with faults_told():
         from bulkinfer.pipelines.jobs.one_call import list_methods
 
         configure_logging(verbose)
@@ -294,7 +278,7 @@ def methods(endpoint: str | None, model: str | None, as_json: bool, verbose: int
 @_verbose_option
 def serve(port: int, host: str, model: str | None, key_env: str | None, verbose: int) -> None:
     """The embedded model server: a real endpoint of the same API, for trying things out and for tests."""
-    with _faults():
+    with faults_told():
         from bulkinfer.pipelines.embedded.server import run_forever
 
         configure_logging(verbose)

@@ -3,7 +3,7 @@
     make mutants [MUTANTS="calls/bisection rows/masks"]
 
 A survivor is either equivalent to the original or asks for a test. It works on a copy below `build/`, so that a run
-that is stopped leaves the source as it is. Needs `cosmic-ray`, which `make mutants` installs; a module takes some minutes.
+that is stopped leaves the source as it is. Needs `cosmic-ray`, which `make mutants` installs.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from apache_beam.runners.runner import PipelineState
 from bulkinfer.transforms.errors import BulkinferError, JobError
 from bulkinfer.transforms.runs.control import JobControl
 from bulkinfer.transforms.runs.record import read_run
+from bulkinfer.transforms.storage.faults import redact
 from bulkinfer.transforms.storage.store import Store
 from bulkinfer.transforms.tables.commit.recovery import stop_workers
 
@@ -86,7 +87,8 @@ class _Outcome:
 
 def _run(build: Callable[[beam.Pipeline], Any], options: PipelineOptions, outcome: _Outcome) -> None:
     try:
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        if sys.platform != "win32":
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         pipeline = beam.Pipeline(options=options)
         build(pipeline)
         result = pipeline.run()
@@ -112,23 +114,33 @@ def _interrupts(control: JobControl) -> Iterator[None]:
         name = signal.Signals(number).name
         if control.stopped is not None and control.stopped.reason == "interrupt":
             # Durable parts stay; the next start commits them.
+            _say(f"{name} again: ended at once; the same command keeps what was durable, and does the rest")
             os._exit(4)
-        print(  # noqa: T201  (a person pressed the key and waits for an answer)
-            f"bulkinfer: {name}: calls under way come home, then the tables are written; once more ends it at once",
-            file=sys.stderr,
-            flush=True,
-        )
+        _say(f"{name}: calls under way come home, then the tables are written; once more ends it at once")
         # Writing the marker may take a network request, which is too long for a signal handler.
         threading.Thread(
             target=control.stop, args=("interrupt", f"interrupted by {name}"), daemon=True
         ).start()
 
-    before = {number: signal.signal(number, interrupted) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, interrupted) for number in _stopping_signals()}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _stopping_signals() -> list[signal.Signals]:
+    signals = [signal.SIGINT, signal.SIGTERM]
+    # A terminal that closes sends SIGHUP, unless `nohup` has it ignored: then the job is meant to go on.
+    if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signals.append(signal.SIGHUP)
+    return signals
+
+
+def _say(message: str) -> None:
+    with contextlib.suppress(OSError):  # the terminal may be gone
+        print(f"bulkinfer: {message}", file=sys.stderr, flush=True)  # noqa: T201  (a person waits for an answer)
 
 
 def _explained(error: BaseException) -> BulkinferError:
@@ -147,5 +159,15 @@ def _explained(error: BaseException) -> BulkinferError:
     known = explained(str(error))
     if known is not None:
         return known
-    what = lines[-1] if lines else type(error).__name__
-    return JobError(f"the pipeline failed: {what}; run again with -v for the whole traceback")
+    return JobError(f"the pipeline failed: {_last_words(error)}; run again with -v for the whole traceback")
+
+
+def _last_words(error: BaseException) -> str:
+    """What an exception says, on one line; of the text of a traceback, what stands below its frames."""
+    lines = str(error).rstrip().splitlines()
+    if any(line.startswith("Traceback (most recent call last)") for line in lines):
+        frames = [number for number, line in enumerate(lines) if line.startswith("  ")]
+        text = " ".join(lines[frames[-1] + 1 :])
+    else:
+        text = ": ".join(filter(None, [type(error).__name__, " ".join(lines)]))
+    return redact(" ".join(text.partition(" [while running")[0].split()), {})[:500]

@@ -1,4 +1,4 @@
-"""Beam's local runner with worker processes that ignore SIGINT and SIGTERM.
+"""Beam's local runner with worker processes that ignore SIGINT, SIGTERM and SIGHUP.
 
 Ctrl-C goes to every process of a terminal's group, and a service manager's SIGTERM to every process of the service. The
 launcher handles them and lets the workers finish their calls; a worker that they ended would lose its calls in flight.
@@ -27,10 +27,10 @@ class LocalRunner(fn_api_runner.FnApiRunner):
     def run_via_runner_api(
         self, pipeline_proto: beam_runner_api_pb2.Pipeline, options: PipelineOptions
     ) -> PipelineResult:
-        """Run a pipeline; its workers ignore SIGINT and SIGTERM, and log as this process does."""
+        """Run a pipeline; its workers ignore SIGINT, SIGTERM and SIGHUP, and log as this process does."""
         level = logging.getLogger().getEffectiveLevel()
         worker = f"exec {shlex.quote(sys.executable)} -m bulkinfer.pipelines.runners.local_worker {level}"
         for environment in pipeline_proto.components.environments.values():
             if environment.urn == python_urns.SUBPROCESS_SDK:
-                environment.payload = f"trap '' INT TERM; {worker}".encode()
+                environment.payload = f"trap '' INT TERM HUP; {worker}".encode()
         return super().run_via_runner_api(pipeline_proto, options)

@@ -18,7 +18,10 @@ def main(level: int) -> None:
         level: lowest level that is logged to stderr, as in `logging`.
     """
     logging.disable(logging.WARNING if level >= logging.WARNING else logging.NOTSET)
-    from apache_beam.runners.worker import sdk_worker_main  # noqa: PLC0415  (after its warnings are disabled)
+    from apache_beam.runners.worker import (  # noqa: PLC0415  (after its warnings are disabled)
+        sdk_worker,
+        sdk_worker_main,
+    )
 
     logging.disable(logging.NOTSET)
     logging.basicConfig(
@@ -28,6 +31,8 @@ def main(level: int) -> None:
     logging.getLogger().handlers[0].setLevel(level)
     if level >= logging.WARNING:
         logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
+        # Beam also prints the traceback of a failed bundle, whose fault the launcher tells in one line.
+        sdk_worker.print = lambda *_, **__: None
     sdk_worker_main.main(sys.argv)
 
 

@@ -41,7 +41,9 @@ def media_of(uri: str) -> str | None:
     if plain is not None and "::" not in uri and "?" not in uri:
         return plain
     path = split_chain(uri)[0]
-    if "://" in path:
+    if path.startswith(
+        ("http://", "https://")
+    ):  # other stores know no queries: there they are part of the name
         path = path.partition("?")[0].partition("#")[0]
     name = path.rpartition("/")[2]
     return _MEDIA.get(name.rpartition(".")[2].lower())

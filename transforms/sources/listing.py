@@ -1,8 +1,8 @@
 """Which files a pattern matches, on any store, without holding the list.
 
-Patterns are fsspec's: `*` and `?` stay inside one path component, `**` is a whole component and crosses any
-number of them, `[ab]` is a class. As in a shell, names that begin with a dot
-match only where the pattern spells the dot. A directory stands for all files below it.
+Braces are expanded first, as in a shell: `*.{jpg,png}` stands for two patterns. Patterns are fsspec's: `*` and `?` stay
+inside one path component, `**` is a whole component and crosses any number of them, `[ab]` is a class. As in a shell,
+names that begin with a dot match only where the pattern spells the dot. A directory stands for all files below it.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from ..content.versions import local_version, version_of
 from ..errors import SourceError
 from ..storage.filesystems import Filesystems, local_path, protocol_of, split_chain
 
-__all__ = ["Folder", "Found", "Pattern", "folders", "list_folder", "parse_pattern"]
+__all__ = ["Folder", "Found", "Pattern", "expanded", "folders", "list_folder", "parse_pattern"]
 
 _MAGIC = re.compile(r"[*?\[]")
+_BRACES = re.compile(r"\{([^{}]*,[^{}]*)\}")
 _PAGE = 1000
 
 
@@ -97,6 +98,21 @@ class Folder:
 @functools.lru_cache(256)
 def _compiled(pattern: Pattern) -> re.Pattern[str]:
     return pattern.regex(absolute=True)
+
+
+def expanded(text: str) -> list[str]:
+    """The patterns that braces stand for, each once; braces without a comma are a name's own.
+
+    >>> expanded("{a,b}/*.{jpg,png}")
+    ['a/*.jpg', 'a/*.png', 'b/*.jpg', 'b/*.png']
+    """
+    found = _BRACES.search(text)
+    if found is None:
+        return [text]
+    head, tail = text[: found.start()], text[found.end() :]
+    # The innermost braces go first, so that nested ones are expanded as well.
+    every = [more for one in found[1].split(",") for more in expanded(head + one + tail)]
+    return list(dict.fromkeys(every))
 
 
 def parse_pattern(text: str, filesystems: Filesystems) -> Pattern:

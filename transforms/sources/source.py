@@ -17,8 +17,9 @@ import pyarrow as pa
 from ..content.media import media_of
 from ..errors import EmptySourceError, SourceError
 from ..job.config import SourceConfig
+from ..storage.faults import source_faults
 from ..storage.filesystems import Filesystems, split_chain
-from .listing import Folder, Found, Pattern, list_folder, parse_pattern
+from .listing import Folder, Found, Pattern, expanded, list_folder, parse_pattern
 from .manifests.files import Manifest, Row
 from .manifests.formats import columns_of, manifest_of
 from .manifests.scan import SourceScan, scan_manifests
@@ -152,43 +153,41 @@ def list_pattern(spec: SourceSpec, index: int, folder: Folder, filesystems: File
         for other in spec.patterns[:index]
         if (other.remote, other.suffix) == (pattern.remote, pattern.suffix)
     ]
-    try:
+    with source_faults(f"cannot list {pattern.text}", spec.source.storage):
         for found in list_folder(pattern, folder, filesystems, ordered=spec.limit is not None):
             if not any(other.matches(found.uri) for other in earlier):
                 yield found
-    except OSError as error:
-        raise SourceError(
-            f"cannot list {pattern.text}: {error}; check the address and source.storage"
-        ) from error
 
 
 def _inspect_files(source: SourceConfig, limit: int | None, filesystems: Filesystems) -> SourceSpec:
-    patterns = tuple(parse_pattern(text, filesystems) for text in source.files or ())
+    patterns: list[Pattern] = []
     seen: dict[str | None, str] = {}
-    for pattern in patterns:
-        sample = _first_files(pattern, filesystems)
+    for text in source.files or ():
+        group: list[Pattern] = []
+        sample: list[Found] = []
+        with source_faults(f"source.files: cannot list {text}", source.storage):
+            for one in expanded(text):
+                pattern = parse_pattern(one, filesystems)
+                group.append(pattern)
+                listed = list_folder(pattern, Folder(pattern.root), filesystems)
+                sample += itertools.islice(listed, _SAMPLE)
         if not sample:
-            what = "matches no file" if pattern.parts else "does not exist"
-            kind = EmptySourceError if pattern.parts else SourceError
-            raise kind(
-                f"source.files: {pattern.text} {what}; check the path, and that `**` is used to look "
-                "into folders"
-            )
+            raise _no_file(text, group)
         for found in sample:
             seen.setdefault(media_of(found.uri), found.uri)
+        patterns += group
     return SourceSpec(
-        source, source.media or _one_media(seen, "source.files"), limit=limit, patterns=patterns
+        source, source.media or _one_media(seen, "source.files"), limit=limit, patterns=tuple(patterns)
     )
 
 
-def _first_files(pattern: Pattern, filesystems: Filesystems) -> list[Found]:
-    try:
-        return list(itertools.islice(list_folder(pattern, Folder(pattern.root), filesystems), _SAMPLE))
-    except OSError as error:
-        raise SourceError(
-            f"source.files: cannot list {pattern.text}: {error}; check the address, the permissions and "
-            "source.storage"
-        ) from None
+def _no_file(text: str, group: Sequence[Pattern]) -> SourceError:
+    magic = any(pattern.parts for pattern in group)
+    what = "matches no file" if magic else "does not exist"
+    if len(group) > 1:
+        what = f"stands for {', '.join(pattern.text for pattern in group)}, which match no file"
+    kind = EmptySourceError if magic else SourceError
+    return kind(f"source.files: {text} {what}; check the path, and that `**` is used to look into folders")
 
 
 def _one_media(seen: dict[str | None, str], key: str) -> str:
@@ -213,10 +212,8 @@ def _inspect_manifest(
     key = "source.manifest" if source.manifest is not None else "source.table"
     manifests, base = _manifest_files(source, key, filesystems)
     for manifest in manifests:  # engines leave empty files beside full ones
-        try:
+        with source_faults(f"{key}: cannot read {manifest.path}", source.storage):
             schema, rows = columns_of(manifest, filesystems)
-        except (OSError, EOFError) as error:
-            raise SourceError(f"{key}: cannot read {manifest.path}: {error}; check the file") from None
         if rows:
             break
     else:
@@ -260,15 +257,16 @@ def _manifest_files(
     source: SourceConfig, key: str, filesystems: Filesystems
 ) -> tuple[tuple[Manifest, ...], str]:
     text = source.manifest or source.table or ""
-    pattern = parse_pattern(text, filesystems)
-    try:
-        found = list(list_folder(pattern, Folder(pattern.root), filesystems, ordered=True))
-    except OSError as error:
-        raise SourceError(
-            f"{key}: cannot list {text}: {error}; check the address and source.storage"
-        ) from None
+    with source_faults(f"{key}: cannot list {text}", source.storage):
+        patterns = [parse_pattern(one, filesystems) for one in expanded(text)]
+        found = [
+            file
+            for pattern in patterns
+            for file in list_folder(pattern, Folder(pattern.root), filesystems, ordered=True)
+        ]
+    pattern = patterns[0]
     below = pattern.prefix + pattern.root
-    paths = sorted(file.uri for file in found)
+    paths = sorted({file.uri for file in found})
     if source.table is not None:
         # `_metadata`, `_SUCCESS` and the like stand beside the data in every lake.
         paths = [

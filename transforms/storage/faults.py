@@ -5,17 +5,18 @@ Every access of a `Store` runs under `patiently`: the one place where the job's 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import tenacity
 
-from ..errors import BulkinferError, StoreError
+from ..errors import BulkinferError, SourceError, StoreError
 
-__all__ = ["is_transient", "patiently", "redact", "store_error"]
+__all__ = ["is_transient", "patiently", "redact", "source_faults", "store_error"]
 
 logger = logging.getLogger(__name__)
 
@@ -114,6 +115,28 @@ def redact(text: str, storage: Mapping[str, Any]) -> str:
 
     hide(storage)
     return _URL_SECRETS.sub(lambda match: "***@" if match[0].endswith("@") else "***", text)
+
+
+@contextlib.contextmanager
+def source_faults(what: str, storage: Mapping[str, Any], fix: str = "") -> Iterator[None]:
+    """Turn any fault of a source's store or file into one line: each driver has exceptions of its own.
+
+    Args:
+        what: what could not be done, and where.
+        storage: fsspec options of the source, which appear in no message.
+        fix: what to do about it.
+
+    Raises:
+        SourceError: in place of whatever is no error of ours.
+    """
+    try:
+        yield
+    except BulkinferError:
+        raise
+    except Exception as error:
+        reason = redact(" ".join(str(error).split()) or type(error).__name__, storage)
+        fix = fix or "check the address, that the store is up, the permissions and source.storage"
+        raise SourceError(f"{redact(what, storage)}: {reason}; {fix}") from error
 
 
 def store_error(

@@ -33,9 +33,9 @@ def stop(job, *options, by):
         ("SIGTERM", (), lambda started: started.process.terminate()),
         ("SIGINT", (), lambda started: started.signal_all(signal.SIGINT)),
         ("SIGINT", ("--set", "runner.workers=2"), lambda started: started.signal_all(signal.SIGINT)),
-        ("SIGTERM", ("--set", "runner.workers=2"), lambda started: started.signal_all(signal.SIGTERM)),
+        ("SIGHUP", ("--set", "runner.workers=2"), lambda started: started.signal_all(signal.SIGHUP)),
     ],
-    ids=["sigterm", "ctrl-c", "ctrl-c with two workers", "a service of two workers is stopped"],
+    ids=["sigterm", "ctrl-c", "ctrl-c with two workers", "the terminal of two workers closes"],
 )
 def test_an_interrupt_loses_nothing_that_was_sent_and_the_same_command_goes_on(
     server, tmp_path, name, options, by
@@ -74,6 +74,7 @@ def test_a_second_ctrl_c_ends_at_once_and_what_was_durable_stays(server, tmp_pat
     again = job.run()
 
     assert ran.code == 4
+    assert "SIGINT again: ended at once" in ran.err
     assert again.json["skipped"] >= durable
     assert sum(job.sent().values()) == job.count - again.json["skipped"]
     job.check()

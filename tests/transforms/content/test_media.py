@@ -70,3 +70,18 @@ def test_text_loses_its_byte_order_mark_and_must_be_utf8() -> None:
 )
 def test_the_suffix_tells_the_media_type(uri: str, media: str | None) -> None:
     assert media_of(uri) == media
+
+
+@pytest.mark.parametrize(
+    ("uri", "media"),
+    [
+        ("s3://b/p/a?b.jpg", "image"),
+        ("s3://b/p/a#b.jpg", "image"),
+        ("photos/a;b%20c.jpg", "image"),
+        ("s3://b/a.jpg?b", None),
+        ("https://h/a.jpg?size=b.txt", "image"),
+        ("http://h/a.jpg#top", "image"),
+    ],
+)
+def test_only_urls_of_the_web_have_queries(uri: str, media: str | None) -> None:
+    assert media_of(uri) == media

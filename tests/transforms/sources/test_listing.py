@@ -14,6 +14,7 @@ from bulkinfer.transforms.errors import SourceError
 from bulkinfer.transforms.sources.listing import (
     Folder,
     Found,
+    expanded,
     folders,
     list_folder,
     parse_pattern,
@@ -196,3 +197,17 @@ def test_flat_options_reach_the_remote_store_only() -> None:
 )
 def test_relative_references_are_relative_to_the_manifest(uri: str, base: str, expected: str) -> None:
     assert resolve(uri, base) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "patterns"),
+    [
+        ("a/*.{jpg,png}", ["a/*.jpg", "a/*.png"]),
+        ("{a,b{1,2}}.jpg", ["a.jpg", "b1.jpg", "b2.jpg"]),
+        ("{a,a}.jpg", ["a.jpg"]),
+        ("{only}.jpg", ["{only}.jpg"]),
+        ("{a,}b", ["ab", "b"]),
+    ],
+)
+def test_braces_are_expanded_as_in_a_shell(text: str, patterns: list[str]) -> None:
+    assert sorted(expanded(text)) == sorted(patterns)

@@ -221,3 +221,29 @@ def test_a_checked_source_pickles_with_its_scan(tmp_path: Path) -> None:
 def test_the_check_does_not_import_beam() -> None:
     code = "import sys, bulkinfer.transforms.sources.source; sys.exit('apache_beam' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_braces_stand_for_several_patterns(photos: Path) -> None:
+    assert count_source(inspect_source(SourceConfig(files="photos/{a,b}.{jpg,png}"))).inputs == 2
+    manifest = inspect_source(SourceConfig(files=["photos/{[ab]*,a}.jpg"]))
+    assert count_source(manifest).inputs == 2  # a.jpg matches both
+    with pytest.raises(SourceError, match=r"stands for photos/\*\.gif, photos/\*\.webp, which match no file"):
+        inspect_source(SourceConfig(files="photos/*.{gif,webp}"))
+
+
+@pytest.mark.parametrize("key", ["files", "manifest", "table"])
+def test_a_store_that_is_not_there_is_told_in_one_line_without_its_secrets(key: str) -> None:
+    where = {"files": "s3://b/*.jpg", "manifest": "s3://b/m.jsonl", "table": "s3://b/t"}[key]
+    storage = {
+        "key": "k",
+        "secret": "planted-secret",
+        "endpoint_url": "http://127.0.0.1:9",
+        "config_kwargs": {"retries": {"max_attempts": 0}},
+    }
+    with pytest.raises(SourceError) as caught:
+        columns = {} if key == "files" else {"uri": "u"}
+        inspect_source(SourceConfig(**{key: where}, storage=storage, columns=columns))
+    assert "\n" not in str(caught.value)
+    assert where in str(caught.value)
+    assert "source.storage" in str(caught.value)
+    assert "planted-secret" not in str(caught.value)

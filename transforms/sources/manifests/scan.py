@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
-from ...errors import SourceError
+from ...storage.faults import source_faults
 from ...storage.filesystems import Filesystems
 from .files import FileScan, Manifest, Split
 from .formats import scan
@@ -57,13 +56,9 @@ def scan_manifests(
 
     def one(index: int, left: int | None) -> FileScan:
         manifest = manifests[index]
-        try:
+        fix = "every file of a manifest needs the same columns"
+        with source_faults(f"cannot read the column {key!r} of {manifest.path}", storage, fix):
             return scan(manifest, index, key, Filesystems(storage), limit=left, rows_per_split=per_split)
-        except (OSError, EOFError, pa.ArrowException, LookupError, ValueError) as error:
-            raise SourceError(
-                f"cannot read the column {key!r} of {manifest.path}: {error}; every file of a manifest needs "
-                "the same columns"
-            ) from error
 
     scans: list[FileScan] = []
     if limit is not None:
