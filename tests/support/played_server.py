@@ -36,6 +36,7 @@ __all__ = [
 ]
 
 RETRY_FOR = 600.0
+TIMEOUT = 60.0
 
 
 def of_status(name: str, **more: Any) -> Fault:
@@ -74,12 +75,16 @@ class PlayedServer:
         bad: faults of inputs that break every call they are in.
         refused: faults of single outputs.
         most: inputs of one message.
+        slow: seconds that a call takes which holds this input.
+        timeout: seconds after which a call ends at its deadline.
     """
 
     script: Sequence[Fault | dict[int, Fault] | float | None] = ()
     bad: dict[str, Fault] = dataclasses.field(default_factory=dict)
     refused: dict[str, Fault] = dataclasses.field(default_factory=dict)
     most: int = 1000
+    slow: dict[str, float] = dataclasses.field(default_factory=dict)
+    timeout: float = TIMEOUT
     calls: list[list[str]] = dataclasses.field(default_factory=list)
     succeeded: Counter[str] = dataclasses.field(default_factory=Counter)
 
@@ -93,7 +98,12 @@ class PlayedServer:
         names = [encoded.segments[0].decode() for encoded in batch]
         played = self.script[len(self.calls)] if len(self.calls) < len(self.script) else None
         self.calls.append(names)
-        await asyncio.sleep(played if isinstance(played, float) else 0.05)
+        seconds = max(
+            [played if isinstance(played, float) else 0.05, *(self.slow.get(name, 0) for name in names)]
+        )
+        await asyncio.sleep(min(seconds, self.timeout))
+        if seconds > self.timeout:
+            return Reply(fault_of_grpc(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded"))
         if isinstance(played, Fault):
             return Reply(played, partial=len(names) % 2 == 0)
         if len(names) > self.most:
@@ -154,6 +164,7 @@ def send_through(
             limiter,
             slots,
             metrics,
+            server.timeout,
             retry_for,
             "v1",
             aborted.append,
@@ -165,7 +176,7 @@ def send_through(
             ]
             runs.append(asyncio.ensure_future(BatchSender(items, shared, results.extend).run()))
         ended = await asyncio.gather(*runs, return_exceptions=True)
-        assert [type(end) for end in ended if end] == ([asyncio.CancelledError] if aborted else [])
+        assert {type(end) for end in ended if end} == ({asyncio.CancelledError} if aborted else set())
         return time.monotonic() - began
 
     seconds = simulate(main)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 
@@ -27,6 +28,11 @@ SUSPECTED_AFTER = 3
 GIVEN_UP_AFTER = 10
 #: A stream that breaks for an unknown reason after it began is called so often.
 STREAM_TRIES = 3
+#: An input that has no answer in time so often, at last alone, is given up while other calls are answered. So many
+#: calls of one batch without an answer in time stop a job of which none was.
+DEADLINES = 3
+#: A call that is lost after this share of its deadline ended there, whoever ended it.
+AT_DEADLINE = 0.95
 
 
 @dataclasses.dataclass
@@ -39,10 +45,12 @@ class Settings:
         limiter: the rate limits.
         slots: one for each call that may be under way.
         metrics: the process's counters.
+        timeout: seconds, the deadline of one call.
         retry_for: seconds, the budget of one batch from its first permit.
         model_version: for the predictions.
         abort: stops the job for a fault after which nothing will work.
         answered: calls that the server answered so far, whatever it answered.
+        succeeded: calls among these that did not fail as a whole.
     """
 
     session: Session
@@ -50,10 +58,12 @@ class Settings:
     limiter: Limiter
     slots: asyncio.Semaphore
     metrics: Metrics
+    timeout: float
     retry_for: float
     model_version: str
     abort: Callable[[Fault], None]
     answered: int = 0
+    succeeded: int = 0
 
 
 class BatchSender:
@@ -76,11 +86,12 @@ class BatchSender:
         self._emit = emit
         self._holds_slot = False
         self._suspected = False
+        self._unheard = 0  # calls that ended at their deadline since the server answered anything
         self.in_call = False
 
     async def run(self) -> None:
         """Give every input of the batch a result."""
-        self._answered = self._shared.answered
+        self._answered = self._heard = self._shared.answered
         # Each piece of a split batch has a budget of its own; together they take no more than two.
         left = 2 * self._shared.retry_for
         try:
@@ -121,7 +132,11 @@ class BatchSender:
                 return self._cut(items, fault, blame=False)
             others_get_through = self._shared.answered > answered
             pause = backoff.next_pause(verdict, fault.retry_after_s)
-            if pause is None or (lost >= GIVEN_UP_AFTER and others_get_through):
+            if verdict is Verdict.DEADLINE:
+                self._stop_if_all_are_late(fault)
+                if len(items) > 1 and (server_lives or pause is not None):
+                    return self._spread(items, fault)
+            if pause is None or (lost >= GIVEN_UP_AFTER and others_get_through) or self._is_too_slow(items):
                 rest = [] if server_lives else self._plan.rest()
                 self._fail([*items, *rest], fault, retryable=True)
                 return self._plan.gave_up()
@@ -143,7 +158,7 @@ class BatchSender:
         shared.metrics.add(inputs_sent=fresh, retries=int(fresh < len(items)))
         for item in items:
             item.attempts += 1
-        started = time.monotonic()
+        started, succeeded = time.monotonic(), shared.succeeded
         self.in_call = True
         shared.metrics.add(calls=1, in_flight=1)
         try:
@@ -152,8 +167,42 @@ class BatchSender:
             self.in_call = False
             elapsed_ms = (time.monotonic() - started) * 1000
             shared.metrics.add(in_flight=-1, call_ms=int(elapsed_ms))
+        if reply.fault and reply.fault.verdict is Verdict.TRANSPORT:
+            reply.fault = self._late(reply.fault, items, elapsed_ms / 1000, succeeded)
         self._learn(reply, elapsed_ms, permit)
         return reply, elapsed_ms, permit
+
+    def _late(self, fault: Fault, items: Sequence[Item], seconds: float, succeeded: int) -> Fault:
+        """The fault of a lost call that told whether it ended at its deadline.
+
+        Args:
+            succeeded: calls that had succeeded when it began.
+        """
+        timeout = self._shared.timeout
+        if seconds < AT_DEADLINE * timeout:
+            return fault
+        for item in items:
+            item.late_since = item.late_since if item.deadlines else succeeded
+            item.deadlines += 1
+        message = f"no answer within calls.timeout ({timeout:g} s); raise it, or send less in a call"
+        return dataclasses.replace(fault, verdict=Verdict.DEADLINE, message=message)
+
+    def _stop_if_all_are_late(self, fault: Fault) -> None:
+        """Stop the job when no call was answered in time yet: the next ones would not be either, and cost as much."""
+        shared = self._shared
+        if self._heard != shared.answered:
+            self._heard, self._unheard = shared.answered, 0
+        self._unheard += 1
+        if self._unheard >= DEADLINES and not shared.succeeded:
+            message = f"every call ended at calls.timeout ({shared.timeout:g} s)"
+            fix = "raise calls.timeout above what the model needs for a call, or lower calls.batch_size"
+            shared.abort(dataclasses.replace(fault, verdict=Verdict.TOO_SLOW, message=message, fix=fix))
+            raise asyncio.CancelledError
+
+    def _is_too_slow(self, items: Sequence[Item]) -> bool:
+        """Whether one input is late by itself, while the server answers others in time."""
+        one = items[0]
+        return len(items) == 1 and one.deadlines >= DEADLINES and self._shared.succeeded > one.late_since
 
     def _learn(self, reply: Reply, elapsed_ms: float, permit: Permit) -> None:
         """Count a call that ended, and tell the limits."""
@@ -166,9 +215,10 @@ class BatchSender:
         )
         if fault is None:
             shared.limiter.answered(permit, elapsed_ms / 1000)
+            shared.succeeded += 1
         else:
             shared.sizes.learn(fault)
-        if fault is None or fault.verdict is not Verdict.TRANSPORT:
+        if fault is None or fault.verdict not in (Verdict.TRANSPORT, Verdict.DEADLINE):
             shared.answered += 1
 
     def _sort(self, items: Sequence[Item], reply: Reply, took_ms: float) -> tuple[list[Item], Fault | None]:
@@ -195,9 +245,17 @@ class BatchSender:
         if len(items) == 1:
             self._fail(items, fault, retryable=False)
         else:
-            self._shared.metrics.add(splits=1)
-            logger.info("split: inputs=%d cause=%s", len(items), fault.error_type)
+            self._count_split(items, fault)
         self._plan.failed(items, blame=blame)
+
+    def _spread(self, items: Sequence[Item], fault: Fault) -> None:
+        """Send inputs that were late together again: first in some pieces, then one by one."""
+        self._count_split(items, fault)
+        self._plan.spread(items, math.isqrt(len(items)) if items[0].deadlines == 1 else 1)
+
+    def _count_split(self, items: Sequence[Item], fault: Fault) -> None:
+        self._shared.metrics.add(splits=1)
+        logger.info("split: inputs=%d cause=%s", len(items), fault.error_type)
 
     def _fail(self, items: Sequence[Item], fault: Fault, *, retryable: bool) -> None:
         self._emit([(item, self._failure(item, fault, retryable=retryable)) for item in items])
@@ -206,7 +264,7 @@ class BatchSender:
         # Keys and counts only: payloads must never reach a log.
         logger.info("retry: inputs=%d wait_s=%.2f cause=%s", len(items), seconds, fault.error_type)
         self._shared.metrics.add(wait_ms=int(seconds * 1000))
-        if fault.verdict is Verdict.TRANSPORT:
+        if fault.verdict in (Verdict.TRANSPORT, Verdict.DEADLINE):
             # A lost call may be this batch's own fault, so another batch may use its slot; a server that is full or
             # starting is not helped by other batches.
             self._release_slot()

@@ -144,6 +144,7 @@ class Engine:
             limiter=limiter,
             slots=asyncio.Semaphore(calls.in_flight),
             metrics=self.metrics,
+            timeout=calls.timeout,
             retry_for=calls.retry_for,
             model_version=endpoint.version,
             abort=self._abort,
