@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import logging
 import math
 import time
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
-from ..metrics import Metrics
 from ..records import CallStats, Failure, Prediction
 from .backoff import Backoff
 from .batching import Item
 from .bisection import Bisection
-from .endpoint import Fault, Reply, Session, Verdict
-from .limits.limiter import Limiter, Permit
-from .message_limit import MessageLimit
+from .endpoint import Fault, Reply, Verdict
+from .limits.limiter import Permit
+from .settings import Settings
 
-__all__ = ["BatchSender", "Settings"]
+__all__ = ["BatchSender"]
 
 logger = logging.getLogger(__name__)
 
@@ -35,35 +36,13 @@ DEADLINES = 3
 AT_DEADLINE = 0.95
 
 
-@dataclasses.dataclass
-class Settings:
-    """What all batches of an engine share.
+class _Called(NamedTuple):
+    """A call that ended: what was sent, the reply, the milliseconds it took, the permit (None if nothing was sent)."""
 
-    Attributes:
-        session: sends one call.
-        sizes: the largest message that the server takes.
-        limiter: the rate limits.
-        slots: one for each call that may be under way.
-        metrics: the process's counters.
-        timeout: seconds, the deadline of one call.
-        retry_for: seconds, the budget of one batch from its first permit.
-        model_version: for the predictions.
-        abort: stops the job for a fault after which nothing will work.
-        answered: calls that the server answered so far, whatever it answered.
-        succeeded: calls among these that did not fail as a whole.
-    """
-
-    session: Session
-    sizes: MessageLimit
-    limiter: Limiter
-    slots: asyncio.Semaphore
-    metrics: Metrics
-    timeout: float
-    retry_for: float
-    model_version: str
-    abort: Callable[[Fault], None]
-    answered: int = 0
-    succeeded: int = 0
+    items: Sequence[Item]
+    reply: Reply
+    took_ms: float
+    permit: Permit | None
 
 
 class BatchSender:
@@ -106,7 +85,7 @@ class BatchSender:
         items, lost, broken = piece, 0, 0
         answered = self._shared.answered
         while True:
-            reply, took_ms, permit = await self._call(items, backoff)
+            items, reply, took_ms, permit = await self._call(items, backoff)
             if reply.fault is None:
                 items, fault = self._sort(items, reply, took_ms)
                 if fault is None:
@@ -142,8 +121,8 @@ class BatchSender:
                 return self._plan.gave_up()
             await self._pause(pause, items, fault)
 
-    async def _call(self, items: Sequence[Item], backoff: Backoff) -> tuple[Reply, float, Permit | None]:
-        """Make one call; return the reply, the milliseconds it took, and the permit, None when nothing was sent."""
+    async def _call(self, items: Sequence[Item], backoff: Backoff) -> _Called:
+        """Make one call with what the budget allows of these inputs."""
         shared = self._shared
         if not self._holds_slot:
             await shared.slots.acquire()
@@ -151,7 +130,8 @@ class BatchSender:
         asked = time.monotonic()
         if fault := shared.sizes.refuses(items) or await shared.session.connect():
             backoff.start(asked)
-            return Reply(fault), 0.0, None
+            return _Called(items, Reply(fault), 0.0, None)
+        items = self._within_budget(items)
         permit = await shared.limiter.acquire(len(items))
         backoff.start()  # not before: the limits may hold a call for longer than the whole budget
         fresh = sum(not item.attempts for item in items)
@@ -170,7 +150,16 @@ class BatchSender:
         if reply.fault and reply.fault.verdict is Verdict.TRANSPORT:
             reply.fault = self._late(reply.fault, items, elapsed_ms / 1000, succeeded)
         self._learn(reply, elapsed_ms, permit)
-        return reply, elapsed_ms, permit
+        return _Called(items, reply, elapsed_ms, permit)
+
+    def _within_budget(self, items: Sequence[Item]) -> Sequence[Item]:
+        """What the budget still allows to send of these inputs; the others are left to a later run."""
+        allowed = self._shared.budget.reserve(len(items))
+        if self._shared.budget.left <= 0:
+            self._shared.spent.set()
+        if not allowed:
+            raise asyncio.CancelledError
+        return items[:allowed]
 
     def _late(self, fault: Fault, items: Sequence[Item], seconds: float, succeeded: int) -> Fault:
         """The fault of a lost call that told whether it ended at its deadline.
@@ -268,7 +257,9 @@ class BatchSender:
             # A lost call may be this batch's own fault, so another batch may use its slot; a server that is full or
             # starting is not helped by other batches.
             self._release_slot()
-        await asyncio.sleep(seconds)
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._shared.spent.wait(), seconds)
+            self._within_budget(items)
 
     def _release_slot(self) -> None:
         if self._holds_slot:

@@ -283,3 +283,32 @@ def test_a_call_that_is_lost_before_its_deadline_is_no_slow_one() -> None:
 def sent_of(server: PlayedServer) -> Counter[str]:
     """How often each input was sent."""
     return Counter(name for call in server.calls for name in call)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    sizes,
+    st.lists(st.one_of(passing, st.sampled_from(BLAMING), st.just(TOO_LARGE), slow, mixed), max_size=10),
+    st.integers(1, 100),
+)
+def test_no_more_inputs_are_sent_than_the_budget_allows_whatever_the_faults(
+    sizes: list[int], script: list[Any], budget: int
+) -> None:
+    server = PlayedServer(script)
+
+    outcome = send_through(server, names_of(sizes), budget=budget)
+
+    sent = sum(sent_of(server).values())
+    assert sent <= budget
+    assert sent == budget or len(outcome.results) == sum(sizes)
+
+
+@pytest.mark.parametrize("budget", [11, 12])
+def test_nobody_waits_for_a_retry_that_no_budget_is_left_for(budget: int) -> None:
+    server = PlayedServer([of_status("MODEL_LOADING", retry_after_s=500.0)])
+
+    outcome = send_through(server, names_of([4, 4, 4]), budget=budget, in_flight=2)
+
+    assert len(outcome.predictions) == budget - 4
+    assert outcome.failures == {}
+    assert outcome.seconds < 1
