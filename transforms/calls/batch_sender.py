@@ -101,9 +101,8 @@ class BatchSender:
                 verdict = Verdict.TRANSPORT
             if not verdict.retried:
                 return self._cut(items, fault, blame=verdict is not Verdict.TOO_LARGE)
-            if verdict is Verdict.THROTTLED and permit is not None:
-                self._shared.metrics.add(throttled=1)
-                self._shared.limiter.throttled(permit, fault.retry_after_s)
+            if permit is not None:
+                self._slow_down(fault, permit, whole=reply.fault is not None)
             server_lives = self._shared.answered > self._answered
             lost += verdict is Verdict.TRANSPORT
             if server_lives and len(items) > 1 and lost >= (1 if self._suspected else SUSPECTED_AFTER):
@@ -145,6 +144,7 @@ class BatchSender:
             reply = await shared.session.send([item.encoded for item in items])
         finally:
             self.in_call = False
+            shared.limiter.ended(permit)
             elapsed_ms = (time.monotonic() - started) * 1000
             shared.metrics.add(in_flight=-1, call_ms=int(elapsed_ms))
         if reply.fault and reply.fault.verdict is Verdict.TRANSPORT:
@@ -192,6 +192,15 @@ class BatchSender:
         """Whether one input is late by itself, while the server answers others in time."""
         one = items[0]
         return len(items) == 1 and one.deadlines >= DEADLINES and self._shared.succeeded > one.late_since
+
+    def _slow_down(self, fault: Fault, permit: Permit, *, whole: bool) -> None:
+        """Tell the limits of a call that the server refused, or a part of it."""
+        if fault.verdict is Verdict.THROTTLED:
+            self._shared.metrics.add(throttled=1)
+            self._shared.limiter.throttled(permit, fault.retry_after_s)
+        elif fault.verdict is Verdict.SERVER_FULL and whole:
+            self._shared.metrics.add(throttled=1)
+            self._shared.limiter.refused(permit, fault.retry_after_s)
 
     def _learn(self, reply: Reply, elapsed_ms: float, permit: Permit) -> None:
         """Count a call that ended, and tell the limits."""

@@ -162,6 +162,15 @@ def test_throttled_calls_are_counted_and_waited_for() -> None:
     assert outcome.seconds >= 10
 
 
+@pytest.mark.parametrize(("fault", "told"), [(PASSING[5], 2), ({0: PASSING[5]}, 0)], ids=["call", "output"])
+def test_the_limits_hear_of_calls_that_a_full_server_refused(fault: Any, told: int) -> None:
+    """An output that asks for another try came in a call that was accepted."""
+    outcome = send_through(PlayedServer([fault] * 2), names_of([3]))
+
+    assert len(outcome.predictions) == 3
+    assert outcome.metrics["throttled"] == told
+
+
 def test_a_batch_that_waits_for_a_lost_call_leaves_its_slot_to_others() -> None:
     server = PlayedServer([fault_of_grpc(grpc.StatusCode.UNAVAILABLE, "", retry_after_s=30.0)])
 
