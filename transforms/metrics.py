@@ -17,7 +17,7 @@ __all__ = ["COUNTERS", "Metrics", "process_metrics"]
 COUNTERS: Mapping[str, str] = {
     "calls": "calls started, retries and pieces of split batches included (engine)",
     "retries": "calls that sent inputs again, after a pause or in a split batch (engine)",
-    "throttled": "calls that the server refused for its rate limit (engine)",
+    "throttled": "calls that the server refused for its rate limit, or because it was full (engine)",
     "splits": "batches and pieces that were cut because a call failed as a whole (engine)",
     "inputs_sent": "inputs that were sent at least once (engine)",
     "inputs_done": "inputs that ended as a prediction (engine)",

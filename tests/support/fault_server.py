@@ -214,6 +214,8 @@ class Servicer:
         faults.sizes.append(len(keys))
         faults.last_end = now
         if faults.over_limit(now):
+            if code := settings.get("throttle_code"):
+                await context.abort(getattr(grpc.StatusCode, code), "")
             if hint := settings.get("throttle_hint"):
                 context.set_trailing_metadata((("retry-after", str(hint)),))
             return keys, _status(THROTTLED, "Throttled")

@@ -10,15 +10,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import grpc
-from bulkinfer.transforms.calls.batch_sender import BatchSender, Settings
+from bulkinfer.transforms.calls.batch_sender import BatchSender
 from bulkinfer.transforms.calls.batching import Item
 from bulkinfer.transforms.calls.endpoint import Fault, Reply, Verdict
 from bulkinfer.transforms.calls.limits.local import LocalLimiter
 from bulkinfer.transforms.calls.message_limit import MessageLimit
+from bulkinfer.transforms.calls.settings import Settings
 from bulkinfer.transforms.endpoints.clarifai.request.wire import EncodedInput
 from bulkinfer.transforms.endpoints.clarifai.statuses import fault_of_grpc, fault_of_status
+from bulkinfer.transforms.job.config import StopConfig
 from bulkinfer.transforms.metrics import Metrics
 from bulkinfer.transforms.records import Failure, Prediction, Reference
+from bulkinfer.transforms.runs.control import JobControl
 from clarifai_grpc.grpc.api.status import status_code_pb2, status_pb2
 
 from support.virtual_time import simulate
@@ -36,6 +39,7 @@ __all__ = [
 ]
 
 RETRY_FOR = 600.0
+TIMEOUT = 60.0
 
 
 def of_status(name: str, **more: Any) -> Fault:
@@ -74,12 +78,16 @@ class PlayedServer:
         bad: faults of inputs that break every call they are in.
         refused: faults of single outputs.
         most: inputs of one message.
+        slow: seconds that a call takes which holds this input.
+        timeout: seconds after which a call ends at its deadline.
     """
 
     script: Sequence[Fault | dict[int, Fault] | float | None] = ()
     bad: dict[str, Fault] = dataclasses.field(default_factory=dict)
     refused: dict[str, Fault] = dataclasses.field(default_factory=dict)
     most: int = 1000
+    slow: dict[str, float] = dataclasses.field(default_factory=dict)
+    timeout: float = TIMEOUT
     calls: list[list[str]] = dataclasses.field(default_factory=list)
     succeeded: Counter[str] = dataclasses.field(default_factory=Counter)
 
@@ -93,7 +101,12 @@ class PlayedServer:
         names = [encoded.segments[0].decode() for encoded in batch]
         played = self.script[len(self.calls)] if len(self.calls) < len(self.script) else None
         self.calls.append(names)
-        await asyncio.sleep(played if isinstance(played, float) else 0.05)
+        seconds = max(
+            [played if isinstance(played, float) else 0.05, *(self.slow.get(name, 0) for name in names)]
+        )
+        await asyncio.sleep(min(seconds, self.timeout))
+        if seconds > self.timeout:
+            return Reply(fault_of_grpc(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded"))
         if isinstance(played, Fault):
             return Reply(played, partial=len(names) % 2 == 0)
         if len(names) > self.most:
@@ -134,13 +147,16 @@ def send_through(
     in_flight: int = 2,
     retry_for: float = RETRY_FOR,
     hold_s: float = 0.0,
+    budget: int | None = None,
 ) -> Outcome:
     """Send batches to a server at once; check what must hold whatever the faults.
 
     Args:
         hold_s: seconds for which the limiter lets nothing start.
+        budget: inputs that may be sent, retries included.
     """
-    metrics, slots = Metrics(), asyncio.Semaphore(in_flight)
+    metrics, slots, spending = Metrics(), asyncio.Semaphore(in_flight), JobControl()
+    spending.limits = StopConfig(inputs=budget)
     results: list[tuple[Item, Prediction | Failure]] = []
     aborted: list[Fault] = []
 
@@ -154,9 +170,11 @@ def send_through(
             limiter,
             slots,
             metrics,
+            server.timeout,
             retry_for,
             "v1",
             aborted.append,
+            spending,
         )
         runs = []
         for batch in batches:
@@ -165,17 +183,19 @@ def send_through(
             ]
             runs.append(asyncio.ensure_future(BatchSender(items, shared, results.extend).run()))
         ended = await asyncio.gather(*runs, return_exceptions=True)
-        assert [type(end) for end in ended if end] == ([asyncio.CancelledError] if aborted else [])
+        assert {type(end) for end in ended if end} <= {asyncio.CancelledError}
+        assert aborted or spending.stopped or not any(ended)
         return time.monotonic() - began
 
     seconds = simulate(main)
     assert not slots.locked()
     assert slots._value == in_flight  # every slot was given back, once
     names = [value.reference.input_id for _, value in results]
-    if not aborted:
+    if not aborted and not spending.stopped:
         assert sorted(names) == sorted(name for batch in batches for name in batch)
     assert len(set(names)) == len(names)
     sent = Counter(name for call in server.calls for name in call)
+    assert budget is None or sum(sent.values()) == budget - spending.left
     for item, value in results:
         name = item.reference.input_id
         assert value.reference.input_id == name

@@ -16,9 +16,21 @@ from .endpoint import Verdict
 __all__ = ["Backoff"]
 
 #: Largest pause by verdict, seconds. A model that loads is asked rarely; a lost connection usually returns
-#: soon.
-_LONGEST = {Verdict.WAIT: 15.0, Verdict.THROTTLED: 5.0, Verdict.SERVER_FULL: 5.0, Verdict.TRANSPORT: 15.0}
-_FIRST = {Verdict.WAIT: 1.0, Verdict.THROTTLED: 0.1, Verdict.SERVER_FULL: 0.1, Verdict.TRANSPORT: 0.2}
+#: soon. A server that answers nothing in time may still work on what was sent, so it is sent that again rarely.
+_LONGEST = {
+    Verdict.WAIT: 15.0,
+    Verdict.THROTTLED: 5.0,
+    Verdict.SERVER_FULL: 5.0,
+    Verdict.TRANSPORT: 15.0,
+    Verdict.DEADLINE: 60.0,
+}
+_FIRST = {
+    Verdict.WAIT: 1.0,
+    Verdict.THROTTLED: 0.1,
+    Verdict.SERVER_FULL: 0.1,
+    Verdict.TRANSPORT: 0.2,
+    Verdict.DEADLINE: 1.0,
+}
 _WAITS = {
     verdict: tenacity.wait_random_exponential(multiplier=_FIRST[verdict], max=longest, min=0.02)
     for verdict, longest in _LONGEST.items()

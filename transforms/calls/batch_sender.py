@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
-from ..metrics import Metrics
 from ..records import CallStats, Failure, Prediction
 from .backoff import Backoff
 from .batching import Item
 from .bisection import Bisection
-from .endpoint import Fault, Reply, Session, Verdict
-from .limits.limiter import Limiter, Permit
-from .message_limit import MessageLimit
+from .endpoint import Fault, Reply, Verdict
+from .limits.limiter import Permit
+from .settings import Settings
 
-__all__ = ["BatchSender", "Settings"]
+__all__ = ["BatchSender"]
 
 logger = logging.getLogger(__name__)
 
@@ -27,33 +29,20 @@ SUSPECTED_AFTER = 3
 GIVEN_UP_AFTER = 10
 #: A stream that breaks for an unknown reason after it began is called so often.
 STREAM_TRIES = 3
+#: An input that has no answer in time so often, at last alone, is given up while other calls are answered. So many
+#: calls of one batch without an answer in time stop a job of which none was.
+DEADLINES = 3
+#: A call that is lost after this share of its deadline ended there, whoever ended it.
+AT_DEADLINE = 0.95
 
 
-@dataclasses.dataclass
-class Settings:
-    """What all batches of an engine share.
+class _Called(NamedTuple):
+    """A call that ended: what was sent, the reply, the milliseconds it took, the permit (None if nothing was sent)."""
 
-    Attributes:
-        session: sends one call.
-        sizes: the largest message that the server takes.
-        limiter: the rate limits.
-        slots: one for each call that may be under way.
-        metrics: the process's counters.
-        retry_for: seconds, the budget of one batch from its first permit.
-        model_version: for the predictions.
-        abort: stops the job for a fault after which nothing will work.
-        answered: calls that the server answered so far, whatever it answered.
-    """
-
-    session: Session
-    sizes: MessageLimit
-    limiter: Limiter
-    slots: asyncio.Semaphore
-    metrics: Metrics
-    retry_for: float
-    model_version: str
-    abort: Callable[[Fault], None]
-    answered: int = 0
+    items: Sequence[Item]
+    reply: Reply
+    took_ms: float
+    permit: Permit | None
 
 
 class BatchSender:
@@ -76,11 +65,12 @@ class BatchSender:
         self._emit = emit
         self._holds_slot = False
         self._suspected = False
+        self._unheard = 0  # calls that ended at their deadline since the server answered anything
         self.in_call = False
 
     async def run(self) -> None:
         """Give every input of the batch a result."""
-        self._answered = self._shared.answered
+        self._answered = self._heard = self._shared.answered
         # Each piece of a split batch has a budget of its own; together they take no more than two.
         left = 2 * self._shared.retry_for
         try:
@@ -95,7 +85,7 @@ class BatchSender:
         items, lost, broken = piece, 0, 0
         answered = self._shared.answered
         while True:
-            reply, took_ms, permit = await self._call(items, backoff)
+            items, reply, took_ms, permit = await self._call(items, backoff)
             if reply.fault is None:
                 items, fault = self._sort(items, reply, took_ms)
                 if fault is None:
@@ -111,9 +101,8 @@ class BatchSender:
                 verdict = Verdict.TRANSPORT
             if not verdict.retried:
                 return self._cut(items, fault, blame=verdict is not Verdict.TOO_LARGE)
-            if verdict is Verdict.THROTTLED and permit is not None:
-                self._shared.metrics.add(throttled=1)
-                self._shared.limiter.throttled(permit, fault.retry_after_s)
+            if permit is not None:
+                self._slow_down(fault, permit, whole=reply.fault is not None)
             server_lives = self._shared.answered > self._answered
             lost += verdict is Verdict.TRANSPORT
             if server_lives and len(items) > 1 and lost >= (1 if self._suspected else SUSPECTED_AFTER):
@@ -121,14 +110,18 @@ class BatchSender:
                 return self._cut(items, fault, blame=False)
             others_get_through = self._shared.answered > answered
             pause = backoff.next_pause(verdict, fault.retry_after_s)
-            if pause is None or (lost >= GIVEN_UP_AFTER and others_get_through):
+            if verdict is Verdict.DEADLINE:
+                self._stop_if_all_are_late(fault)
+                if len(items) > 1 and (server_lives or pause is not None):
+                    return self._spread(items, fault)
+            if pause is None or (lost >= GIVEN_UP_AFTER and others_get_through) or self._is_too_slow(items):
                 rest = [] if server_lives else self._plan.rest()
                 self._fail([*items, *rest], fault, retryable=True)
                 return self._plan.gave_up()
             await self._pause(pause, items, fault)
 
-    async def _call(self, items: Sequence[Item], backoff: Backoff) -> tuple[Reply, float, Permit | None]:
-        """Make one call; return the reply, the milliseconds it took, and the permit, None when nothing was sent."""
+    async def _call(self, items: Sequence[Item], backoff: Backoff) -> _Called:
+        """Make one call with what the budget allows of these inputs."""
         shared = self._shared
         if not self._holds_slot:
             await shared.slots.acquire()
@@ -136,24 +129,78 @@ class BatchSender:
         asked = time.monotonic()
         if fault := shared.sizes.refuses(items) or await shared.session.connect():
             backoff.start(asked)
-            return Reply(fault), 0.0, None
+            return _Called(items, Reply(fault), 0.0, None)
+        items = self._within_budget(items)
         permit = await shared.limiter.acquire(len(items))
         backoff.start()  # not before: the limits may hold a call for longer than the whole budget
         fresh = sum(not item.attempts for item in items)
         shared.metrics.add(inputs_sent=fresh, retries=int(fresh < len(items)))
         for item in items:
             item.attempts += 1
-        started = time.monotonic()
+        started, succeeded = time.monotonic(), shared.succeeded
         self.in_call = True
         shared.metrics.add(calls=1, in_flight=1)
         try:
             reply = await shared.session.send([item.encoded for item in items])
         finally:
             self.in_call = False
+            shared.limiter.ended(permit)
             elapsed_ms = (time.monotonic() - started) * 1000
             shared.metrics.add(in_flight=-1, call_ms=int(elapsed_ms))
+        if reply.fault and reply.fault.verdict is Verdict.TRANSPORT:
+            reply.fault = self._late(reply.fault, items, elapsed_ms / 1000, succeeded)
         self._learn(reply, elapsed_ms, permit)
-        return reply, elapsed_ms, permit
+        return _Called(items, reply, elapsed_ms, permit)
+
+    def _within_budget(self, items: Sequence[Item]) -> Sequence[Item]:
+        """What the budget still allows to send of these inputs; the others are left to a later run."""
+        allowed = self._shared.budget.reserve(len(items))
+        if self._shared.budget.left <= 0:
+            self._shared.spent.set()
+        if not allowed:
+            raise asyncio.CancelledError
+        return items[:allowed]
+
+    def _late(self, fault: Fault, items: Sequence[Item], seconds: float, succeeded: int) -> Fault:
+        """The fault of a lost call that told whether it ended at its deadline.
+
+        Args:
+            succeeded: calls that had succeeded when it began.
+        """
+        timeout = self._shared.timeout
+        if seconds < AT_DEADLINE * timeout:
+            return fault
+        for item in items:
+            item.late_since = item.late_since if item.deadlines else succeeded
+            item.deadlines += 1
+        message = f"no answer within calls.timeout ({timeout:g} s); raise it, or send less in a call"
+        return dataclasses.replace(fault, verdict=Verdict.DEADLINE, message=message)
+
+    def _stop_if_all_are_late(self, fault: Fault) -> None:
+        """Stop the job when no call was answered in time yet: the next ones would not be either, and cost as much."""
+        shared = self._shared
+        if self._heard != shared.answered:
+            self._heard, self._unheard = shared.answered, 0
+        self._unheard += 1
+        if self._unheard >= DEADLINES and not shared.succeeded:
+            message = f"every call ended at calls.timeout ({shared.timeout:g} s)"
+            fix = "raise calls.timeout above what the model needs for a call, or lower calls.batch_size"
+            shared.abort(dataclasses.replace(fault, verdict=Verdict.TOO_SLOW, message=message, fix=fix))
+            raise asyncio.CancelledError
+
+    def _is_too_slow(self, items: Sequence[Item]) -> bool:
+        """Whether one input is late by itself, while the server answers others in time."""
+        one = items[0]
+        return len(items) == 1 and one.deadlines >= DEADLINES and self._shared.succeeded > one.late_since
+
+    def _slow_down(self, fault: Fault, permit: Permit, *, whole: bool) -> None:
+        """Tell the limits of a call that the server refused, or a part of it."""
+        if fault.verdict is Verdict.THROTTLED:
+            self._shared.metrics.add(throttled=1)
+            self._shared.limiter.throttled(permit, fault.retry_after_s)
+        elif fault.verdict is Verdict.SERVER_FULL and whole:
+            self._shared.metrics.add(throttled=1)
+            self._shared.limiter.refused(permit, fault.retry_after_s)
 
     def _learn(self, reply: Reply, elapsed_ms: float, permit: Permit) -> None:
         """Count a call that ended, and tell the limits."""
@@ -166,9 +213,10 @@ class BatchSender:
         )
         if fault is None:
             shared.limiter.answered(permit, elapsed_ms / 1000)
+            shared.succeeded += 1
         else:
             shared.sizes.learn(fault)
-        if fault is None or fault.verdict is not Verdict.TRANSPORT:
+        if fault is None or fault.verdict not in (Verdict.TRANSPORT, Verdict.DEADLINE):
             shared.answered += 1
 
     def _sort(self, items: Sequence[Item], reply: Reply, took_ms: float) -> tuple[list[Item], Fault | None]:
@@ -195,9 +243,17 @@ class BatchSender:
         if len(items) == 1:
             self._fail(items, fault, retryable=False)
         else:
-            self._shared.metrics.add(splits=1)
-            logger.info("split: inputs=%d cause=%s", len(items), fault.error_type)
+            self._count_split(items, fault)
         self._plan.failed(items, blame=blame)
+
+    def _spread(self, items: Sequence[Item], fault: Fault) -> None:
+        """Send inputs that were late together again: first in some pieces, then one by one."""
+        self._count_split(items, fault)
+        self._plan.spread(items, math.isqrt(len(items)) if items[0].deadlines == 1 else 1)
+
+    def _count_split(self, items: Sequence[Item], fault: Fault) -> None:
+        self._shared.metrics.add(splits=1)
+        logger.info("split: inputs=%d cause=%s", len(items), fault.error_type)
 
     def _fail(self, items: Sequence[Item], fault: Fault, *, retryable: bool) -> None:
         self._emit([(item, self._failure(item, fault, retryable=retryable)) for item in items])
@@ -206,11 +262,13 @@ class BatchSender:
         # Keys and counts only: payloads must never reach a log.
         logger.info("retry: inputs=%d wait_s=%.2f cause=%s", len(items), seconds, fault.error_type)
         self._shared.metrics.add(wait_ms=int(seconds * 1000))
-        if fault.verdict is Verdict.TRANSPORT:
+        if fault.verdict in (Verdict.TRANSPORT, Verdict.DEADLINE):
             # A lost call may be this batch's own fault, so another batch may use its slot; a server that is full or
             # starting is not helped by other batches.
             self._release_slot()
-        await asyncio.sleep(seconds)
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._shared.spent.wait(), seconds)
+            self._within_budget(items)
 
     def _release_slot(self) -> None:
         if self._holds_slot:

@@ -26,6 +26,8 @@ class Item:
         width: pixels, of an image; None when unknown.
         height: pixels, of an image; None when unknown.
         attempts: calls in which it was sent.
+        deadlines: calls among these that had no answer within their deadline.
+        late_since: calls of all batches that had succeeded when the first of these began.
         has_result: True once its prediction or failure was emitted.
     """
 
@@ -35,6 +37,8 @@ class Item:
     width: int | None = None
     height: int | None = None
     attempts: int = 0
+    deadlines: int = 0
+    late_since: int = 0
     has_result: bool = False
 
 

@@ -77,6 +77,16 @@ class Bisection(Generic[T]):
         else:
             self._waiting.append(self._bisect(items, blame=blame))
 
+    def spread(self, items: Sequence[T], size: int) -> None:
+        """Note that the call did not end in time for these inputs, which are sent again in pieces of this size.
+
+        They come after all that waits: so the next call holds other inputs, and tells whether it is the server that
+        is slow. Halves would send a slow input, and wait for it, once for each halving.
+        """
+        self._sent = None
+        pieces = [_Piece(items[start : start + size]) for start in range(0, len(items), size)]
+        self._waiting[:0] = reversed(pieces)
+
     def gave_up(self) -> None:
         """Note that the server did not answer for the piece, which says nothing about any input."""
         self._sent = None

@@ -38,6 +38,7 @@ class Verdict(enum.Enum):
     THROTTLED = "a rate limit: slow down for everyone, then retry"
     SERVER_FULL = "no capacity at the server: back off, retry"
     TRANSPORT = "the way to the server: retry"
+    DEADLINE = "no answer within calls.timeout, told by the engine: cut the batch; alone, a few tries"
     TOO_LARGE = "the message is too large: split it"
     BAD_INPUT = "an input is bad: split until it stands alone, then an error row"
     SPLIT = "unknown, so one input may have broken the whole call: split as for a bad input"
@@ -46,6 +47,7 @@ class Verdict(enum.Enum):
     NO_MODEL = "stop the job: the model does not exist"
     NO_METHOD = "stop the job: the method does not exist"
     NO_API = "stop the job: the server does not speak the API"
+    TOO_SLOW = "stop the job: no call was answered within calls.timeout, told by the engine"
 
     @property
     def retried(self) -> bool:
@@ -58,12 +60,15 @@ class Verdict(enum.Enum):
         return self in _STOPPING
 
 
-_RETRIED = frozenset({Verdict.WAIT, Verdict.THROTTLED, Verdict.SERVER_FULL, Verdict.TRANSPORT})
+_RETRIED = frozenset(
+    {Verdict.WAIT, Verdict.THROTTLED, Verdict.SERVER_FULL, Verdict.TRANSPORT, Verdict.DEADLINE}
+)
 _STOPPING: dict[Verdict, type[JobError]] = {
     Verdict.CREDENTIALS: CredentialsError,
     Verdict.NO_MODEL: ModelNotFoundError,
     Verdict.NO_METHOD: MethodError,
     Verdict.NO_API: EndpointError,
+    Verdict.TOO_SLOW: EndpointError,
 }
 
 

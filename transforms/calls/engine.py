@@ -20,7 +20,7 @@ from ..errors import JobError
 from ..metrics import Metrics, process_metrics
 from ..records import Failure, Prediction
 from ..runs.control import ControlSpec, JobControl
-from .batch_sender import BatchSender, Settings
+from .batch_sender import BatchSender
 from .batching import Item
 from .endpoint import Fault, stopping_error
 from .limits.choose import limiter_for
@@ -29,6 +29,7 @@ from .limits.local import LocalLimiter
 from .loop import engine_loop
 from .message_limit import MessageLimit
 from .model_call import ModelCall
+from .settings import Settings
 from .submissions import Capacity, Submission, Submitter
 
 __all__ = ["Engine"]
@@ -61,7 +62,7 @@ class Engine:
     ) -> None:
         self.call = call
         self.control = control or JobControl()
-        self.control.limits = call.stop
+        self.control.limits, self.control.workers = call.stop, call.workers
         self.metrics = metrics or process_metrics()
         self.changed = threading.Condition()
         self._capacity = Capacity(call.calls.in_flight, int(call.calls.in_flight_bytes))
@@ -144,9 +145,11 @@ class Engine:
             limiter=limiter,
             slots=asyncio.Semaphore(calls.in_flight),
             metrics=self.metrics,
+            timeout=calls.timeout,
             retry_for=calls.retry_for,
             model_version=endpoint.version,
             abort=self._abort,
+            budget=self.control,
         )
         self._watcher = asyncio.get_running_loop().create_task(self._watch())
 

@@ -127,7 +127,7 @@ class _PredictFn(beam.DoFn):
             reference = dataclasses.replace(content.reference, inline=None)  # an error row holds no content
             yield _output((source, failure_of(reference, error)))
             return
-        if not engine.control.may_send(1, self._call.workers):
+        if not engine.control.admit(1):
             engine.metrics.add(inputs_dropped=1)
             return
         token = source.with_value(None)

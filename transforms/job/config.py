@@ -270,7 +270,9 @@ class StopConfig(_Section):
         le=1,
         description="Stop when this share of at least 100 finished inputs failed; 1 never stops.",
     )
-    inputs: int | None = Field(None, ge=1, description="Stop after this many inputs were sent: a budget.")
+    inputs: int | None = Field(
+        None, ge=1, description="Send no more inputs than this, retries included: a budget."
+    )
 
 
 class RunnerConfig(_Section):
@@ -301,6 +303,15 @@ class JobConfig(_Section):
         if self.job == "lake-enrichment" and not self.source.table:
             raise ValueError(
                 "job: lake-enrichment enriches a table; add source.table, or write job: bulk-inference"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _each_worker_has_a_part_of_the_budget(self) -> JobConfig:
+        if self.stop.inputs is not None and self.stop.inputs < self.runner.workers:
+            raise ValueError(
+                f"stop.inputs={self.stop.inputs} is divided among runner.workers={self.runner.workers}, so that each "
+                "would have less than one input to send; raise stop.inputs or lower runner.workers"
             )
         return self
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import math
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -92,6 +93,8 @@ class JobControl:
         self._set = threading.Event()
         self._finished = 0
         self._failed = 0
+        self.workers = 1  #: that divide the budget among them
+        self._admitted = 0
         self._sent = 0
         #: What the job's counts are judged by; set by the engine, so that faults of reading are judged too.
         self.limits: StopConfig | None = None
@@ -141,26 +144,42 @@ class JobControl:
         if self._reason is not None and self._reason.reason == "fatal":
             raise self._reason.exception()
 
-    def may_send(self, inputs: int, workers: int = 1) -> int:
-        """How many of so many further inputs the budget allows to send; they count as sent.
-
-        Args:
-            workers: that divide the budget among them.
-        """
-        stop = self.limits
-        if stop is None or stop.inputs is None:
-            return inputs
-        budget = max(1, stop.inputs // workers)
+    def admit(self, inputs: int) -> int:
+        """How many of so many further inputs the budget allows to hand to the engine, were each sent once."""
         with self._lock:
-            allowed = min(inputs, max(0, budget - self._sent))
-            self._sent += allowed
-        if allowed < inputs:
-            sent = "they are sent" if workers == 1 else f"one of {workers} workers has sent its part of them"
-            self.stop(
-                "budget",
-                f"stop.inputs allows {stop.inputs} inputs and {sent}; run the same command again for the next ones",
-            )
+            allowed = int(min(inputs, self._budget - self._admitted))
+            self._admitted += allowed
+        self._stop_where_spent(inputs, allowed)
         return allowed
+
+    def reserve(self, inputs: int) -> int:
+        """How many of so many inputs the budget allows to send in a call now; they count as sent, retries as well."""
+        with self._lock:
+            allowed = int(min(inputs, self._budget - self._sent))
+            self._sent += allowed
+        self._stop_where_spent(inputs, allowed)
+        return allowed
+
+    @property
+    def left(self) -> float:
+        """Inputs that may still be sent, retries included."""
+        return self._budget - self._sent
+
+    @property
+    def _budget(self) -> float:
+        stop = self.limits
+        return math.inf if stop is None or stop.inputs is None else stop.inputs // self.workers
+
+    def _stop_where_spent(self, inputs: int, allowed: int) -> None:
+        if allowed == inputs or self.limits is None:
+            return
+        workers = self.workers
+        sent = "they are sent" if workers == 1 else f"one of {workers} workers has sent its part of them"
+        self.stop(
+            "budget",
+            f"stop.inputs allows {self.limits.inputs} inputs, retries included, and {sent}; run the same command "
+            "again for the next ones",
+        )
 
     def record(self, *, finished: int, failed: int) -> None:
         """Count finished inputs, those that failed among them, and judge the error ratio by `limits`."""

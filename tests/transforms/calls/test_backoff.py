@@ -21,6 +21,7 @@ BOUNDS = {
     Verdict.WAIT: (1.0, 15.0),
     Verdict.THROTTLED: (0.1, 5.0),
     Verdict.SERVER_FULL: (0.1, 5.0),
+    Verdict.DEADLINE: (1.0, 60.0),
     Verdict.TRANSPORT: (0.2, 15.0),
 }
 

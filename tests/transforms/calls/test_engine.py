@@ -19,6 +19,7 @@ from bulkinfer.transforms.calls.batching import Item, cut
 from bulkinfer.transforms.calls.engine import Engine
 from bulkinfer.transforms.calls.model_call import ModelCall
 from bulkinfer.transforms.calls.submissions import WAITING_FACTOR, Capacity, Result, Submitter
+from bulkinfer.transforms.errors import EndpointError
 from bulkinfer.transforms.metrics import Metrics
 from bulkinfer.transforms.records import Content, Failure, Prediction, Reference
 from bulkinfer.transforms.runs.control import ControlSpec, JobControl
@@ -309,6 +310,19 @@ def test_a_run_gets_no_engine_that_another_run_stopped(server: FaultServer, tmp_
         engine.release()
     for spec in specs:
         JobControl.shared(spec).close()
+
+
+def test_a_timeout_too_short_for_the_model_stops_the_job_and_names_the_key(server: FaultServer) -> None:
+    server.set(base_ms=400)
+    control = JobControl()
+
+    assert predicted(call_to(server.endpoint, timeout=0.15), texts(NAMES), control) == []
+
+    with pytest.raises(
+        EndpointError, match=r"every call ended at calls.timeout \(0.15 s\); raise calls.timeout"
+    ):
+        control.raise_if_fatal()
+    assert max(server.stats()["inputs"].values()) <= 3
 
 
 def test_counters_tell_what_happened(server: FaultServer) -> None:

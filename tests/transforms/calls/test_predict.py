@@ -266,7 +266,7 @@ def test_a_call_that_hangs_is_cut_at_its_deadline_and_sent_again(server: FaultSe
 
     assert len(good) == 8
     assert time.monotonic() - started < 8
-    assert server.stats()["calls"] == 2
+    assert server.stats()["sizes"] == [8, 2, 2, 2, 2]
 
 
 def test_a_servers_hint_is_obeyed(server: FaultServer) -> None:
@@ -398,7 +398,7 @@ def test_too_many_errors_stop_the_job(server: FaultServer, tmp_path: Any) -> Non
 
 
 def test_a_budget_of_inputs_is_never_exceeded(server: FaultServer, tmp_path: Any) -> None:
-    server.set()
+    server.set(base_ms=10)
     spec = ControlSpec(str(tmp_path), {}, "run-3")
 
     good, bad = predict(call_to(server.endpoint, stop={"inputs": 21}), texts(names(100)), spec)
@@ -408,6 +408,20 @@ def test_a_budget_of_inputs_is_never_exceeded(server: FaultServer, tmp_path: Any
     assert sum(server.stats()["inputs"].values()) == 21
     assert control.stopped is not None
     assert control.stopped.reason == "budget"
+    control.close()
+
+
+def test_retries_are_counted_in_a_budget(server: FaultServer, tmp_path: Any) -> None:
+    server.set(base_ms=10, calls=[{"kind": "grpc", "code": "UNAVAILABLE", "from": 1, "to": 3}])
+    spec = ControlSpec(str(tmp_path), {}, "run-4")
+
+    good, bad = predict(call_to(server.endpoint, stop={"inputs": 40}), texts(names(100)), spec)
+
+    control = JobControl.shared(spec)
+    assert sum(server.stats()["inputs"].values()) == 40
+    assert (len(good), len(bad)) == (40 - 2 * 8, 0)
+    assert control.stopped is not None
+    assert "stop.inputs allows 40 inputs, retries included" in control.stopped.message
     control.close()
 
 

@@ -100,6 +100,10 @@ def test_secrets_inside_urls_and_under_telling_keys_are_not_recorded(tmp_path, u
         ),
         ("calls: 3", r"job.yaml:4: calls: 3 stands where keys are expected"),
         ("job: lake-enrichment", r"lake-enrichment enriches a table; add source.table"),
+        (
+            "stop: {inputs: 3}\nrunner: {workers: 4}",
+            r"stop.inputs=3 is divided among runner.workers=4.* raise stop.inputs or lower runner.workers",
+        ),
         ("runner: {name: ray}", r"job.yaml:4: runner.name: 'ray' is not known; write one of 'direct'"),
         ("stop: {error_ratio: 2}", r"stop.error_ratio: 2 does not fit; write less than or equal to 1"),
         ("zzz: 1", r"job.yaml:4: zzz: unknown key; known here: calls, job, model, output"),

@@ -98,20 +98,37 @@ def test_a_budget_is_handed_out_to_the_last_input_and_stops_at_the_next() -> Non
     control = JobControl()
     control.limits = StopConfig(inputs=5)
 
-    assert control.may_send(3) == 3
-    assert control.may_send(2) == 2
+    assert control.admit(3) == 3
+    assert control.admit(2) == 2
     assert control.stopped is None
-    assert control.may_send(1) == 0
+    assert control.admit(1) == 0
     assert control.stopped is not None
     assert control.stopped.reason == "budget"
     assert not control.stopped.drops_waiting
 
 
-def test_workers_divide_a_budget() -> None:
+def test_what_is_sent_is_counted_apart_from_what_is_handed_out() -> None:
     control = JobControl()
-    control.limits = StopConfig(inputs=10)
+    control.limits = StopConfig(inputs=5)
 
-    assert control.may_send(100, workers=4) == 2
+    assert control.admit(5) == 5
+    assert control.reserve(3) == 3
+    assert control.stopped is None
+    assert control.left == 2
+    assert control.reserve(3) == 2  # a retry among them
+    assert control.reserve(1) == 0
+    assert control.stopped is not None
+    assert "stop.inputs allows 5 inputs, retries included" in control.stopped.message
+
+
+@pytest.mark.parametrize(("workers", "part"), [(4, 2), (10, 1), (11, 0)])
+def test_workers_divide_a_budget(workers: int, part: int) -> None:
+    for count in ("admit", "reserve"):
+        control = JobControl()
+        control.limits, control.workers = StopConfig(inputs=10), workers
+
+        assert control.left == part
+        assert getattr(control, count)(100) == part
 
 
 def test_a_store_that_cannot_take_the_marker_does_not_keep_this_worker_running(tmp_path: Path) -> None:

@@ -21,11 +21,17 @@ class Permit:
         time: when it started, in monotonic seconds; later when it turns out to have been held up.
         inputs: inputs in the call.
         refused: the server refused it for its rate.
+        beside: calls that were under way when it started.
+        behind: calls that were under way when it ended.
+        trial: with it more were under way than the server is known to work on, when no rate would refuse it.
     """
 
     time: float
     inputs: int
     refused: bool = False
+    beside: int = 0
+    behind: int = 0
+    trial: bool = False
 
 
 class Limiter(Protocol):
@@ -39,6 +45,12 @@ class Limiter(Protocol):
 
     def throttled(self, permit: Permit, retry_after: float | None) -> None:
         """The server refused the call for its rate."""
+
+    def refused(self, permit: Permit, retry_after: float | None) -> None:
+        """The server refused the call and did not say whether for its rate or because it is full."""
+
+    def ended(self, permit: Permit) -> None:
+        """The call ended, however it did; called before all else that is told of it."""
 
     async def close(self) -> None:
         """Release what it holds; no call starts after this."""

@@ -73,6 +73,15 @@ class FleetLimiter:
             StoreError: Redis refuses to keep the limit, and has for a minute.
         """
         permit = await self._learned.acquire(inputs)
+        try:
+            await self._wait_for_turn(inputs)
+        except BaseException:
+            self._learned.ended(permit)  # it will never start
+            raise
+        permit.time = time.monotonic()
+        return permit
+
+    async def _wait_for_turn(self, inputs: int) -> None:
         async with self._turn:
             self._asked += 1
             self._since = 0
@@ -84,8 +93,6 @@ class FleetLimiter:
                         f"send at most {max(1, int(limit))} a call"
                     )
                 await asyncio.sleep(wait)
-        permit.time = time.monotonic()
-        return permit
 
     def answered(self, permit: Permit, seconds: float) -> None:
         """The call succeeded after so many seconds."""
@@ -94,6 +101,14 @@ class FleetLimiter:
     def throttled(self, permit: Permit, retry_after: float | None) -> None:
         """The server refused the call for its rate: this process slows down."""
         self._learned.throttled(permit, retry_after)
+
+    def refused(self, permit: Permit, retry_after: float | None) -> None:
+        """The server refused the call and did not say why: this process finds out."""
+        self._learned.refused(permit, retry_after)
+
+    def ended(self, permit: Permit) -> None:
+        """The call ended, however it did."""
+        self._learned.ended(permit)
 
     async def close(self) -> None:
         """Close the connection."""

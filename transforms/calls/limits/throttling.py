@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from .limiter import Permit
-from .window import CATCH_UP
+from .window import CATCH_UP, GUARD
 
 __all__ = ["LearnedRate"]
 
@@ -19,9 +19,10 @@ class LearnedRate:
     server may have been busy for a moment, so after the first such one the rate doubles every second until the next.
     """
 
-    DECREASE = 0.96  # by which a refusal at a rate that seemed right lowers it
-    GROWTH = 0.0004  # of the rate, per call: about a hundred calls from one refusal to the next
-    SLOWEST, FASTEST = 0.003, 0.02  # least and most growth of the rate per second; the most after a guess
+    DECREASE = 0.97  # by which a refusal at a rate that seemed right lowers it
+    GROWTH = 0.0003  # of the rate, per call: about a hundred calls from one refusal to the next
+    SLOWEST, FASTEST = 0.002, 0.02  # least and most growth of the rate per second; the most after a guess
+    DOUBTED = 0.75  # of the rate: a refusal below so much of it may be no matter of a rate
     FEW = 3  # calls accepted in a second that are no measure of a limit
     PROBING = 0.69  # growth of the rate per second after a refusal among a few calls: about twofold
     FORGOTTEN = 10_000.0  # calls a second, above any server's limit
@@ -67,9 +68,7 @@ class LearnedRate:
         permit.refused = True
         if retry_after is not None:
             self._paused_until = max(self._paused_until, now + retry_after)
-        accepted = sum(
-            1 for other in self._starts if permit.time - 1.0 < other.time <= permit.time and not other.refused
-        )
+        accepted = self.accepted_before(permit.time)
         if self.rate is None:
             self.rate = float(max(1, accepted))
             self._guessed, self._probing = True, accepted < self.FEW
@@ -86,6 +85,27 @@ class LearnedRate:
         self.rate = max(self.rate, 0.05)
         self._slowed = self._grown = now
         self._next = max(self._next, now)
+
+    def doubts(self, permit: Permit) -> bool:
+        """Whether a refusal of this call, while others were under way, comes far below the rate: is it one at all?"""
+        if self.rate is None or permit.time < self._slowed or permit.behind == 0:
+            return False
+        return self.accepted_before(permit.time) + 1 < self.DOUBTED * self.rate
+
+    def assume(self, rate: float, now: float) -> None:
+        """Start from a rate that the server accepted."""
+        if self.rate is None:
+            self.rate, self._guessed, self._probing = rate, True, False
+            self._slowed = self._grown = now
+
+    def forget(self) -> None:
+        """Apply no learned rate any more."""
+        self.rate = None
+
+    def accepted_before(self, time: float) -> int:
+        """Calls in the second before this time that were not refused."""
+        # A call that started just a second ago may have arrived a little later, so that the server still counts it.
+        return sum(time - 1.0 - GUARD < one.time <= time and not one.refused for one in self._starts)
 
     def _grow(self, now: float) -> None:
         if self.rate is None:
