@@ -22,6 +22,7 @@ from .endpoints.clarifai.prepare import check_credentials, prepare_call, publish
 from .endpoints.clarifai.request.expressions import named_columns
 from .job.config import JobConfig
 from .job.job_file import check_sections
+from .rows.schemas import keep_columns
 from .runs.parts import OutputSpec
 from .sources.source import SourceSpec, inspect_source
 from .tables.output_check import check_output
@@ -117,6 +118,11 @@ def prepare(
     calls = within_limits(config.calls, published_limits(config.model, endpoint), endpoint.url)
     check_divided(calls, config.stop, workers, fixed=fixed)
     source = inspect_source(config.source, named_columns(config.model.arguments), limit)
+    keep_columns(source.keep_schema)  # else the first worker would find a name that is taken
+    kept = source.keep_schema.names
+    source = dataclasses.replace(
+        source, folders=tuple(name for name in config.output.partition_by if name in kept)
+    )
     call = prepare_call(
         config.model,
         calls,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+from urllib.parse import quote
 
 import pyarrow as pa
 
@@ -15,6 +17,8 @@ from .manifests.formats import read_split
 from .source import SourceSpec
 
 __all__ = ["RowReader"]
+
+_LONGEST_NAME = 255  #: bytes of a file's or folder's name, on all common filesystems
 
 
 class RowReader:
@@ -31,6 +35,7 @@ class RowReader:
         wanted = (columns.uri, columns.content, columns.id, columns.version, *spec.columns)
         self._read = list(dict.fromkeys(name for name in wanted if name))
         self._checks = _type_checks(spec)
+        self._json = spec.json_columns
         self._casts = {
             name: int
             for name in (spec.manifests[0].partitions if spec.manifests else ())
@@ -68,6 +73,15 @@ class RowReader:
             return self._broken(
                 place, null, f"{place} has no value in the column {spec.id_column!r}; fill it in"
             )
+        texts = {spec.id_column: key, named.uri: uri, named.content: content}
+        for name, value in (*texts.items(), *((name, values.get(name)) for name in spec.columns)):
+            if isinstance(value, str) and not _is_whole(value):
+                return self._broken(
+                    place,
+                    "not_text",
+                    f"{place} has half of a surrogate pair in the column {name!r}, which UTF-8 cannot hold; write the "
+                    "whole character, or remove it",
+                )
         if isinstance(content, Mapping):  # Hugging Face's Image feature: {bytes, path}
             content = content.get("bytes")
         input_id = as_text(key)
@@ -76,6 +90,9 @@ class RowReader:
         for name, cast in self._casts.items():
             if columns.get(name) is not None:
                 columns[name] = cast(columns[name] or 0)
+        for name in self._json:
+            if columns[name] is not None:
+                columns[name] = json.dumps(columns[name], ensure_ascii=False, default=str)
         fault = self._fault(uri, content, columns, place)
         if fault is not None:
             kind, message = fault
@@ -114,6 +131,14 @@ class RowReader:
                     f"{place} has a {type(columns[name]).__name__} in the column {name!r}, which holds "
                     f"{kind} in the manifest's first rows; give the column one type",
                 )
+        for name in spec.folders:
+            length = len(f"{name}={quote(str(columns[name]), safe='')}")
+            if length > _LONGEST_NAME:
+                return (
+                    "long_partition",
+                    f"{place} has a value in the column {name!r} that makes a folder's name {length} bytes long, and "
+                    f"stores take {_LONGEST_NAME}; shorten it, or take the column out of output.partition_by",
+                )
         if uri is not None and spec.source.media is None:
             media = media_of(uri)
             if media is not None and media != spec.media_type:
@@ -137,6 +162,16 @@ class RowReader:
 
     def _broken(self, place: str, kind: str, message: str) -> Failure:
         return Failure(Reference(place, None, self._spec.media_type, place=place), "list", kind, message)
+
+
+def _is_whole(text: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _type_checks(spec: SourceSpec) -> dict[str, Callable[[Any], bool]]:

@@ -20,9 +20,12 @@ from ..job.config import SourceConfig
 from ..storage.faults import source_faults
 from ..storage.filesystems import Filesystems, split_chain
 from .listing import Folder, Found, Pattern, expanded, list_folder, parse_pattern
-from .manifests.files import Manifest, Row
+from .manifests.files import Manifest
 from .manifests.formats import columns_of, manifest_of
+from .manifests.parquet import common_schema, is_mixed
 from .manifests.scan import SourceScan, scan_manifests
+from .media_type import manifest_media, one_media
+from .table_formats import refuse_formats
 
 __all__ = ["SourceCount", "SourceSpec", "count_source", "inspect_source", "list_pattern"]
 
@@ -53,6 +56,7 @@ class SourceSpec:
         columns: columns that each reference carries: those that arguments name and those to keep.
         keep_schema: names and types of the columns to keep.
         arguments: those of them that arguments name.
+        folders: kept columns whose values name folders of the output.
         limit: read only the first so many inputs.
         patterns: of files; empty for a manifest or table.
         manifests: files of a manifest or table; empty for files.
@@ -65,6 +69,7 @@ class SourceSpec:
     columns: tuple[str, ...] = ()
     keep_schema: pa.Schema = dataclasses.field(default_factory=lambda: pa.schema([]))
     arguments: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
     limit: int | None = None
     patterns: tuple[Pattern, ...] = ()
     manifests: tuple[Manifest, ...] = ()
@@ -81,6 +86,13 @@ class SourceSpec:
     def inline(self) -> bool:
         """Whether the source holds the content itself."""
         return self.source.columns.content is not None
+
+    @property
+    def json_columns(self) -> list[str]:
+        """Columns whose values have no common type and are kept as JSON text; so do arguments get them."""
+        return [
+            field.name for field in self.schema if field.name in self.keep_schema.names and is_mixed(field)
+        ]
 
     @functools.cached_property
     def scan(self) -> SourceScan:
@@ -177,7 +189,7 @@ def _inspect_files(source: SourceConfig, limit: int | None, filesystems: Filesys
             seen.setdefault(media_of(found.uri), found.uri)
         patterns += group
     return SourceSpec(
-        source, source.media or _one_media(seen, "source.files"), limit=limit, patterns=tuple(patterns)
+        source, source.media or one_media(seen, "source.files"), limit=limit, patterns=tuple(patterns)
     )
 
 
@@ -188,22 +200,6 @@ def _no_file(text: str, group: Sequence[Pattern]) -> SourceError:
         what = f"stands for {', '.join(pattern.text for pattern in group)}, which match no file"
     kind = EmptySourceError if magic else SourceError
     return kind(f"source.files: {text} {what}; check the path, and that `**` is used to look into folders")
-
-
-def _one_media(seen: dict[str | None, str], key: str) -> str:
-    known = {media: uri for media, uri in seen.items() if media}
-    if len(known) == 1:
-        return next(iter(known))
-    if not known:
-        raise SourceError(
-            f"{key}: the suffix of {next(iter(seen.values()), 'the first reference')!r} does not tell the "
-            "media type; add source.media: image, text, video or audio"
-        )
-    examples = " and ".join(f"{media} ({uri})" for media, uri in sorted(known.items()))
-    raise SourceError(
-        f"{key} holds {examples}, but a job sends one media type; narrow the pattern, or set source.media to "
-        "the one to send"
-    )
 
 
 def _inspect_manifest(
@@ -218,10 +214,16 @@ def _inspect_manifest(
             break
     else:
         raise EmptySourceError(f"{key}: {manifests[0].path} has no rows; nothing to do")
+    columns = source.columns
+    if manifest.kind == "parquet":
+        required = {name for name in (columns.uri, columns.content, columns.id) if name}
+        with source_faults(
+            f"{key}: cannot read the footers of {source.table or source.manifest}", source.storage
+        ):
+            schema = common_schema(manifests, filesystems, required)
     for partition in manifests[0].partitions:
         if partition not in schema.names:
             schema = schema.append(_partition_field(partition, manifests))
-    columns = source.columns
     named: dict[str, str | None] = {
         "source.columns.uri": columns.uri,
         "source.columns.content": columns.content,
@@ -242,7 +244,7 @@ def _inspect_manifest(
         )
     return SourceSpec(
         source,
-        source.media or _manifest_media(source, key, schema, rows),
+        source.media or manifest_media(source, key, schema, rows),
         columns=tuple(dict.fromkeys([*columns.keep, *sorted(needed)])),
         keep_schema=pa.schema([(name, schema.field(name).type) for name in columns.keep]),
         arguments=tuple(sorted(needed)),
@@ -266,6 +268,8 @@ def _manifest_files(
         ]
     pattern = patterns[0]
     below = pattern.prefix + pattern.root
+    if source.table is not None:
+        refuse_formats(text, below, [file.uri for file in found])
     paths = sorted({file.uri for file in found})
     if source.table is not None:
         # `_metadata`, `_SUCCESS` and the like stand beside the data in every lake.
@@ -298,21 +302,3 @@ def _require(name: str, place: str, manifest: Manifest, schema: pa.Schema) -> No
         f"{place} names the column {name!r}, but {manifest.path} has "
         f"{', '.join(schema.names) or 'no columns'}{hint}"
     )
-
-
-def _manifest_media(source: SourceConfig, key: str, schema: pa.Schema, rows: Sequence[Row]) -> str:
-    columns = source.columns
-    if columns.content is not None:
-        kind = schema.field(columns.content).type
-        if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-            return "text"
-        raise SourceError(
-            f"{key}: the column {columns.content!r} holds {kind}, which does not tell the media type; add "
-            "source.media: image, text, video or audio"
-        )
-    seen: dict[str | None, str] = {}
-    for row in rows:
-        uri = row.values.get(columns.uri or "")
-        if uri:
-            seen.setdefault(media_of(str(uri)), str(uri))
-    return _one_media(seen, key)

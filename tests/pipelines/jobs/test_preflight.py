@@ -222,3 +222,15 @@ def test_a_faulty_runner_is_answered_before_beam_is_imported(folder):
     )
     assert done.stdout.split() == ["2", "False"]
     assert "spark_job_server_jar: there is no file none.jar" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_a_kept_column_with_a_name_that_is_taken(folder, endpoint, command):
+    (folder / "refs.csv").write_text("uri,label\na.txt,cat\n")
+    refused(
+        folder,
+        "'label', which is a column of the predictions table itself",
+        source={"manifest": "refs.csv", "columns": {"uri": "uri", "keep": ["label"]}},
+        model={"url": MODEL, "endpoint": endpoint, "method": "classify"},
+        command=command,
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import pickle
 import subprocess
 import sys
@@ -247,3 +249,120 @@ def test_a_store_that_is_not_there_is_told_in_one_line_without_its_secrets(key: 
     assert where in str(caught.value)
     assert "source.storage" in str(caught.value)
     assert "planted-secret" not in str(caught.value)
+
+
+def test_half_a_surrogate_pair_is_one_errors_row_wherever_it_stands(tmp_path: Path) -> None:
+    rows = [
+        {"id": "1", "t": "whole", "k": "kept"},
+        {"id": "2", "t": "half \ud83d", "k": "kept"},
+        {"id": "3", "t": "whole", "k": "half \ud83d"},
+        {"id": "half \ud83d", "t": "whole", "k": "kept"},
+        {"id": "5", "t": "\ud83d\ude00", "k": None},
+    ]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    good, bad = read(inspect_source(manifest(tmp_path / "m.jsonl", text, id="id", content="t", keep=["k"])))
+
+    assert [reference.input_id for reference in good] == ["1", "5"]
+    assert good[1].inline == "\U0001f600"
+    assert [failure.error_type for failure in bad] == ["not_text"] * 3
+    for failure, line, column in zip(bad, (2, 3, 4), ("t", "k", "id"), strict=True):
+        assert f"m.jsonl:{line} has half of a surrogate pair in the column {column!r}" in failure.message
+        failure.message.encode()
+        failure.reference.input_id.encode()
+
+
+def test_a_value_that_makes_no_folder_is_told_before_it_is_paid_for(tmp_path: Path) -> None:
+    values = ["a" * 253, "a" * 254, "\u00e4" * 42, "\u00e4" * 43, None]
+    text = "".join(json.dumps({"u": f"{n}.jpg", "k": value}) + "\n" for n, value in enumerate(values))
+    spec = inspect_source(manifest(tmp_path / "m.jsonl", text, uri="u", keep=["k"]))
+
+    good, bad = read(dataclasses.replace(spec, folders=("k",)))
+
+    assert [reference.uri for reference in good] == [f"{tmp_path}/{n}.jpg" for n in (0, 2, 4)]
+    assert [failure.error_type for failure in bad] == ["long_partition"] * 2
+    assert "256 bytes long, and stores take 255" in bad[0].message
+    assert read(spec)[1] == []
+
+
+@pytest.mark.parametrize(
+    ("inside", "kind"),
+    [("_delta_log/00000000000000000000.json", "Delta"), ("metadata/v1.metadata.json", "Iceberg")],
+)
+def test_a_table_with_a_format_of_its_own_is_refused(tmp_path: Path, inside: str, kind: str) -> None:
+    pq.write_table(pa.table({"u": ["a.jpg"]}), tmp_path / "part.parquet")
+    source = SourceConfig(table=str(tmp_path), columns={"uri": "u"})
+    assert inspect_source(source).manifests
+    (tmp_path / inside).parent.mkdir()
+    (tmp_path / inside).write_text("{}")
+    with pytest.raises(SourceError, match=f"an? {kind} table"):
+        inspect_source(source)
+
+
+def table_of(folder: Path, *files: dict[str, Any]) -> SourceConfig:
+    for number, columns in enumerate(files):
+        pq.write_table(pa.table(columns), folder / f"{number}.parquet")
+    keep = list(dict.fromkeys(name for columns in files for name in columns if name != "u"))
+    return SourceConfig(table=str(folder), columns={"uri": "u", "keep": keep})
+
+
+@pytest.mark.parametrize(
+    ("kinds", "values", "kind", "kept"),
+    [
+        ((pa.int32(), pa.float64()), (1, 1.5), pa.float64(), [1.0, 1.5]),
+        ((pa.int32(), pa.int64()), (1, 2**40), pa.int64(), [1, 2**40]),
+        ((pa.uint8(), pa.uint64()), (1, 2**64 - 1), pa.uint64(), [1, 2**64 - 1]),
+        ((pa.null(), pa.string()), (None, "a"), pa.string(), [None, "a"]),
+        ((pa.int64(), pa.float64()), (2**53 + 1, 0.5), pa.string(), ["9007199254740993", "0.5"]),
+        ((pa.int64(), pa.uint64()), (-1, 2**64 - 1), pa.string(), ["-1", "18446744073709551615"]),
+        ((pa.int32(), pa.string()), (1, "a"), pa.string(), ["1", '"a"']),
+        ((pa.string(), pa.list_(pa.int64())), ("a", [1]), pa.string(), ['"a"', "[1]"]),
+    ],
+)
+def test_a_kept_column_has_one_type_for_all_files_and_no_value_is_changed(
+    tmp_path: Path,
+    kinds: tuple[pa.DataType, ...],
+    values: tuple[Any, ...],
+    kind: pa.DataType,
+    kept: list[Any],
+) -> None:
+    files = [
+        {"u": [f"{number}.jpg"], "k": pa.array([value], type)}
+        for number, (type, value) in enumerate(zip(kinds, values, strict=True))
+    ]
+    spec = inspect_source(table_of(tmp_path, *files))
+
+    good, bad = read(spec)
+
+    assert spec.keep_schema.field("k").type == kind
+    assert [reference.columns["k"] for reference in good] == kept
+    assert pa.array(kept, kind).to_pylist() == kept
+    assert bad == []
+
+
+def test_a_column_that_only_later_files_have_is_kept(tmp_path: Path) -> None:
+    good, bad = read(inspect_source(table_of(tmp_path, {"u": ["a.jpg"]}, {"u": ["b.jpg"], "k": [1]})))
+    assert [reference.columns["k"] for reference in good] == [None, 1]
+    assert bad == []
+
+
+@pytest.mark.parametrize("fault", ["garbage", "no column"])
+def test_one_bad_file_of_a_table_is_named_before_anything_is_sent(tmp_path: Path, fault: str) -> None:
+    source = table_of(tmp_path, {"u": ["a.jpg"]}, {"u": ["b.jpg"]}, {"u": ["c.jpg"]})
+    if fault == "garbage":
+        (tmp_path / "1.parquet").write_bytes(b"PAR1 and then nothing")
+    else:
+        pq.write_table(pa.table({"v": ["b.jpg"]}), tmp_path / "1.parquet")
+    with pytest.raises(SourceError, match=r"1\.parquet"):
+        inspect_source(source)
+
+
+def test_a_kept_column_of_mixed_types_is_kept_as_json_text(tmp_path: Path) -> None:
+    values = [1, "a", None, {"b": [True]}, "\u00e4"]
+    text = "".join(json.dumps({"u": f"{n}.jpg", "k": value}) + "\n" for n, value in enumerate(values))
+    spec = inspect_source(manifest(tmp_path / "m.jsonl", text, uri="u", keep=["k"]))
+
+    good, bad = read(spec)
+
+    assert bad == []
+    assert [reference.columns["k"] for reference in good] == ["1", '"a"', None, '{"b": [true]}', '"\u00e4"']
+    assert spec.keep_schema.field("k").type == pa.string()

@@ -21,7 +21,7 @@ import pyarrow as pa
 from ...errors import SourceError
 from ...storage.filesystems import Filesystems, local_path
 from .files import FileScan, Manifest, Row, Split, hash_id, open_manifest
-from .parquet import open_parquet, parquet_rows, scan_parquet
+from .parquet import mixed, open_parquet, parquet_rows, plain_type, scan_parquet
 from .text import DELIMITERS, Record, header_of, json_records, split_delimited
 
 __all__ = ["columns_of", "manifest_of", "read_split", "scan"]
@@ -68,8 +68,8 @@ def columns_of(
 ) -> tuple[pa.Schema, list[Row]]:
     """The columns of a manifest and their types, and its first rows.
 
-    Parquet has its own types; CSV has none, so every column is text; JSON Lines have those of the
-    first rows.
+    Parquet has its own types; CSV has none, so every column is text; JSON Lines have those of the first rows, and
+    are `mixed` where those have none in common.
 
     Raises:
         SourceError: the file is no manifest of its kind.
@@ -77,7 +77,7 @@ def columns_of(
     """
     if manifest.kind == "parquet":
         with open_parquet(manifest, filesystems) as file:
-            schema = pa.schema([(field.name, _plain_type(field.type)) for field in file.schema_arrow])
+            schema = pa.schema([(field.name, plain_type(field.type)) for field in file.schema_arrow])
             rows = (
                 list(parquet_rows(file, Split(0, 0, 0, 1, sample), schema.names))
                 if file.num_row_groups
@@ -240,15 +240,23 @@ def _inferred(manifest: Manifest, rows: Sequence[Row]) -> pa.Schema:
     fields = []
     for name in names:
         try:
-            kind = pa.array([row.values.get(name) for row in rows]).type
+            kind = pa.array([_encodable(row.values.get(name)) for row in rows]).type
         except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
-            kind = pa.null()
-        fields.append((name, kind))
+            fields.append(mixed(name))
+        else:
+            fields.append(pa.field(name, kind))
     return pa.schema(fields)
 
 
-def _plain_type(kind: pa.DataType) -> pa.DataType:
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
+def _encodable(value: Any) -> Any:
+    """A value of the same type; half a surrogate pair, which becomes an errors row later, has no Arrow type."""
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-8", "replace").decode()
+    if isinstance(value, list):
+        return [_encodable(one) for one in value]
+    return (
+        {_encodable(key): _encodable(one) for key, one in value.items()} if isinstance(value, dict) else value
+    )
 
 
 def _open_text(manifest: Manifest, filesystems: Filesystems) -> IO[bytes]:
