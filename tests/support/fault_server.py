@@ -12,6 +12,7 @@ A fault is a dict with a `kind`:
     hang     {seconds}              the answer comes so much later
     break    {after, code}          a stream fails after so many items, with this gRPC code, or {status}
     end      {after}                a stream ends after so many items as if all were well
+    say      {after, text}          a stream's item is this text
 and optionally `times`: only so often. Settings name faults by input text (`inputs`) or call number (`calls`).
 
 Run as a server: python -m support.fault_server --port 0
@@ -326,6 +327,8 @@ class Servicer:
                 response = service_pb2.MultiOutputResponse()
                 response.status.code = SUCCESS
                 response.outputs.append(_output(item, resources_pb2.Data()))
+                if fault is not None and fault["kind"] == "say" and number == fault["after"]:
+                    response.outputs[0].data.parts[0].data.string_value = fault["text"]
                 yield response
             faults.answered[key] += 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import threading
 import time
 import weakref
@@ -166,6 +167,23 @@ def test_a_stream_is_whole_or_not_there(server: FaultServer, method: str, faults
         assert isinstance(value, Prediction), value
         said = [output.data.parts[0].data.string_value for output in value.outputs]
         assert said == [f"ok {word}" for word in token.split(gap)]
+
+
+@pytest.mark.parametrize("times", [1, 9])
+def test_an_error_that_a_stream_says_in_a_piece_is_no_piece_of_its_answer(
+    server: FaultServer, times: int
+) -> None:
+    error = {"code": 21354, "description": "busy", "details": "upstream"}
+    server.set(inputs={"a b c": {"kind": "say", "after": 1, "text": json.dumps(error), "times": times}})
+
+    ((_, value),) = predicted(call_to(server.endpoint, method="pieces", retry_for=1.0), texts(["a b c"]))
+
+    if times == 1:  # MODEL_BUSY_PLEASE_RETRY is retried, from the stream's start
+        assert isinstance(value, Prediction)
+        assert [one.data.parts[0].data.string_value for one in value.outputs] == ["ok a", "ok b", "ok c"]
+    else:
+        assert isinstance(value, Failure)
+        assert (value.status_code, value.retryable) == (21354, True)
 
 
 def test_a_submitter_that_is_cancelled_gives_nothing_of_its_old_bundle(server: FaultServer) -> None:

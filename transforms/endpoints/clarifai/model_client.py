@@ -21,6 +21,7 @@ from .request.binding import Binding
 from .request.wire import encode_input, frame_request, request_envelope, signatures_request, stream_requests
 from .signatures import Method, methods_from_json, methods_from_messages
 from .statuses import fault_of_rpc, fault_of_status
+from .text_faults import text_fault
 
 __all__ = ["ModelClient"]
 
@@ -163,6 +164,9 @@ class ModelClient:
             # An output's status says what happened; the call's own says only that something did.
             for status in (*(output.status for output in answer.outputs), answer.status):
                 if status.code and (fault := fault_of_status(status)).verdict is not Verdict.OK:
+                    return [], fault
+            for output in answer.outputs:
+                if fault := text_fault(output):
                     return [], fault
         return answers, None
 

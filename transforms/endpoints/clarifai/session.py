@@ -19,6 +19,7 @@ from .client import Credentials, check_plaintext, open_async_channel, stub
 from .request.wire import EncodedInput, frame_request
 from .retry_hints import retry_hint
 from .statuses import fault_of_grpc, fault_of_rpc, fault_of_status
+from .text_faults import text_fault
 
 __all__ = ["GrpcSession"]
 
@@ -139,7 +140,12 @@ class GrpcSession:
                         reply.fault = fault_of_status(status, reply.request_id)
                         reply.partial = bool(outputs)
                         return reply
-                outputs.extend(response.outputs)
+                for output in response.outputs:
+                    if fault := text_fault(output, reply.request_id):
+                        call.cancel()
+                        reply.fault, reply.partial = fault, bool(outputs)
+                        return reply
+                    outputs.append(output)
         except grpc.aio.AioRpcError as error:
             reply.fault, reply.partial = fault_of_rpc(error), bool(outputs)
             return reply
@@ -177,7 +183,9 @@ def _judge(response: Any, count: int) -> Reply:
     # Servers answer a plain FAILURE even when each output has a status of its own.
     silent_success = (0, _SUCCESS) if whole is None else (_SUCCESS,)
     paired: list[tuple[Any, ...] | Fault] = [
-        (output,) if output.status.code in silent_success else fault_of_status(output.status, request_id)
+        (text_fault(output, request_id) or (output,))
+        if output.status.code in silent_success
+        else fault_of_status(output.status, request_id)
         for output in outputs
     ]
     failed = any(isinstance(output, Fault) for output in paired)

@@ -15,7 +15,7 @@ from clarifai_grpc.grpc.api.status import status_code_pb2
 from ...calls.endpoint import Fault, Verdict
 from .retry_hints import retry_hint
 
-__all__ = ["fault_of_grpc", "fault_of_rpc", "fault_of_status", "judge_grpc", "judge_status"]
+__all__ = ["fault_of_grpc", "fault_of_http", "fault_of_rpc", "fault_of_status", "judge_grpc", "judge_status"]
 
 #: API status codes by name. A name that ends in `*` stands for all codes that start so and are not named
 #: themselves.
@@ -61,6 +61,12 @@ GRPC: dict[Verdict, str] = {
     Verdict.NO_MODEL: "NOT_FOUND",
     Verdict.NO_API: "UNIMPLEMENTED",
     Verdict.SPLIT: "UNKNOWN INTERNAL DATA_LOSS ALREADY_EXISTS",
+}
+
+#: HTTP codes of a server behind the model, as an OpenAI-style error object names them; all others blame the input.
+HTTP: dict[Verdict, tuple[int, ...]] = {
+    Verdict.THROTTLED: (429,),
+    Verdict.SERVER_FULL: (502, 503, 504),
 }
 
 _MESSAGE_TOO_LARGE = re.compile(
@@ -172,6 +178,23 @@ def fault_of_grpc(
         request_id=request_id,
         retry_after_s=retry_after_s,
         max_message_bytes=int(limit[2]) if limit and limit[2] else None,
+    )
+
+
+def fault_of_http(code: object, kind: str, message: str, request_id: str | None = None) -> Fault:
+    """The fault that an OpenAI-style error object reports, of a server behind the model.
+
+    Args:
+        code: the HTTP code, or a word of the server's own.
+        kind: the error's type.
+    """
+    verdict = next((verdict for verdict, codes in HTTP.items() if code in codes), Verdict.SPLIT)
+    return Fault(
+        verdict,
+        error_type="model_error",
+        message=_cut(f"the model answered an error ({kind}{f', {code}' if code else ''}): {message}"),
+        status_code=code if type(code) is int else None,
+        request_id=request_id,
     )
 
 
