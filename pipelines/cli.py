@@ -1,4 +1,4 @@
-"""The `bulkinfer` command line; no other module prints results or exits.
+"""The `bulkinfer` command line; no other module prints results, and none exits but the one that tells faults.
 
 Each command imports what it needs when it runs, because Beam alone takes seconds to import and `--help` must not.
 """
