@@ -8,7 +8,7 @@ PYTEST_WORKERS ?= auto
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := quickstart
-.PHONY: help quickstart test cluster-test cluster-test-all cluster-downloads soak mutants lint types format docs dev clean
+.PHONY: help quickstart test slow-test cluster-test cluster-test-all cluster-downloads soak mutants lint types format docs dev clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -18,6 +18,7 @@ quickstart: $(VENV)/.run ## segment the photographs in configs/photos/
 
 # The suite runs on the built wheel, from a folder whose own transforms/ and pipelines/ would break whatever imported
 # them: so a module that the wheel lacks, or an import by a bare name, fails here and not at a user's.
+TESTS = not cluster and not slow
 test: $(VENV)/.test ## the tests, on the built wheel
 	rm -rf build/wheel build/decoy build/lib build/bdist.*
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir build/wheel .
@@ -25,7 +26,11 @@ test: $(VENV)/.test ## the tests, on the built wheel
 	mkdir -p build/decoy/transforms build/decoy/pipelines
 	echo 'raise ImportError("a decoy was imported")' | tee build/decoy/transforms/__init__.py > build/decoy/pipelines/__init__.py
 	cd build/decoy && PYTHONPATH=$(CURDIR)/build/wheel/site $(abspath $(BIN))/python -m pytest -c $(CURDIR)/pyproject.toml \
-		--rootdir $(CURDIR) -m "not cluster" -n $(PYTEST_WORKERS) $(PYTEST_ARGS) $(CURDIR)/tests
+		--rootdir $(CURDIR) -m "$(TESTS)" -n $(PYTEST_WORKERS) $(PYTEST_ARGS) $(CURDIR)/tests
+
+# Longer and further cases of what the tests above show.
+slow-test: ## the tests that `make test` leaves out for their time
+	$(MAKE) test TESTS=slow
 
 CLUSTER_TEST = $(BIN)/python -m pytest -p no:xdist $(PYTEST_ARGS) tests/cluster
 

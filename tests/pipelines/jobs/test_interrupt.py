@@ -32,7 +32,12 @@ def stop(job, *options, by):
     [
         ("SIGTERM", (), lambda started: started.process.terminate()),
         ("SIGINT", (), lambda started: started.signal_all(signal.SIGINT)),
-        ("SIGINT", ("--set", "runner.workers=2"), lambda started: started.signal_all(signal.SIGINT)),
+        pytest.param(
+            "SIGINT",
+            ("--set", "runner.workers=2"),
+            lambda started: started.signal_all(signal.SIGINT),
+            marks=pytest.mark.slow,
+        ),
         ("SIGHUP", ("--set", "runner.workers=2"), lambda started: started.signal_all(signal.SIGHUP)),
     ],
     ids=["sigterm", "ctrl-c", "ctrl-c with two workers", "the terminal of two workers closes"],

@@ -65,7 +65,7 @@ class Job:
         return Counter(Path(self.settings["paid"]).read_text().splitlines())
 
 
-@pytest.fixture(params=[(), ("city",)], ids=["whole", "partitioned"])
+@pytest.fixture(params=[pytest.param((), marks=pytest.mark.slow), ("city",)], ids=["whole", "partitioned"])
 def partition_by(request):
     return request.param
 
@@ -102,6 +102,7 @@ def test_killed_again_and_again_a_job_ends_as_if_undisturbed(tmp_path, partition
     assert sum(count - 1 for count in job.paid().values()) <= PART * killed
 
 
+@pytest.mark.slow
 def test_on_an_object_store_that_fails_now_and_then_a_killed_job_ends_as_if_undisturbed(tmp_path):
     calm, changes = undisturbed(tmp_path, ())
     chance = random.Random(4)

@@ -386,6 +386,7 @@ def test_a_call_that_is_held_starts_when_the_wait_ends_early() -> None:
     assert simulate(main) < 1.2
 
 
+@pytest.mark.slow
 def test_a_fleet_of_real_workers_keeps_its_limit_through_all_passes(tmp_path: Path) -> None:
     """One worker takes three calls a second and one two; the last one takes all five."""
     with running() as server:
