@@ -25,6 +25,7 @@ from bulkinfer.transforms.runs.rebalance import PASSES, WorkPassSpec
 from bulkinfer.transforms.runs.record import begin_run
 from bulkinfer.transforms.runs.redistribute import Redistribute
 from bulkinfer.transforms.sources.read_references import ListSource, OpenUnits
+from bulkinfer.transforms.sources.source import count_source
 from bulkinfer.transforms.storage.store import Store
 from bulkinfer.transforms.tables.commit.commit import CommitResult, commit_run
 from bulkinfer.transforms.tables.commit.recovery import recover
@@ -129,6 +130,10 @@ def run_job(file: JobFile, options: RunOptions) -> Summary:
             begin_run(store, job.output, file.record)
             result, counters, stopped = _run(job, options, beam_options, store)
     skipped = counters.get("inputs_skipped", 0)
+    remaining = counters.get("inputs_undone", 0)
+    if stopped is not None or (options.limit is not None and not options.retry_failed):
+        whole = count_source(dataclasses.replace(job.source, limit=None)).inputs
+        remaining = max(0, whole - result.inputs - skipped)
     return Summary(
         run_id=job.output.run_id,
         inputs=result.inputs + skipped,
@@ -142,6 +147,10 @@ def run_job(file: JobFile, options: RunOptions) -> Summary:
         output=config.output.uri,
         stopped=stopped.message if stopped else None,
         skipped_errors=counters.get("errors_skipped", 0),
+        remaining=remaining,
+        new=counters.get("inputs_new", 0),
+        changed=counters.get("inputs_changed", 0),
+        limit=options.limit,
     )
 
 

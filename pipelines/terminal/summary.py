@@ -23,6 +23,10 @@ class Summary:
         seconds: wall time of the whole run.
         output: directory of the tables.
         stopped: why the run stopped early; None when it finished.
+        remaining: inputs of the source that are in no table yet, or whose content changed since.
+        new: inputs of this run that no earlier one had done.
+        changed: inputs of this run that an earlier one had done, with other content or for another job.
+        limit: the run was to do only the first so many inputs.
         skipped_errors: of the skipped, those that are in `errors`.
     """
 
@@ -38,6 +42,10 @@ class Summary:
     output: str = ""
     stopped: str | None = None
     skipped_errors: int = 0
+    remaining: int = 0
+    new: int = 0
+    changed: int = 0
+    limit: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return all figures by name, as `--json` prints them."""
@@ -45,8 +53,8 @@ class Summary:
 
     @property
     def exit_code(self) -> int:
-        """0 when every input is in `predictions`, 3 when some are in `errors`, 4 when stopped early and resumable."""
-        if self.stopped:
+        """0 when every input is in `predictions`, 3 when some are in `errors`, 4 when it left some that it was to do."""
+        if self.stopped or (self.remaining and self.limit is None):
             return 4
         return 3 if self.errors or self.skipped_errors else 0
 
@@ -77,6 +85,13 @@ class Summary:
                 "",
                 f"stopped early: {self.stopped}",
                 f"go on with the same command: {command} {flags}".rstrip(),
+            ]
+        elif self.remaining:
+            failed = "" if self.errors or self.predictions or self.skipped_errors else "nothing failed; "
+            todo = command.replace(" --retry-failed", "")
+            lines += [
+                "",
+                f"{failed}{self.remaining} inputs are not done: {todo} {flags}".rstrip(),
             ]
         elif self.errors or self.skipped_errors:
             lines += [

@@ -12,7 +12,7 @@ import logging
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,10 +89,15 @@ class CompletedSpec:
         """
         if self.select == "all":
             return references
-        kept, failed = self.load().divide(references)
-        skipped = len(references) - len(kept)
-        process_metrics().add(inputs_skipped=skipped, errors_skipped=failed)
-        return kept
+        division = self.load().divide(references)
+        process_metrics().add(
+            inputs_skipped=len(references) - len(division.kept) - division.undone,
+            errors_skipped=division.failed,
+            inputs_new=division.new,
+            inputs_changed=division.changed,
+            inputs_undone=division.undone,
+        )
+        return division.kept
 
     def load(self) -> CompletedIndex:
         """Read the index, once in this process."""
@@ -107,6 +112,24 @@ class CompletedSpec:
 
 _loaded: dict[tuple[Any, ...], CompletedIndex] = {}
 _loaded_lock = threading.Lock()
+
+
+class Division(NamedTuple):
+    """References divided into those that this run does and those that it leaves out.
+
+    Attributes:
+        kept: those that it does, in order.
+        failed: left out, and in `errors`.
+        new: kept, and in no table.
+        changed: kept, although an earlier run finished them: their content or the job is another.
+        undone: left out, and in no table, for this run looks at failed ones alone.
+    """
+
+    kept: list[Reference]
+    failed: int = 0
+    new: int = 0
+    changed: int = 0
+    undone: int = 0
 
 
 class CompletedIndex:
@@ -145,10 +168,10 @@ class CompletedIndex:
     def __len__(self) -> int:
         return len(self._lookup)
 
-    def divide(self, references: list[Reference]) -> tuple[list[Reference], int]:
-        """Keep the references that still have to be done, in order; also counts the left-out ones that had failed."""
+    def divide(self, references: list[Reference]) -> Division:
+        """Keep the references that still have to be done, in order, and count the others by what they are."""
         if not references:
-            return references, 0
+            return Division(references)
         rows = self._lookup.find(hash_ids([reference.input_id for reference in references]))
         known = rows >= 0
         if self._spec.select == "failed":
@@ -158,10 +181,15 @@ class CompletedIndex:
             keep = ~known
             keep[known] = ~self._current[rows[known]]
             self._keep_changed(references, rows, keep)
-        if keep.all():
-            return references, 0
-        failed = int((self._codes[rows[known & ~keep]] >= 0).sum())
-        return [references[number] for number in np.flatnonzero(keep).tolist()], failed
+        kept = references if keep.all() else [references[number] for number in np.flatnonzero(keep).tolist()]
+        only_failed = self._spec.select == "failed"
+        return Division(
+            kept,
+            failed=int((self._codes[rows[known & ~keep]] >= 0).sum()),
+            new=int((keep & ~known).sum()),
+            changed=0 if only_failed else int((keep & known).sum()),
+            undone=int((~keep & ~known).sum()),
+        )
 
     def _keep_changed(
         self, references: list[Reference], rows: NDArray[np.int64], keep: NDArray[np.bool_]

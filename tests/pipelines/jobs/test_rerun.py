@@ -8,7 +8,7 @@ import shutil
 import pytest
 from support.bad_days import BAD_INPUT, MODEL_URL, Job
 from support.fault_server import running
-from support.jobs import rows
+from support.jobs import rows, run_cli
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +122,7 @@ def test_a_file_that_was_rewritten_is_sent_again(server, tmp_path):
     ran = job.run()
 
     assert (ran.code, ran.json["predictions"], ran.json["skipped"]) == (0, 2, 5), ran.err
+    assert (ran.json["new"], ran.json["changed"], ran.json["remaining"]) == (1, 1, 0)
     assert set(job.sent()) == {"file 2, longer", "file 6"}
     assert [row["text"] for row in rows(tmp_path / "out", "predictions")] == [
         f"ok file {n}" + (", longer" if n == 2 else "") for n in range(7)
@@ -164,3 +165,22 @@ def test_inputs_of_another_source_join_what_is_there(done):
 
 def model_of(job):
     return {"url": MODEL_URL, "endpoint": job.server.endpoint}
+
+
+def test_a_retry_of_failed_inputs_says_what_no_run_has_done(server, tmp_path):
+    (tmp_path / "texts").mkdir()
+    for n in range(6):
+        (tmp_path / "texts" / f"{n}.txt").write_text(f"file {n}")
+    job = Job(tmp_path, server, sections={"source": {"files": "texts/*.txt"}})
+    job.serve(inputs={})
+
+    nothing = job.run("--retry-failed")
+    some = job.run("--limit", "4")
+    rest = run_cli("run", job.path, "--retry-failed", cwd=tmp_path)
+
+    assert (nothing.code, nothing.json["remaining"], nothing.json["skipped"]) == (4, 6, 0), nothing.err
+    assert (some.code, some.json["remaining"], some.json["new"]) == (0, 2, 4), some.err
+    assert rest.code == 4
+    assert "2 inputs are not done: bulkinfer run " in rest.out
+    assert "--retry-failed" not in rest.out
+    assert job.run().json["remaining"] == 0

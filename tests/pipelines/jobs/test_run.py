@@ -25,6 +25,9 @@ SUMMARY_KEYS = {
     "retries",
     "seconds",
     "output",
+    "remaining",
+    "new",
+    "changed",
 }
 
 

@@ -156,7 +156,7 @@ class Job:
             store, CompletedSpec(spec.uri, run_id=spec.run_id, fingerprint=spec.fingerprint, revalidate=False)
         )
         references = [Reference(name, f"mem://{name}", "image", "v1") for name in self.names]
-        todo, _ = completed.divide(references)
+        todo = completed.divide(references).kept
         control = JobControl(ControlSpec(spec.uri, {}, spec.run_id))
         writer = PartWriter(spec, store)
         looked = self.world.now
