@@ -20,11 +20,13 @@ from .calls.model_call import ModelCall, within_limits
 from .endpoints.clarifai.addresses import PUBLIC_API, ServerAddress, parse_endpoint
 from .endpoints.clarifai.prepare import check_credentials, prepare_call, published_limits
 from .endpoints.clarifai.request.expressions import named_columns
+from .errors import ConfigError
 from .job.config import JobConfig
 from .job.job_file import check_sections
 from .rows.schemas import keep_columns
 from .runs.parts import OutputSpec
 from .sources.source import SourceSpec, inspect_source
+from .storage.store import Store
 from .tables.output_check import check_output
 
 __all__ = ["Preparation", "fingerprint", "new_run_id", "prepare", "prepare_job"]
@@ -118,6 +120,7 @@ def prepare(
     calls = within_limits(config.calls, published_limits(config.model, endpoint), endpoint.url)
     check_divided(calls, config.stop, workers, fixed=fixed)
     source = inspect_source(config.source, named_columns(config.model.arguments), limit)
+    _check_apart(source, config.output.uri)
     keep_columns(source.keep_schema)  # else the first worker would find a name that is taken
     kept = source.keep_schema.names
     source = dataclasses.replace(
@@ -150,6 +153,25 @@ def prepare(
         lists_all=limit is None and not partial,
     )
     return Preparation(config, source, call, output)
+
+
+def _check_apart(source: SourceSpec, output: str) -> None:
+    """Refuse an output whose own files the source would name."""
+    inside = [
+        f"{output.rstrip('/')}/{name}" for name in ("_runs/RUN/run.json", "predictions/part-RUN.parquet")
+    ]
+    for pattern in source.patterns:
+        if any(pattern.matches(path) for path in inside):
+            raise ConfigError(
+                f"output.uri: {output} lies where source.files ({pattern.text}) looks, so that the job would take its own "
+                "tables for inputs; write elsewhere, or narrow the pattern, for example to one suffix"
+            )
+    table = source.source.table
+    if table and Store(output).uri.startswith(Store(table).uri + "/"):
+        raise ConfigError(
+            f"output.uri: {output} lies in source.table ({table}), so that the next run would take its rows for "
+            "inputs; write elsewhere"
+        )
 
 
 def fingerprint(config: JobConfig, call: ModelCall) -> str:

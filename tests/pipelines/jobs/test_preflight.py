@@ -234,3 +234,20 @@ def test_a_kept_column_with_a_name_that_is_taken(folder, endpoint, command):
         model={"url": MODEL, "endpoint": endpoint, "method": "classify"},
         command=command,
     )
+
+
+@pytest.mark.parametrize(
+    ("files", "output", "within"),
+    [(".", "out", True), ("**/*.json", "./out", True), ("**/*.txt", "out", False), ("*", "out", False)],
+)
+def test_an_output_among_the_inputs(folder, endpoint, files, output, within):
+    sections = {
+        "source": {"files": files, "media": "text"},
+        "model": {"url": MODEL, "endpoint": endpoint, "method": "classify"},
+        "output": {"uri": output},
+    }
+    (folder / "b.json").write_text("{}")
+    if within:
+        refused(folder, "output.uri", "for inputs", command="plan", **sections)
+    else:
+        assert run_cli("plan", write_job(folder, **sections), cwd=folder).code == 0
