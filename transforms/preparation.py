@@ -163,8 +163,8 @@ def _check_apart(source: SourceSpec, output: str) -> None:
     for pattern in source.patterns:
         if any(pattern.matches(path) for path in inside):
             raise ConfigError(
-                f"output.uri: {output} lies where source.files ({pattern.text}) looks, so that the job would take its own "
-                "tables for inputs; write elsewhere, or narrow the pattern, for example to one suffix"
+                f"output.uri: {output} lies where source.files ({pattern.text}) looks, so that the job would take its "
+                "own tables for inputs; write elsewhere, or narrow the pattern, for example to one suffix"
             )
     table = source.source.table
     if table and Store(output).uri.startswith(Store(table).uri + "/"):
