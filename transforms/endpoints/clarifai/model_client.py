@@ -166,8 +166,8 @@ class ModelClient:
                 if status.code and (fault := fault_of_status(status)).verdict is not Verdict.OK:
                     return [], fault
             for output in answer.outputs:
-                if fault := text_fault(output):
-                    return [], fault
+                if (told := text_fault(output)) is not None:
+                    return [], told
         return answers, None
 
     def _connect(self) -> None:

@@ -49,7 +49,7 @@ def _fault(value: dict[str, Any], request_id: str | None) -> Fault | None:
             return None
         status = status_pb2.Status(
             code=code, description=_said(value["description"]), details=_said(value["details"])
-        )  # type: ignore[arg-type]
+        )
         return fault_of_status(status, request_id)
     if not isinstance(error, dict) or value.keys() - {"error", "object"}:
         return None
