@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from .runners.proxies import spare_loopback
 from .terminal.faults import faults_told
 from .terminal.logs import configure_logging
 
@@ -82,6 +83,7 @@ def main() -> None:
     # Arrow's own allocators keep what each thread freed: 65 MB of peak for 2 MB of rows, and are no faster here. Arrow
     # reads the variable when it is imported, in this process and in its workers.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    spare_loopback()
 
 
 @main.command(

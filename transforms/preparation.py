@@ -54,6 +54,8 @@ class Preparation:
         source, needs = self.config.source, self.call.endpoint.needs
         return {
             "max_bytes": int(source.max_bytes),
+            "idle_timeout": source.timeout.idle,
+            "file_timeout": source.timeout.file,
             "storage": source.storage,
             "by_url": not needs.content,
             "reference_columns": needs.columns,

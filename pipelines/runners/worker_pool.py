@@ -30,6 +30,8 @@ from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc, e
 from bulkinfer.transforms.errors import RunnerError
 from google.protobuf import text_format
 
+from .proxies import spare_loopback
+
 __all__ = ["WorkerPool", "main", "serve"]
 
 logger = logging.getLogger(__name__)
@@ -144,6 +146,7 @@ def serve(host: str = "127.0.0.1", port: int = 0, log_level: str = "INFO", spare
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a pool until SIGTERM or SIGINT."""
+    spare_loopback()
     parser = argparse.ArgumentParser(
         prog="python -m bulkinfer.pipelines.worker_pool",
         description="Start Beam worker processes for a Flink TaskManager or a Spark executor of this host.",

@@ -23,6 +23,7 @@ class HttpServer:
         faults: HTTP statuses by path, answered one per request before the file itself is served; 0 cuts the
             connection.
         delays: seconds to wait before answering, by path.
+        drips: seconds from one byte to the next, by path.
         requests: requests seen by path.
     """
 
@@ -30,6 +31,7 @@ class HttpServer:
     files: dict[str, bytes] = dataclasses.field(default_factory=dict)
     faults: dict[str, list[int]] = dataclasses.field(default_factory=dict)
     delays: dict[str, float] = dataclasses.field(default_factory=dict)
+    drips: dict[str, float] = dataclasses.field(default_factory=dict)
     requests: Counter[str] = dataclasses.field(default_factory=Counter)
 
     def link(self, path: str) -> str:
@@ -78,7 +80,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         if body:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                self.wfile.write(part)
+                pause = self.served.drips.get(path)
+                for piece in [part] if pause is None else [part[at : at + 1] for at in range(len(part))]:
+                    self.wfile.write(piece)
+                    time.sleep(pause or 0.0)
 
     def _range(self, size: int) -> tuple[int, int]:
         header = self.headers.get("Range", "")

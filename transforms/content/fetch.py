@@ -11,6 +11,7 @@ import dataclasses
 import logging
 import os
 import stat
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from ..errors import ReadError, SourceError
 from ..records import Content, Reference
 from ..storage.faults import is_transient, redact
 from ..storage.filesystems import Filesystems, local_path, protocol_of, references_in, resolve
+from .http_get import http_get
 from .media import check_filled, check_image, check_text, media_of
 from .versions import GIVEN, hashed_version, local_version, version_of
 
@@ -55,7 +57,8 @@ class Fetcher:
         by_url: do not fetch the input itself, for the server does.
         reference_columns: columns that hold references to fetch like the content.
         base: the folder that relative references in columns are relative to.
-        timeout: seconds that one read of a remote store may take.
+        idle: seconds without a byte after which an HTTP answer is given up.
+        timeout: seconds that reading one file of a remote store may take, further attempts included.
         attempts: how often a fault that passes by itself is tried.
     """
 
@@ -67,12 +70,13 @@ class Fetcher:
         by_url: bool = False,
         reference_columns: tuple[str, ...] = (),
         base: str = "",
-        timeout: float = 120.0,
+        idle: float = 30.0,
+        timeout: float = 300.0,
         attempts: int = 4,
     ) -> None:
         self._max_bytes, self._storage, self._by_url = max_bytes, storage, by_url
         self._reference_columns, self._base = reference_columns, base
-        self._timeout, self._attempts = timeout, attempts
+        self._idle, self._timeout, self._attempts = idle, timeout, attempts
         self._filesystems = Filesystems(storage)
 
     def content(self, reference: Reference) -> Content:
@@ -125,20 +129,21 @@ class Fetcher:
         path = local_path(uri)
         if path is not None:
             return self._local(path)
+        ends = time.monotonic() + self._timeout
         policy = tenacity.Retrying(
             retry=tenacity.retry_if_exception(_passes),
-            stop=tenacity.stop_after_attempt(self._attempts),
+            stop=tenacity.stop_after_attempt(self._attempts) | tenacity.stop_before_delay(self._timeout),
             wait=tenacity.wait_random_exponential(multiplier=0.3, max=8.0),
             reraise=True,
         )
         try:
             if protocol_of(uri) in ("http", "https"):
-                return policy(self._http, uri)
+                return policy(self._http, uri, ends)
             if size and version.startswith("etag:"):
-                known = policy(self._listed, uri, size, version)
+                known = policy(self._listed, uri, size, version, ends)
                 if known is not None:
                     return known
-            return policy(self._remote, uri)
+            return policy(self._remote, uri, ends)
         except ReadError:
             raise
         except Exception as error:
@@ -156,7 +161,7 @@ class Fetcher:
             if path is not None:
                 return local_version(Path(path).stat())
             filesystem, inner = self._filesystems.open(uri)
-            return version_of(filesystem.info(inner))
+            return version_of(_within(time.monotonic() + self._timeout, filesystem, "info", inner))
         except Exception as error:
             raise self._read_error(uri, error) from error
 
@@ -220,16 +225,16 @@ class Fetcher:
             )
         return Fetched(data, local_version(status))
 
-    def _listed(self, uri: str, size: int, version: str) -> Fetched | None:
+    def _listed(self, uri: str, size: int, version: str, ends: float) -> Fetched | None:
         """An object that is as long as its listing said; None when it changed since."""
         self._check_size(size, uri)
         filesystem, path = self._filesystems.open(uri)
-        data = filesystem.cat_file(path, start=0, end=size + 1)
+        data = _within(ends, filesystem, "cat_file", path, start=0, end=size + 1)
         return Fetched(data, version) if len(data) == size else None
 
-    def _remote(self, uri: str) -> Fetched:
+    def _remote(self, uri: str, ends: float) -> Fetched:
         filesystem, path = self._filesystems.open(uri)
-        info = filesystem.info(path)
+        info = _within(ends, filesystem, "info", path)
         if info.get("type") == "directory":
             raise ReadError("unreadable", f"{uri} is a folder; name a file")
         size = info.get("size")
@@ -237,11 +242,8 @@ class Fetcher:
             self._check_size(int(size), uri)
         if size == 0:
             return Fetched(b"", version_of(info))
-        data = (
-            filesystem.cat_file(path, start=0, end=int(size))
-            if size is not None
-            else filesystem.cat_file(path)
-        )
+        whole = {} if size is None else {"start": 0, "end": int(size)}
+        data = _within(ends, filesystem, "cat_file", path, **whole)
         if size is not None and len(data) != int(size):
             raise PassingReadError(
                 "changed", f"{uri} changed while it was read; run again when it is written"
@@ -249,30 +251,17 @@ class Fetcher:
         self._check_size(len(data), uri)
         return Fetched(data, version_of(info))
 
-    def _http(self, uri: str) -> Fetched:
+    def _http(self, uri: str, ends: float) -> Fetched:
         filesystem, _ = self._filesystems.open(uri)
-        fetched: Fetched = sync(filesystem.loop, self._get, filesystem, uri, timeout=self._timeout + 10)
-        return fetched
-
-    async def _get(self, filesystem: Any, uri: str) -> Fetched:
-        """One GET, given up as soon as the answer is known to be too large; fsspec's own asks twice."""
-        session = await filesystem.set_session()
-
-        async def get() -> Fetched:
-            async with session.get(filesystem.encode_url(uri), **filesystem.kwargs) as answer:
-                self._check_status(answer.status, uri)
-                if answer.content_length is not None:
-                    self._check_size(answer.content_length, uri)
-                chunks, size = [], 0
-                async for chunk in answer.content.iter_any():
-                    size += len(chunk)
-                    self._check_size(size, uri)
-                    chunks.append(chunk)
-                info = {"ETag": answer.headers.get("ETag"), "size": size}
-                info["mtime"] = answer.headers.get("Last-Modified")
-                return Fetched(b"".join(chunks), version_of(info))
-
-        return await asyncio.wait_for(get(), self._timeout)
+        get = http_get(
+            filesystem,
+            uri,
+            idle=self._idle,
+            check_status=lambda status: self._check_status(status, uri),
+            check_size=lambda size: self._check_size(size, uri),
+        )
+        data, info = sync(filesystem.loop, asyncio.wait_for, get, max(0.0, ends - time.monotonic()))
+        return Fetched(data, version_of(info))
 
     def _check_status(self, status: int, uri: str) -> None:
         if status < 400:
@@ -307,12 +296,25 @@ class Fetcher:
         if isinstance(error, SourceError):
             return ReadError("unreadable", redact(str(error), self._storage))
         if isinstance(error, asyncio.TimeoutError | TimeoutError):
+            said = str(error) or str(
+                error.__cause__ or ""
+            )  # fsspec raises an error of its own, without words
             return PassingReadError(
-                "timeout", f"{where} was not read within {self._timeout:g} s; run again later"
+                "timeout",
+                f"{where} was not read in time: {said or f'it took {self._timeout:g} s (source.timeout.file)'}; "
+                "run again later, or raise it",
             )
         if _passes(error):
             return PassingReadError("store_error", f"{where} could not be read: {reason}; run again later")
         return ReadError("unreadable", f"{where} could not be read: {reason}")
+
+
+def _within(ends: float, filesystem: Any, method: str, *args: Any, **kwargs: Any) -> Any:
+    """Call a filesystem's method, until this moment at most where its driver can be interrupted."""
+    if not filesystem.async_impl:
+        return getattr(filesystem, method)(*args, **kwargs)
+    left = max(0.0, ends - time.monotonic())
+    return sync(filesystem.loop, asyncio.wait_for, getattr(filesystem, f"_{method}")(*args, **kwargs), left)
 
 
 def _passes(error: BaseException) -> bool:

@@ -44,6 +44,8 @@ class LoadContent(beam.PTransform):
     Args:
         max_bytes: a larger content becomes a failure and is not fetched.
         storage: fsspec options of the source.
+        idle_timeout: seconds without a byte after which an HTTP answer is given up.
+        file_timeout: seconds that reading one remote file may take.
         by_url: do not fetch the input itself, for the server does ($uri).
         reference_columns: columns that hold references of their own, fetched like the content.
         base: the folder that relative references in those columns are relative to.
@@ -58,6 +60,8 @@ class LoadContent(beam.PTransform):
         max_bytes: int = 128_000_000,
         storage: Mapping[str, Any] | None = None,
         *,
+        idle_timeout: float = 30.0,
+        file_timeout: float = 300.0,
         by_url: bool = False,
         reference_columns: tuple[str, ...] = (),
         base: str = "",
@@ -70,6 +74,8 @@ class LoadContent(beam.PTransform):
         self._options = _Options(
             max_bytes,
             dict(storage or {}),
+            idle_timeout,
+            file_timeout,
             by_url,
             tuple(reference_columns),
             base,
@@ -90,6 +96,8 @@ class LoadContent(beam.PTransform):
 class _Options:
     max_bytes: int
     storage: Mapping[str, Any] = dataclasses.field(repr=False)  # it may hold secrets
+    idle_timeout: float
+    file_timeout: float
     by_url: bool
     reference_columns: tuple[str, ...]
     base: str
@@ -144,6 +152,8 @@ class _LoadFn(beam.DoFn):
             by_url=options.by_url,
             reference_columns=options.reference_columns,
             base=options.base,
+            idle=options.idle_timeout,
+            timeout=options.file_timeout,
         )
 
     def start_bundle(self) -> None:

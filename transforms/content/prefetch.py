@@ -3,13 +3,17 @@
 Who fetches ahead holds what it fetched. Each `Prefetcher` bounds its own inputs under way; the bytes are
 bounded for the whole process, whatever the number of its bundles. A Prefetcher that has nothing under way is
 always let through, so that no two can wait for each other.
+
+A fetch that takes long gives its place to another, so that files that come slowly never keep all others waiting.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, TypeVar
@@ -22,7 +26,13 @@ __all__ = ["Budget", "Prefetcher", "process_budget"]
 
 T = TypeVar("T")
 
-THREADS = 32
+#: Fetches at once, those aside that take long.
+PLACES = 32
+#: A fetch that takes longer than so many seconds counts as one that takes long.
+SLOW_S = 2.0
+#: So many of one bundle may go on beside the others.
+ASIDE = 512
+_THREADS = 2 * ASIDE
 #: What an input counts before its size is known.
 _UNKNOWN_BYTES = 1 << 20
 #: A local read takes less time than handing it to a thread, so several go together.
@@ -51,6 +61,33 @@ class Budget:
             self.held -= nbytes
 
 
+class Places:
+    """So many fetches at once, for all threads of a process; one that takes long gives its place to another."""
+
+    def __init__(self, count: int, slow_s: float) -> None:
+        self._count, self._slow_s = count, slow_s
+        self._since: dict[int, float] = {}  # the first one is the oldest
+        self._changed = threading.Condition()
+
+    def enter(self, fetch: int) -> None:
+        """Wait for a place."""
+        with self._changed:
+            while True:
+                now = time.monotonic()
+                while self._since and next(iter(self._since.values())) <= now - self._slow_s:
+                    del self._since[next(iter(self._since))]
+                if len(self._since) < self._count:
+                    self._since[fetch] = now
+                    return
+                self._changed.wait(next(iter(self._since.values())) + self._slow_s - now)
+
+    def leave(self, fetch: int) -> None:
+        """Give the place back, if it was not given away."""
+        with self._changed:
+            self._since.pop(fetch, None)
+            self._changed.notify()
+
+
 class Prefetcher(Generic[T]):
     """Runs fetches in threads and gives their results in the order in which they finish.
 
@@ -58,7 +95,7 @@ class Prefetcher(Generic[T]):
 
     Args:
         fetch: called in a thread; a ReadError is a result, anything else is raised by `finished`.
-        count: most inputs under way.
+        count: most inputs under way, those aside that take long.
         budget: bytes, shared.
     """
 
@@ -67,6 +104,7 @@ class Prefetcher(Generic[T]):
         self._done: queue.SimpleQueue[tuple[T, Reference, Any, int]] = queue.SimpleQueue()
         self._group: list[tuple[T, Reference, int]] = []
         self._pending = 0
+        self._began: dict[int, float] = {}  # remote fetches under way
         self._cancelled = threading.Event()
 
     @property
@@ -78,13 +116,21 @@ class Prefetcher(Generic[T]):
         """Fetch one input; first give what is finished, and as much more as the budget needs for it."""
         charge = _UNKNOWN_BYTES if reference.size is None else reference.size
         yield from self.finished()
-        while self._pending >= self._count or not self._budget.take(charge, force=not self._pending):
+        while (others := self._others) >= self._count or not self._budget.take(charge, force=others <= 0):
             self._send()
-            yield self._take(self._done.get())
+            with contextlib.suppress(queue.Empty):
+                yield self._take(self._done.get(timeout=SLOW_S / 4))
         self._pending += 1
         self._group.append((token, reference, charge))
         if len(self._group) >= _LOCAL_GROUP or local_path(reference.uri or "") is None:
             self._send()
+
+    @property
+    def _others(self) -> int:
+        """Inputs under way, those aside that take long."""
+        late = time.monotonic() - SLOW_S
+        slow = sum(began < late for began in list(self._began.values()))
+        return self._pending - min(slow, ASIDE)
 
     def finished(self) -> Iterator[tuple[T, Reference, Content | ReadError]]:
         """What is finished by now."""
@@ -123,6 +169,15 @@ class Prefetcher(Generic[T]):
             _pool().submit(self._run, group)
 
     def _run(self, group: list[tuple[T, Reference, int]]) -> None:
+        _places().enter(id(group))
+        self._began[id(group)] = time.monotonic()
+        try:
+            self._fetch_all(group)
+        finally:
+            del self._began[id(group)]
+            _places().leave(id(group))
+
+    def _fetch_all(self, group: list[tuple[T, Reference, int]]) -> None:
         for token, reference, charge in group:
             result: Any
             held = charge
@@ -150,7 +205,12 @@ class Prefetcher(Generic[T]):
 
 @functools.lru_cache(1)
 def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(THREADS, thread_name_prefix="bulkinfer-load")
+    return ThreadPoolExecutor(_THREADS, thread_name_prefix="bulkinfer-load")
+
+
+@functools.lru_cache(1)
+def _places() -> Places:
+    return Places(PLACES, SLOW_S)
 
 
 @functools.lru_cache(8)

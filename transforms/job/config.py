@@ -6,19 +6,17 @@ turns what these models refuse into messages, the preflight checks the rest.
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
-    ByteSize,
     ConfigDict,
     Field,
-    WithJsonSchema,
     field_validator,
     model_validator,
 )
+
+from .units import Duration, Size, size
 
 __all__ = [
     "CallsConfig",
@@ -30,43 +28,12 @@ __all__ = [
     "OutputConfig",
     "RunnerConfig",
     "SourceConfig",
+    "SourceTimeoutConfig",
     "StopConfig",
     "StreamConfig",
 ]
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-
-
-def parse_duration(value: object) -> object:
-    """Read "90s", "10m", "1.5h" or a number of seconds as seconds; leave anything else to pydantic's own message."""
-    if isinstance(value, str):
-        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?\s*", value)
-        if not match:
-            raise ValueError(f"{value!r} is no duration; write a number with a unit, as in 30s, 10m or 1h")
-        return float(match[1]) * _UNITS[match[2] or "s"]
-    return value
-
-
-_SIZE_SCHEMA = {
-    "anyOf": [
-        {"type": "integer", "minimum": 0},
-        {"type": "string", "pattern": r"^\d+(\.\d+)?\s*[kKMGT]?i?B?$"},
-    ]
-}
-_DURATION_SCHEMA = {
-    "anyOf": [
-        {"type": "number", "minimum": 0},
-        {"type": "string", "pattern": r"^\d+(\.\d+)?\s*(ms|s|m|h|d)?$"},
-    ]
-}
-
-Duration = Annotated[float, BeforeValidator(parse_duration), Field(gt=0), WithJsonSchema(_DURATION_SCHEMA)]
-Size = Annotated[ByteSize, Field(gt=0), WithJsonSchema(_SIZE_SCHEMA)]
 MediaType = Literal["image", "text", "video", "audio"]
-
-
-def _size(text: str) -> ByteSize:
-    return ByteSize._validate(text, None)  # type: ignore[arg-type]
 
 
 class _Section(BaseModel):
@@ -98,6 +65,17 @@ class ColumnsConfig(_Section):
         return self
 
 
+class SourceTimeoutConfig(_Section):
+    """How long a file of a remote store may keep the others waiting."""
+
+    idle: Duration = Field(
+        30.0, description="An HTTP server that sends no byte for so long is given up and asked again."
+    )
+    file: Duration = Field(
+        300.0, description="A file that is not read by then, further attempts included, becomes an error row."
+    )
+
+
 class SourceConfig(_Section):
     """What the job reads: exactly one of files, manifest, table."""
 
@@ -111,7 +89,10 @@ class SourceConfig(_Section):
     media: MediaType | None = Field(None, description="What the content is; by default told from the suffix.")
     columns: ColumnsConfig = Field(ColumnsConfig(), description="Columns of a manifest or table.")
     max_bytes: Size = Field(
-        _size("128MB"), description="A larger content becomes an error row and is not fetched."
+        size("128MB"), description="A larger content becomes an error row and is not fetched."
+    )
+    timeout: SourceTimeoutConfig = Field(
+        SourceTimeoutConfig(), description="How long reading a remote file may take."
     )
     deduplicate: Literal["none", "content"] = Field(
         "none",
@@ -213,9 +194,9 @@ class CallsConfig(_Section):
     """How hard one worker process may press on the endpoint."""
 
     batch_size: int = Field(32, ge=1, le=128, description="Most inputs in one call.")
-    batch_bytes: Size = Field(_size("32MB"), description="Most bytes of content in one call.")
+    batch_bytes: Size = Field(size("32MB"), description="Most bytes of content in one call.")
     in_flight: int = Field(16, ge=1, le=4096, description="Calls under way at once in one worker process.")
-    in_flight_bytes: Size = Field(_size("256MB"), description="Bytes of content under way at once.")
+    in_flight_bytes: Size = Field(size("256MB"), description="Bytes of content under way at once.")
     timeout: Duration = Field(60.0, description="Deadline of one call.")
     retry_for: Duration = Field(600.0, description="Time budget of one batch, from its first attempt.")
     calls_per_second: float | None = Field(
@@ -249,7 +230,7 @@ class OutputConfig(_Section):
         False, description="Keep a row for each piece of a streamed text beside the joined text."
     )
     partition_by: tuple[str, ...] = Field((), description="Hive partitions: kept columns, `date` or `model`.")
-    file_bytes: Size = Field(_size("128MB"), description="Size that table files aim for.")
+    file_bytes: Size = Field(size("128MB"), description="Size that table files aim for.")
     part_seconds: Duration = Field(
         60.0, description="Finished rows are durable at the latest after this time."
     )

@@ -15,6 +15,7 @@ import apache_beam as beam
 import pytest
 from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.transforms.window import SlidingWindows, TimestampedValue
+from bulkinfer.transforms.content import prefetch
 from bulkinfer.transforms.content.fetch import Fetcher, PassingReadError
 from bulkinfer.transforms.content.load_content import LoadContent, _Pace
 from bulkinfer.transforms.content.prefetch import Budget, Prefetcher
@@ -171,6 +172,62 @@ def test_http_faults_that_stay_are_told(web: HttpServer) -> None:
     assert "secret" not in down.message
     web.files["big.png"] = bytes(5000)
     assert fault(web.link("big.png"), max_bytes=4999).error_type == "too_large"
+
+
+def test_a_server_that_falls_silent_is_given_up_and_asked_again(web: HttpServer) -> None:
+    web.files["silent.png"], web.delays["silent.png"] = png(), 1.0
+
+    error = fault(web.link("silent.png"), idle=0.1, attempts=2)
+
+    assert isinstance(error, PassingReadError)
+    assert "silent.png was not read in time: no byte came for 0.1 s (source.timeout.idle)" in error.message
+    assert web.requests["silent.png"] == 2
+
+
+def test_a_file_that_drips_is_given_up_after_its_time_and_not_asked_for_again(web: HttpServer) -> None:
+    web.files["drips.png"], web.drips["drips.png"] = png(), 0.05
+
+    error = fault(web.link("drips.png"), idle=5.0, timeout=0.3)
+
+    assert isinstance(error, PassingReadError)
+    assert "drips.png was not read in time: it took 0.3 s (source.timeout.file)" in error.message
+    assert web.requests["drips.png"] == 1
+
+
+def test_an_object_that_does_not_come_is_given_up_after_its_time(s3: S3Server) -> None:
+    s3.filesystem().pipe("photos/late.txt", b"text")
+    loader = fetcher(storage=s3.storage, timeout=0.3)
+    s3.hanging = 1.0
+    try:
+        with pytest.raises(PassingReadError, match=r"late.txt was not read in time: it took 0.3 s"):
+            loader.content(Reference("1", "s3://photos/late.txt", "text"))
+    finally:
+        s3.hanging = 0.0
+
+
+def test_fetches_that_take_long_never_keep_the_others_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    places = prefetch.Places(4, 0.05)
+    monkeypatch.setattr(prefetch, "_places", lambda: places)
+    monkeypatch.setattr(prefetch, "SLOW_S", 0.05)
+    goes_on = threading.Event()
+
+    def fetch(reference: Reference) -> Content:
+        if reference.uri == "http://slow":
+            goes_on.wait(30)
+        return Content(reference, b"x")
+
+    ahead: Prefetcher[int] = Prefetcher(fetch, count=4, budget=Budget(30 << 20))
+    done = set()
+    for number in range(160):
+        uri = "http://slow" if number % 4 == 0 else "http://quick"
+        done |= {one for one, _, _ in ahead.submit(number, Reference(str(number), uri, "text"))}
+
+    assert (
+        len(done) >= 120 - 4
+    )  # all quick ones but those under way, although 40 slow ones came to nothing yet
+    assert ahead.pending <= 40 + 4
+    goes_on.set()
+    assert len(done | {one for one, _, _ in ahead.drain()}) == 160
 
 
 def test_no_server_at_the_address_is_a_fault_that_passes() -> None:

@@ -119,9 +119,11 @@ def check_plaintext(endpoint: ServerAddress, credentials: Credentials, *, allow_
         )
 
 
-def channel_options() -> list[tuple[str, Any]]:
-    """Settings of every channel."""
+def channel_options(endpoint: ServerAddress) -> list[tuple[str, Any]]:
+    """Settings of the channels to a server."""
     return [
+        # What runs on this machine is behind no proxy, whatever an office's environment says.
+        ("grpc.enable_http_proxy", 0 if endpoint.is_loopback else 1),
         # By default a channel retries UNAVAILABLE up to five times by itself; our retries are counted and paced.
         ("grpc.enable_retries", 0),
         ("grpc.service_config_disable_resolution", 1),
@@ -143,8 +145,10 @@ def channel_options() -> list[tuple[str, Any]]:
 def open_channel(endpoint: ServerAddress) -> grpc.Channel:
     """A channel for calls one at a time."""
     if endpoint.tls:
-        return grpc.secure_channel(endpoint.target, grpc.ssl_channel_credentials(), options=channel_options())
-    return grpc.insecure_channel(endpoint.target, options=channel_options())
+        return grpc.secure_channel(
+            endpoint.target, grpc.ssl_channel_credentials(), options=channel_options(endpoint)
+        )
+    return grpc.insecure_channel(endpoint.target, options=channel_options(endpoint))
 
 
 def open_async_channel(endpoint: ServerAddress) -> grpc.aio.Channel:
@@ -153,7 +157,7 @@ def open_async_channel(endpoint: ServerAddress) -> grpc.aio.Channel:
         return grpc.aio.secure_channel(
             endpoint.target, grpc.ssl_channel_credentials(), options=channel_options()
         )
-    return grpc.aio.insecure_channel(endpoint.target, options=channel_options())
+    return grpc.aio.insecure_channel(endpoint.target, options=channel_options(endpoint))
 
 
 def stub(channel: Any, method_type: str) -> Any:

@@ -17,6 +17,7 @@ from ...job.config import DeploymentConfig, NodepoolConfig
 from ...records import Content
 from .addresses import ModelAddress, ServerAddress
 from .client import Credentials, check_plaintext, open_channel, stub
+from .proxies import proxy_variable
 from .request.binding import Binding
 from .request.wire import encode_input, frame_request, request_envelope, signatures_request, stream_requests
 from .signatures import Method, methods_from_json, methods_from_messages
@@ -166,8 +167,8 @@ class ModelClient:
                 if status.code and (fault := fault_of_status(status)).verdict is not Verdict.OK:
                     return [], fault
             for output in answer.outputs:
-                if said := text_fault(output):
-                    return [], said
+                if (told := text_fault(output)) is not None:
+                    return [], told
         return answers, None
 
     def _connect(self) -> None:
@@ -176,8 +177,10 @@ class ModelClient:
         try:
             grpc.channel_ready_future(self._channel).result(timeout=CONNECT_S)
         except grpc.FutureTimeoutError:
+            proxy = proxy_variable(self._endpoint)
+            through = f" through the proxy of the variable {proxy}" if proxy else ""
             raise EndpointError(
-                f"no server answers at {self._endpoint.url} within {CONNECT_S:g} s; check model.endpoint "
+                f"no server answers at {self._endpoint.url}{through} within {CONNECT_S:g} s; check model.endpoint "
                 "(or CLARIFAI_API_BASE), that the server runs, and whether it wants https:// or http://"
             ) from None
         self._connected = True

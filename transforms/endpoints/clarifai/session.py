@@ -16,6 +16,7 @@ from clarifai_grpc.grpc.api import resources_pb2
 from ...calls.endpoint import Fault, Reply, Verdict
 from .addresses import ServerAddress
 from .client import Credentials, check_plaintext, open_async_channel, stub
+from .proxies import proxy_variable
 from .request.wire import EncodedInput, frame_request
 from .retry_hints import retry_hint
 from .statuses import fault_of_grpc, fault_of_rpc, fault_of_status
@@ -80,7 +81,9 @@ class GrpcSession:
         pause = 0.005
         while self._channel.get_state(try_to_connect=True) is not grpc.ChannelConnectivity.READY:
             if time.monotonic() > deadline:
-                text = f"no connection to {self._server.url} within {CONNECT_S:g} s"
+                proxy = proxy_variable(self._server)
+                through = f" through the proxy of the variable {proxy}" if proxy else ""
+                text = f"no connection to {self._server.url}{through} within {CONNECT_S:g} s"
                 return fault_of_grpc(grpc.StatusCode.UNAVAILABLE, text)
             await asyncio.sleep(pause)
             pause = min(0.1, pause * 1.5)

@@ -82,7 +82,12 @@ class _HashFn(beam.DoFn):
 
     def setup(self) -> None:
         source = self._spec.source
-        self._fetcher = Fetcher(max_bytes=int(source.max_bytes), storage=source.storage)
+        self._fetcher = Fetcher(
+            max_bytes=int(source.max_bytes),
+            storage=source.storage,
+            idle=source.timeout.idle,
+            timeout=source.timeout.file,
+        )
 
     def start_bundle(self) -> None:
         self.teardown()

@@ -93,7 +93,7 @@ def test_a_key_goes_unencrypted_to_this_machine_only(endpoint: str, allow: bool,
 
 def test_the_channel_does_not_retry_by_itself(server: FaultServer) -> None:
     server.set(calls=[{"kind": "grpc", "code": "UNAVAILABLE"}])
-    assert ("grpc.enable_retries", 0) in channel_options()
+    assert ("grpc.enable_retries", 0) in channel_options(ServerAddress("127.0.0.1:1", tls=False))
 
     with client_of(server) as client, pytest.raises(EndpointError, match="UNAVAILABLE"):
         client._retry_for = 0.01
@@ -216,4 +216,6 @@ def test_a_prepared_call_is_plain_data(server: FaultServer, monkeypatch: pytest.
 
 
 def test_grpc_options_are_accepted() -> None:
-    grpc.insecure_channel("127.0.0.1:1", options=channel_options()).close()
+    grpc.insecure_channel(
+        "127.0.0.1:1", options=channel_options(ServerAddress("127.0.0.1:1", tls=False))
+    ).close()

@@ -12,7 +12,7 @@ from typing import Any
 
 import grpc
 import pytest
-from bulkinfer.transforms.endpoints.clarifai.addresses import parse_endpoint, parse_model_url
+from bulkinfer.transforms.endpoints.clarifai.addresses import ServerAddress, parse_endpoint, parse_model_url
 from bulkinfer.transforms.endpoints.clarifai.client import Credentials, channel_options
 from bulkinfer.transforms.endpoints.clarifai.model_client import ModelClient
 from bulkinfer.transforms.errors import CredentialsError, EndpointError, ModelNotFoundError
@@ -185,7 +185,7 @@ def test_a_session_token_shows_nowhere_either() -> None:
 
 
 def test_channels_take_answers_above_the_default_of_four_mebibytes() -> None:
-    options = dict(channel_options())
+    options = dict(channel_options(ServerAddress("127.0.0.1:1", tls=False)))
 
     assert options["grpc.max_receive_message_length"] >= 128 << 20
     assert options["grpc.max_send_message_length"] >= 128 << 20
