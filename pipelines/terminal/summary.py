@@ -53,7 +53,7 @@ class Summary:
 
     @property
     def exit_code(self) -> int:
-        """0 when every input is in `predictions`, 3 when some are in `errors`, 4 when it left some that it was to do."""
+        """0 when every input is in `predictions`, 3 when some are in `errors`, 4 when it left some undone."""
         if self.stopped or (self.remaining and self.limit is None):
             return 4
         return 3 if self.errors or self.skipped_errors else 0
