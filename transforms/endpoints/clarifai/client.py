@@ -155,7 +155,7 @@ def open_async_channel(endpoint: ServerAddress) -> grpc.aio.Channel:
     """A channel for the engine's loop."""
     if endpoint.tls:
         return grpc.aio.secure_channel(
-            endpoint.target, grpc.ssl_channel_credentials(), options=channel_options()
+            endpoint.target, grpc.ssl_channel_credentials(), options=channel_options(endpoint)
         )
     return grpc.aio.insecure_channel(endpoint.target, options=channel_options(endpoint))
 
