@@ -53,7 +53,7 @@ def _is_gone(process: int) -> bool:
 
 
 def _gone(process: int) -> bool:
-    for _ in range(100):
+    for _ in range(600):
         if _is_gone(process):
             return True
         time.sleep(0.1)
