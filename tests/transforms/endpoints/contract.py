@@ -169,7 +169,8 @@ class EndpointContract:
 
         assert set(outcome.good) == set(NAMES[:8])
         assert {prediction.stats.attempts for prediction in outcome.good.values()} == {2}
-        assert outcome.metrics["throttled"] == (verdict is Verdict.THROTTLED)
+        # A server may be full for its rate or for the calls it works on: both are learned from.
+        assert outcome.metrics["throttled"] == (verdict in (Verdict.THROTTLED, Verdict.SERVER_FULL))
 
     @pytest.mark.parametrize("verdict", STOPPING, ids=lambda verdict: verdict.name)
     def test_what_will_never_work_stops_the_job(self, kind: Kind, verdict: Verdict) -> None:
