@@ -97,3 +97,23 @@ def test_the_rest_leaves_the_plan() -> None:
 
     assert plan.rest() == [2, 3]
     assert plan.next() is None
+
+
+def test_after_three_that_failed_alone_and_nothing_that_passed_the_rest_goes_one_by_one() -> None:
+    def sent(bad: set[int]) -> list[list[int]]:
+        return run(6, bad)[2]
+
+    assert sent(set(range(6))) == [[0, 1, 2, 3, 4, 5], [0, 1, 2], [0], [1, 2], [1], [2], [3], [4], [5]]
+    # Two are not enough, and one that passed forbids it.
+    assert sent({0, 1, 3, 4, 5})[-4:] == [[3], [4, 5], [4], [5]]
+    assert run(4, {0, 1, 2, 3})[2] == [[0, 1, 2, 3], [0, 1], [0], [1], [2, 3], [2], [3]]
+
+
+def test_late_inputs_come_after_all_that_waits_in_pieces_of_the_size_asked_for() -> None:
+    plan: Bisection[int] = Bisection(range(7))
+    plan.next()
+    plan.spread(range(7), 3)
+    assert plan.next() == range(3)
+    plan.spread(range(3), 1)
+
+    assert [list(plan.next() or ()) for _ in range(6)] == [[3, 4, 5], [6], [0], [1], [2], []]
