@@ -136,7 +136,7 @@ def test_the_pieces_of_a_batch_take_no_more_than_two_budgets_together() -> None:
     outcome = send_through(PlayedServer(script), [batch], retry_for=100)
 
     assert len(outcome.failures) == 16
-    assert 100 < outcome.seconds < 2 * 100 + 20
+    assert 180 < outcome.seconds < 2 * 100 + 20  # a pause may end a budget up to 5 s early
 
 
 @pytest.mark.parametrize(("seconds", "late"), [(1.91, True), (1.89, False)])
