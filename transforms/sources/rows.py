@@ -12,7 +12,7 @@ import pyarrow as pa
 from ..content.media import media_of
 from ..records import Failure, Reference
 from ..storage.filesystems import Filesystems, resolve
-from .manifests.files import Row, Split, as_text, version_of_row
+from .manifests.files import Manifest, Row, Split, as_text, check_unchanged, version_of_row
 from .manifests.formats import read_split
 from .source import SourceSpec
 
@@ -54,7 +54,7 @@ class RowReader:
             for line, file, first in self._spec.scan.repeats.get(split.file, [])
             if split.line <= line
         }
-        for row in read_split(manifest, split, self._read, self._filesystems):
+        for row in self._rows(manifest, split):
             place = f"{manifest.path}:{row.line}"
             repeated = repeats.get(row.line) if repeats else None
             if row.fault:
@@ -63,6 +63,22 @@ class RowReader:
                 yield self._repeated(row, place, *repeated)
             else:
                 yield self._reference(row.values, place)
+
+    def _rows(self, manifest: Manifest, split: Split) -> Iterator[Row]:
+        """The rows of a piece; from where the file is damaged on, each says so."""
+        following = split.line
+        try:
+            for row in read_split(manifest, split, self._read, self._filesystems):
+                yield row
+                following = row.line + 1
+        except (pa.ArrowException, OSError) as error:
+            check_unchanged(manifest, self._filesystems)
+            # Arrow's own errors are about the file, and so are those that bear no number; others are the store's.
+            if isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None):
+                raise
+            fault = f"cannot be read: {' '.join(str(error).split())[:200]}"
+            for line in range(following, split.line + split.rows):
+                yield Row(line, {}, fault)
 
     def _reference(self, values: Mapping[str, Any], place: str) -> Reference | Failure:
         spec, named = self._spec, self._spec.source.columns

@@ -20,7 +20,7 @@ from ..job.config import SourceConfig
 from ..storage.faults import source_faults
 from ..storage.filesystems import Filesystems, split_chain
 from .listing import Folder, Found, Pattern, expanded, list_folder, parse_pattern
-from .manifests.files import Manifest
+from .manifests.files import Manifest, version_now
 from .manifests.formats import columns_of, manifest_of
 from .manifests.parquet import common_schema, is_mixed
 from .manifests.scan import SourceScan, scan_manifests
@@ -270,7 +270,8 @@ def _manifest_files(
     below = pattern.prefix + pattern.root
     if source.table is not None:
         refuse_formats(text, below, [file.uri for file in found])
-    paths = sorted({file.uri for file in found})
+    versions = {file.uri: file.version for file in found}
+    paths = sorted(versions)
     if source.table is not None:
         # `_metadata`, `_SUCCESS` and the like stand beside the data in every lake.
         paths = [
@@ -284,7 +285,18 @@ def _manifest_files(
         raise SourceError(f"{key}: {text} {what}; check the path")
     base = below if pattern.parts else (pattern.prefix + pattern.root).rpartition("/")[0]
     partitioned = below if source.table is not None and pattern.parts else None
-    return tuple(manifest_of(path, partitioned) for path in paths), split_chain(base)[0]
+    manifests = tuple(
+        manifest_of(path, partitioned, versions[path] or _version(path, filesystems)) for path in paths
+    )
+    return manifests, split_chain(base)[0]
+
+
+def _version(path: str, filesystems: Filesystems) -> str:
+    """The version of a file whose listing tells none, as that of a URL."""
+    try:
+        return version_now(path, filesystems)
+    except Exception:  # noqa: BLE001  (each driver has exceptions of its own; reading the file tells the fault)
+        return ""
 
 
 def _partition_field(name: str, manifests: Sequence[Manifest]) -> pa.Field:

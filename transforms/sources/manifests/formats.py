@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from ...errors import SourceError
 from ...storage.filesystems import Filesystems, local_path
-from .files import FileScan, Manifest, Row, Split, hash_id, open_manifest
+from .files import FileScan, Manifest, Row, Split, check_unchanged, hash_id, open_manifest
 from .parquet import mixed, open_parquet, parquet_rows, plain_type, scan_parquet
 from .text import DELIMITERS, Record, header_of, json_records, split_delimited
 
@@ -40,7 +40,7 @@ _SPREAD = 32  # pieces that even a short manifest is cut into
 _NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
-def manifest_of(path: str, partitioned_below: str | None = None) -> Manifest:
+def manifest_of(path: str, partitioned_below: str | None = None, version: str = "") -> Manifest:
     """Tell a manifest's kind from its name, and a table file's partitions from its path.
 
     Raises:
@@ -60,7 +60,7 @@ def manifest_of(path: str, partitioned_below: str | None = None) -> Manifest:
             key, sep, value = part.partition("=")
             if sep and key:
                 partitions[unquote(key)] = None if value == _NULL_PARTITION else unquote(value)
-    return Manifest(path, kind, gz, partitions)
+    return Manifest(path, kind, gz, partitions, version)
 
 
 def columns_of(
@@ -131,6 +131,7 @@ def scan(
             at=at,
             rows_per_split=rows_per_split,
         )
+    check_unchanged(manifest, filesystems)
     if manifest.gz and result.splits:
         first = result.splits[0]
         result.splits = [Split(file, first.start, -1, first.line, len(result.lines))]
@@ -162,6 +163,7 @@ def read_split(
             with _open_text(manifest, filesystems) as head:
                 names = _header(manifest, head)
         stream = io.BytesIO(_read_range(manifest, split, filesystems))
+    check_unchanged(manifest, filesystems)
     with stream:
         if manifest.kind in DELIMITERS:
             yield from _limited(_delimited_rows(manifest, stream, names, split.line), split.rows)

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from ...errors import SourceError
 from ...storage.filesystems import Filesystems, local_path
-from .files import FileScan, Manifest, Row, Split, hash_id, open_manifest
+from .files import FileScan, Manifest, Row, Split, check_unchanged, hash_id, open_manifest
 
 __all__ = ["common_schema", "is_mixed", "mixed", "open_parquet", "parquet_rows", "plain_type", "scan_parquet"]
 
@@ -22,11 +22,23 @@ _MIXED = {b"bulkinfer": b"json text"}
 
 
 def open_parquet(manifest: Manifest, filesystems: Filesystems) -> pq.ParquetFile:
+    """Open a file whose version is the one of the listing.
+
+    Raises:
+        SourceError: it is no Parquet file, or was changed since it was listed.
+        OSError: it cannot be read.
+    """
     path = local_path(manifest.path)
     try:
-        return pq.ParquetFile(path if path is not None else open_manifest(manifest, filesystems))
-    except pa.ArrowInvalid as error:
-        raise SourceError(f"{manifest.path} is no Parquet file: {error}") from None
+        parquet = pq.ParquetFile(path if path is not None else open_manifest(manifest, filesystems))
+    except (pa.ArrowInvalid, OSError) as error:
+        check_unchanged(manifest, filesystems)
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        reason = " ".join(str(error).split())[:200]
+        raise SourceError(f"{manifest.path} is no Parquet file: {reason}") from None
+    check_unchanged(manifest, filesystems)
+    return parquet
 
 
 def common_schema(
@@ -138,4 +150,5 @@ def scan_parquet(
             for skip in range(0, rows, step):
                 result.splits.append(Split(file, group, 0, line + skip, min(step, rows - skip), skip))
             line += rows
+    check_unchanged(manifest, filesystems)
     return result
