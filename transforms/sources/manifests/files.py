@@ -13,6 +13,7 @@ from ...errors import SourceError
 from ...storage.filesystems import Filesystems, local_path
 
 __all__ = [
+    "BrokenFile",
     "FileScan",
     "Manifest",
     "Row",
@@ -66,6 +67,14 @@ class Split:
     skip: int = 0
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class BrokenFile:
+    """A file of a table that cannot be read, and why: one row in `errors`."""
+
+    file: int
+    reason: str
+
+
 class Row(NamedTuple):
     """A row of a manifest: its line (in Parquet: its row, from 1), its values, or what is wrong with it."""
 
@@ -76,11 +85,18 @@ class Row(NamedTuple):
 
 @dataclasses.dataclass(slots=True)
 class FileScan:
-    """What one pass over a file's id column found: pieces, and a hash and a line for each row."""
+    """What one pass over a file's id column found: pieces, and a hash and a line for each row.
+
+    Attributes:
+        kept: those of the kept columns that the file has, with their types.
+        fault: why the file cannot be read; no piece of it is read then.
+    """
 
     splits: list[Split]
     hashes: array[int]
     lines: array[int]
+    kept: Any = None
+    fault: str = ""
 
 
 def version_of_row(given: Any, content: bytes | str | None) -> str:
