@@ -288,7 +288,8 @@ class JobConfig(_Section):
     job: Literal["bulk-inference", "scheduled-labeling", "lake-enrichment"] = Field(
         "bulk-inference",
         description="scheduled-labeling: a source that holds nothing new, or nothing at all, is no fault; "
-        "lake-enrichment: predictions carry all columns of the source.table unless `keep` names some.",
+        "lake-enrichment: predictions carry all columns of the source.table unless `keep` names some, but for its "
+        "content and for columns whose names the table has itself; `plan` lists both.",
     )
     source: SourceConfig
     model: ModelConfig
