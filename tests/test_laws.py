@@ -15,7 +15,7 @@ from support.paths import ROOT, TESTS
 FLOORS = {
     "transforms": (
         ("errors", "records", "metrics", "windows"),
-        ("storage", "job"),
+        ("storage", "job", "kept"),
         ("runs", "rows"),
         ("content",),
         ("sources",),

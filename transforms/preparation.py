@@ -15,6 +15,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import pyarrow as pa
+
 from .calls.limits.divided import check_divided
 from .calls.model_call import ModelCall, within_limits
 from .endpoints.clarifai.addresses import PUBLIC_API, ServerAddress, parse_endpoint
@@ -23,6 +25,7 @@ from .endpoints.clarifai.request.expressions import named_columns
 from .errors import ConfigError
 from .job.config import JobConfig
 from .job.job_file import check_sections
+from .kept.types import kept_field
 from .rows.schemas import keep_columns
 from .runs.parts import OutputSpec
 from .sources.source import SourceSpec, inspect_source
@@ -123,8 +126,9 @@ def prepare(
     check_divided(calls, config.stop, workers, fixed=fixed)
     source = inspect_source(config.source, named_columns(config.model.arguments), limit)
     _check_apart(source, config.output.uri)
-    keep_columns(source.keep_schema)  # else the first worker would find a name that is taken
-    kept = source.keep_schema.names
+    kept = config.source.columns.kept
+    # Else the first worker would find a name that is taken.
+    keep_columns([kept_field(name, pa.null(), source=column) for name, column in kept.items()])
     source = dataclasses.replace(
         source, folders=tuple(name for name in config.output.partition_by if name in kept)
     )

@@ -18,6 +18,7 @@ from bulkinfer.transforms.calls.predict import Predict
 from bulkinfer.transforms.content.load_content import LoadContent
 from bulkinfer.transforms.errors import BulkinferError, JobError
 from bulkinfer.transforms.job.job_file import JobFile
+from bulkinfer.transforms.kept.types import is_json
 from bulkinfer.transforms.preparation import Preparation
 from bulkinfer.transforms.runs.control import ControlSpec, JobControl, StopReason
 from bulkinfer.transforms.runs.lock import RunLock
@@ -117,6 +118,11 @@ def run_job(file: JobFile, options: RunOptions) -> Summary:
     with open_endpoint(config.model.endpoint) as endpoint:
         job = prepare(file, endpoint, run_id=new_run_id(), limit=options.limit, partial=options.retry_failed)
         check_output_of(job, write=True)
+        mixed = [field.name for field in job.source.keep_schema if is_json(field)]
+        if mixed:
+            logger.warning(
+                "kept as JSON text, as their rows hold values of several types: %s", ", ".join(mixed)
+            )
         beam_options = pipeline_options(config.runner)
         options.configure_logging()
         store = job.output.store()

@@ -20,7 +20,7 @@ import apache_beam as beam
 from apache_beam.metrics.metric import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineState
-from bulkinfer.transforms.errors import BulkinferError, JobError
+from bulkinfer.transforms.errors import BulkinferError, JobError, StoppedError
 from bulkinfer.transforms.runs.control import JobControl
 from bulkinfer.transforms.runs.record import read_run
 from bulkinfer.transforms.storage.faults import redact
@@ -146,7 +146,8 @@ def _say(message: str) -> None:
 def _explained(error: BaseException) -> BulkinferError:
     """Convert a runner's exception to one of our errors; Beam passes a worker's error on as a traceback's text."""
     if isinstance(error, BulkinferError):
-        return error
+        said, beams, _ = str(error).partition(" [while running")
+        return type(error)(said) if beams and isinstance(error, JobError | StoppedError) else error
     lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
     # "bulkinfer.transforms.errors.StoreError: message [while running 'Stage']"
     from bulkinfer.transforms import errors  # noqa: PLC0415

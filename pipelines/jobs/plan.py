@@ -4,21 +4,42 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from bulkinfer.transforms.job.config import CallsConfig
 from bulkinfer.transforms.job.job_file import JobFile
+from bulkinfer.transforms.kept.types import is_json, source_of
 from bulkinfer.transforms.sources.source import count_source
 
 from ..runners.checks import check_runner
 from ..runners.options import describe, pipeline_options
-from .lake_enrichment import with_all_columns
+from .lake_enrichment import left_out, with_all_columns
 from .preflight import check_output_of, new_run_id, open_endpoint, prepare
 
 __all__ = ["Plan", "plan_job"]
 
 #: Assumed duration of a call; segmentation and short generations take about this long.
 _ASSUMED_CALL_S = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Kept:
+    """A column that the predictions table gets from the source: its name and type there, and where it comes from."""
+
+    name: str
+    type: str
+    column: str
+
+    @classmethod
+    def of(cls, field: Any) -> Kept:
+        """Describe one field of a source's kept columns."""
+        return cls(field.name, "json" if is_json(field) else str(field.type), source_of(field))
+
+    def __str__(self) -> str:
+        kind = "JSON text, as its rows hold values of several types" if self.type == "json" else self.type
+        renamed = f", the source's {self.column}" if self.column != self.name else ""
+        return f"{self.name}: {kind}{renamed}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +50,8 @@ class Plan:
         inputs: references that the source holds.
         bytes: their size; None where the store does not tell it.
         calls: calls without retries.
+        keep: the columns that the predictions table gets from the source.
+        left_out: columns of the table that a job that keeps all does not keep, and why.
         seconds: estimated time of the calls: the longer of what the limits allow and `assumed_call_seconds` a call
             at the calls in flight.
     """
@@ -44,6 +67,8 @@ class Plan:
     assumed_call_seconds: float
     output: str
     runner: str
+    keep: tuple[Kept, ...] = ()
+    left_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return all figures by name."""
@@ -62,6 +87,8 @@ class Plan:
                 f"calls     {self.calls}",
                 f"time      about {self.seconds:.0f} s, at {self.assumed_call_seconds:g} s a call",
                 f"output    {self.output}",
+                *(f"keep      {kept}" for kept in self.keep),
+                *(f"left out  {name}: {reason}" for name, reason in self.left_out.items()),
                 f"runner    {self.runner}",
                 "everything checked; nothing was sent or written",
             ]
@@ -74,7 +101,8 @@ def plan_job(file: JobFile, *, limit: int | None = None) -> Plan:
     Raises:
         JobError: the job could not run.
     """
-    if file.config.job == "lake-enrichment":
+    keeps_all = file.config.job == "lake-enrichment" and not file.config.source.columns.keep
+    if keeps_all:
         file = with_all_columns(file)
     config = file.config
     check_runner(config)
@@ -101,6 +129,8 @@ def plan_job(file: JobFile, *, limit: int | None = None) -> Plan:
             assumed_call_seconds=_ASSUMED_CALL_S,
             output=config.output.uri,
             runner=describe(config.runner),
+            keep=tuple(Kept.of(field) for field in job.source.keep_schema),
+            left_out=left_out(config.source, job.source.schema.names) if keeps_all else {},
         )
 
 

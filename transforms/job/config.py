@@ -49,7 +49,15 @@ class ColumnsConfig(_Section):
     content: str | None = Field(None, description="Column with the content itself: text or bytes.")
     id: str | None = Field(None, description="Column with the input's id; default: the uri.")
     version: str | None = Field(None, description="Column with the content's version, such as an etag.")
-    keep: tuple[str, ...] = Field((), description="Columns copied into the predictions table.")
+    keep: tuple[str, ...] | dict[str, str] = Field(
+        (),
+        description="Columns copied into the predictions table: a list, or {gold: label} to keep `label` as `gold`.",
+    )
+
+    @property
+    def kept(self) -> dict[str, str]:
+        """Each kept column's name in the predictions table, and the column that it is a copy of."""
+        return self.keep if isinstance(self.keep, dict) else {name: name for name in self.keep}
 
     @model_validator(mode="after")
     def _one_content(self) -> ColumnsConfig:
@@ -241,6 +249,16 @@ class OutputConfig(_Section):
     def _one_column_is_a_list(cls, value: object) -> object:
         return (value,) if isinstance(value, str) else value
 
+    @field_validator("partition_by")
+    @classmethod
+    def _names_of_folders(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if set(name) & set("/=\0") or value.count(name) > 1:
+                raise ValueError(
+                    f"partition_by names {name!r} twice, or it is no name of a folder (no / and no =)"
+                )
+        return value
+
 
 class StopConfig(_Section):
     """When a job that goes wrong, or costs too much, stops by itself."""
@@ -270,7 +288,8 @@ class JobConfig(_Section):
     job: Literal["bulk-inference", "scheduled-labeling", "lake-enrichment"] = Field(
         "bulk-inference",
         description="scheduled-labeling: a source that holds nothing new, or nothing at all, is no fault; "
-        "lake-enrichment: predictions carry all columns of the source.table unless `keep` names some.",
+        "lake-enrichment: predictions carry all columns of the source.table unless `keep` names some, but for its "
+        "content and for columns whose names the table has itself; `plan` lists both.",
     )
     source: SourceConfig
     model: ModelConfig
@@ -299,7 +318,7 @@ class JobConfig(_Section):
     @model_validator(mode="after")
     def _partitions_are_kept(self) -> JobConfig:
         for name in self.output.partition_by:
-            if name not in ("date", "model", *self.source.columns.keep) and self.job != "lake-enrichment":
+            if name not in ("date", "model", *self.source.columns.kept) and self.job != "lake-enrichment":
                 raise ValueError(
                     f"output.partition_by names {name!r}, which is neither `date`, `model` nor a column in "
                     "source.columns.keep; add it to keep"

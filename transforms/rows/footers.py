@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from .types import IMAGE, SCHEMA_VERSION
 
-__all__ = ["footer_metadata", "huggingface_features"]
+__all__ = ["footer_metadata", "huggingface_features", "refitted"]
 
 
 def footer_metadata(
@@ -41,6 +41,15 @@ def footer_metadata(
         "huggingface": _huggingface(schema),
     }
     return {key.encode(): value.encode() for key, value in values.items() if value is not None}
+
+
+def refitted(schema: Any) -> Any:
+    """A schema whose columns changed since its footer was made: with the types that `datasets` reads of it now."""
+    metadata = {key: value for key, value in (schema.metadata or {}).items() if key != b"huggingface"}
+    features = _huggingface(schema)
+    return schema.with_metadata(
+        metadata if features is None else {**metadata, b"huggingface": features.encode()}
+    )
 
 
 def _tool_version() -> str:

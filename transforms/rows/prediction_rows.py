@@ -8,6 +8,8 @@ from typing import Any
 import pyarrow as pa
 
 from ..errors import DecodeError
+from ..kept.types import source_of
+from ..kept.values import fitting
 from ..records import Prediction, Reference
 from .columns import ConceptColumn, Concepts, RegionColumn, SparseColumn, utf8
 
@@ -51,7 +53,7 @@ class PredictionRows:
 
     def __init__(self, schema: Any, keep: Sequence[str] = (), model_version: str | None = None) -> None:
         self.schema = schema
-        self._keep = keep
+        self._keep = [(source_of(field), field) for field in map(schema.field, keep)]
         self._model_version = model_version
         self._dense: list[
             Any
@@ -95,20 +97,19 @@ class PredictionRows:
         self.put(name, value)
         self.nbytes += len(value)
 
-    def _put_kept(self, name: str, value: Any) -> None:
+    def _put_kept(self, field: Any, value: Any) -> None:
         if value is None:
             return
-        kind = self.schema.field(name).type
         try:
-            pa.array([value], kind)
-        except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+            kept = fitting(value, field)
+        except ValueError as error:
             raise DecodeError(
                 "keep",
-                f"the kept column {name!r} is {kind} in the source, but this row holds a "
-                f"{type(value).__name__} that does not fit; make the column one type in the source",
+                f"the kept column {field.name!r} is {field.type} in the source, but this row holds {error}; make the "
+                "column one type in the source",
             ) from error
-        self.put(name, value)
-        self.nbytes += len(value) if isinstance(value, (str, bytes)) else 0
+        self.put(field.name, kept)
+        self.nbytes += len(kept) if isinstance(kept, (str, bytes)) else 0
 
     def close(
         self,
@@ -128,8 +129,8 @@ class PredictionRows:
             DecodeError: a kept column's value is not of its type.
         """
         reference, prediction = self._reference, self._prediction
-        for name in self._keep:
-            self._put_kept(name, reference.columns.get(name))
+        for column, field in self._keep:
+            self._put_kept(field, reference.columns.get(column))
         _, label, score = self.concepts.append(*concepts)
         regions = self.regions.close()
         width, height = size or (prediction.width, prediction.height)

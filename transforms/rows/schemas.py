@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import ConfigError
+from ..kept.types import source_of
 from .footers import footer_metadata
 from .types import (
     CLUSTERS,
@@ -150,9 +151,9 @@ def keep_columns(keep: Schema | None) -> list[Any]:
         if field.name in taken:
             raise ConfigError(
                 f"source.columns.keep names {field.name!r}, which is a column of the predictions table "
-                "itself; rename that column in the source, or remove it from keep"
+                f"itself; keep it under another name, as in keep: {{my_{field.name}: {source_of(field)}}}"
             )
-    return [pa.field(field.name, field.type) for field in keep or ()]
+    return [field.with_nullable(True) for field in keep or ()]
 
 
 def predictions_schema(keep: Schema | None = None, *, without: Collection[str] = ()) -> Schema:

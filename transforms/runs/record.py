@@ -6,7 +6,6 @@ another machine, long after its own has died. It holds no secrets.
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import datetime
 import importlib.metadata
@@ -18,9 +17,8 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import pyarrow as pa
-
 from ..errors import StoreError
+from ..kept.types import from_text, to_text
 from ..storage.faults import redact
 from ..storage.store import Store
 from .parts import FORMAT, RUNS, OutputSpec, run_directory
@@ -88,7 +86,7 @@ class RunRecord:
     @property
     def keep_schema(self) -> Any:
         """Arrow schema of the kept columns, or None."""
-        return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(self.keep))) if self.keep else None
+        return from_text(self.keep)
 
     @property
     def path(self) -> str:
@@ -105,7 +103,6 @@ def begin_run(store: Store, spec: OutputSpec, job: Mapping[str, Any] | None = No
     found = read_run(store, spec.run_id)
     if found is not None:
         return found
-    keep = spec.keep_schema
     record = RunRecord(
         run_id=spec.run_id,
         sequence=1 + max((run.sequence for run in list_runs(store)), default=0),
@@ -114,7 +111,7 @@ def begin_run(store: Store, spec: OutputSpec, job: Mapping[str, Any] | None = No
         model_url=spec.model_url,
         model_version=spec.model_version,
         layout=spec.layout(),
-        keep=base64.b64encode(keep.serialize().to_pybytes()).decode() if keep else "",
+        keep=to_text(spec.keep_schema),
         file_bytes=spec.file_bytes,
         lists_all=spec.lists_all,
         job=without_secrets(job or {}),

@@ -11,7 +11,7 @@ from ..records import Failure, Reference
 from ..runs.chunks import MAX_CHUNK, Chunker
 from ..storage.filesystems import Filesystems
 from .listing import Folder, Found, folders
-from .manifests.files import Split
+from .manifests.files import BrokenFile, Split
 from .rows import RowReader
 from .source import SourceSpec, list_pattern
 
@@ -27,7 +27,10 @@ class Completed(Protocol):
 
 def first_pieces(spec: SourceSpec) -> list[Any]:
     """What the pipeline starts from; with a limit one list in the source's order, read by one worker."""
-    pieces: list[Any] = list(spec.scan.splits) if spec.manifests else []
+    pieces: list[Any] = []
+    if spec.manifests:
+        pieces += [BrokenFile(file, reason) for file, reason in spec.scan.faults.items()]
+        pieces += spec.scan.splits
     pieces += [(index, Folder(pattern.root)) for index, pattern in enumerate(spec.patterns)]
     return pieces if spec.limit is None else [pieces]
 
@@ -71,6 +74,8 @@ class PieceReader:
     def _read(self, piece: Any) -> Iterator[Reference | Failure]:
         if isinstance(piece, Split):
             return self._rows.read(piece)
+        if isinstance(piece, BrokenFile):
+            return iter([self._rows.broken(piece)])
         index, folder = piece
         found = list_pattern(self._spec, index, folder, self._filesystems)
         return (_of_file(one, self._spec) for one in found)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
 import pyarrow as pa
 
 from ..content.media import media_of
+from ..kept.types import is_json, source_of
+from ..kept.values import fitting, is_utf8
 from ..records import Failure, Reference
 from ..storage.filesystems import Filesystems, resolve
-from .manifests.files import Row, Split, as_text, version_of_row
+from .manifests.files import BrokenFile, Manifest, Row, Split, as_text, check_unchanged, version_of_row
 from .manifests.formats import read_split
 from .source import SourceSpec
 
@@ -34,13 +35,9 @@ class RowReader:
         columns = spec.source.columns
         wanted = (columns.uri, columns.content, columns.id, columns.version, *spec.columns)
         self._read = list(dict.fromkeys(name for name in wanted if name))
-        self._checks = _type_checks(spec)
-        self._json = spec.json_columns
-        self._casts = {
-            name: int
-            for name in (spec.manifests[0].partitions if spec.manifests else ())
-            if pa.types.is_integer(spec.schema.field(name).type)
-        }
+        self._kept = [(source_of(field), field) for field in spec.keep_schema if not is_json(field)]
+        self._folders = [source_of(spec.keep_schema.field(name)) for name in spec.folders]
+        self._casts = {name: int for name, kind in spec.partitions.items() if pa.types.is_integer(kind)}
 
     def read(self, split: Split) -> Iterator[Reference | Failure]:
         """The references of one piece, in order; a row that is none becomes a Failure.
@@ -54,7 +51,7 @@ class RowReader:
             for line, file, first in self._spec.scan.repeats.get(split.file, [])
             if split.line <= line
         }
-        for row in read_split(manifest, split, self._read, self._filesystems):
+        for row in self._rows(manifest, split):
             place = f"{manifest.path}:{row.line}"
             repeated = repeats.get(row.line) if repeats else None
             if row.fault:
@@ -63,6 +60,29 @@ class RowReader:
                 yield self._repeated(row, place, *repeated)
             else:
                 yield self._reference(row.values, place)
+
+    def _rows(self, manifest: Manifest, split: Split) -> Iterator[Row]:
+        """The rows of a piece; from where the file is damaged on, each says so."""
+        following = split.line
+        try:
+            for row in read_split(manifest, split, self._read, self._filesystems):
+                yield row
+                following = row.line + 1
+        except (pa.ArrowException, OSError) as error:
+            check_unchanged(manifest, self._filesystems)
+            # Arrow's own errors are about the file, and so are those that bear no number; others are the store's.
+            if isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None):
+                raise
+            fault = f"cannot be read: {' '.join(str(error).split())[:200]}"
+            for line in range(following, split.line + split.rows):
+                yield Row(line, {}, fault)
+
+    def broken(self, file: BrokenFile) -> Failure:
+        """The failure of a file that names no inputs, because it cannot be read."""
+        path = self._spec.manifests[file.file].path
+        return self._broken(
+            path, "broken_file", f"{path} cannot be read: {file.reason}; write it anew, or move it away"
+        )
 
     def _reference(self, values: Mapping[str, Any], place: str) -> Reference | Failure:
         spec, named = self._spec, self._spec.source.columns
@@ -75,7 +95,7 @@ class RowReader:
             )
         texts = {spec.id_column: key, named.uri: uri, named.content: content}
         for name, value in (*texts.items(), *((name, values.get(name)) for name in spec.columns)):
-            if isinstance(value, str) and not _is_whole(value):
+            if not is_utf8(value):
                 return self._broken(
                     place,
                     "not_text",
@@ -90,9 +110,6 @@ class RowReader:
         for name, cast in self._casts.items():
             if columns.get(name) is not None:
                 columns[name] = cast(columns[name] or 0)
-        for name in self._json:
-            if columns[name] is not None:
-                columns[name] = json.dumps(columns[name], ensure_ascii=False, default=str)
         fault = self._fault(uri, content, columns, place)
         if fault is not None:
             kind, message = fault
@@ -123,15 +140,15 @@ class RowReader:
         if named.content is not None and not isinstance(content, str | bytes):
             what = "no value" if content is None else f"a {type(content).__name__}, not text or bytes,"
             return "null_content", f"{place} has {what} in the column {named.content!r}; fill it in"
-        for name, fits in self._checks.items():
-            if not fits(columns[name]):
-                kind = spec.schema.field(name).type
+        for name, field in self._kept:
+            try:
+                fitting(columns[name], field)
+            except ValueError as error:
                 return (
                     "broken_line",
-                    f"{place} has a {type(columns[name]).__name__} in the column {name!r}, which holds "
-                    f"{kind} in the manifest's first rows; give the column one type",
+                    f"{place}: the kept column {name!r} has {error}; give the column one type",
                 )
-        for name in spec.folders:
+        for name in self._folders:
             length = len(f"{name}={quote(str(columns[name]), safe='')}")
             if length > _LONGEST_NAME:
                 return (
@@ -162,40 +179,3 @@ class RowReader:
 
     def _broken(self, place: str, kind: str, message: str) -> Failure:
         return Failure(Reference(place, None, self._spec.media_type, place=place), "list", kind, message)
-
-
-def _is_whole(text: str) -> bool:
-    if text.isascii():
-        return True
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _type_checks(spec: SourceSpec) -> dict[str, Callable[[Any], bool]]:
-    """Checks for kept columns whose types were only told from the manifest's first rows."""
-    if not spec.manifests or spec.manifests[0].kind != "jsonl":
-        return {}
-    return {field.name: _check(field.type) for field in spec.keep_schema}
-
-
-def _check(kind: pa.DataType) -> Callable[[Any], bool]:
-    if pa.types.is_string(kind):
-        return lambda value: value is None or type(value) is str
-    if pa.types.is_boolean(kind):
-        return lambda value: value is None or type(value) is bool
-    if pa.types.is_int64(kind):
-        return lambda value: value is None or (type(value) is int and -(2**63) <= value < 2**63)
-    if pa.types.is_float64(kind):
-        return lambda value: value is None or type(value) in (int, float)
-
-    def converts(value: Any) -> bool:
-        try:
-            pa.array([value], kind)
-        except (pa.ArrowException, TypeError, ValueError, OverflowError):
-            return False
-        return True
-
-    return converts

@@ -17,15 +17,16 @@ import pyarrow as pa
 from ..content.media import media_of
 from ..errors import EmptySourceError, SourceError
 from ..job.config import SourceConfig
+from ..kept.types import is_json, kept_field, values_of
 from ..storage.faults import source_faults
-from ..storage.filesystems import Filesystems, split_chain
+from ..storage.filesystems import Filesystems
 from .listing import Folder, Found, Pattern, expanded, list_folder, parse_pattern
 from .manifests.files import Manifest
-from .manifests.formats import columns_of, manifest_of
-from .manifests.parquet import common_schema, is_mixed
+from .manifests.formats import columns_of
+from .manifests.parquet import FOOTERS, common_schema
 from .manifests.scan import SourceScan, scan_manifests
 from .media_type import manifest_media, one_media
-from .table_formats import refuse_formats
+from .table_files import manifest_files, partition_field
 
 __all__ = ["SourceCount", "SourceSpec", "count_source", "inspect_source", "list_pattern"]
 
@@ -54,7 +55,6 @@ class SourceSpec:
         source: the job's `source` section.
         media_type: image | text | video | audio.
         columns: columns that each reference carries: those that arguments name and those to keep.
-        keep_schema: names and types of the columns to keep.
         arguments: those of them that arguments name.
         folders: kept columns whose values name folders of the output.
         limit: read only the first so many inputs.
@@ -67,7 +67,6 @@ class SourceSpec:
     source: SourceConfig
     media_type: str
     columns: tuple[str, ...] = ()
-    keep_schema: pa.Schema = dataclasses.field(default_factory=lambda: pa.schema([]))
     arguments: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()
     limit: int | None = None
@@ -87,12 +86,33 @@ class SourceSpec:
         """Whether the source holds the content itself."""
         return self.source.columns.content is not None
 
-    @property
-    def json_columns(self) -> list[str]:
-        """Columns whose values have no common type and are kept as JSON text; so do arguments get them."""
-        return [
-            field.name for field in self.schema if field.name in self.keep_schema.names and is_mixed(field)
+    @functools.cached_property
+    def partitions(self) -> dict[str, pa.DataType]:
+        """The columns that a table's own folders name, with their types."""
+        names = dict.fromkeys(name for manifest in self.manifests for name in manifest.partitions)
+        return {name: self.schema.field(name).type for name in names}
+
+    @functools.cached_property
+    def keep_schema(self) -> pa.Schema:
+        """The kept columns with the types that hold the values of all files, found by the pass through them.
+
+        Raises:
+            SourceError: a file of the manifest cannot be read.
+        """
+        kept = self.source.columns.kept
+        if not kept:
+            return pa.schema([])
+        found = {name: pa.field(name, kind) for name, kind in self.partitions.items()}
+        found = {**{field.name: field for field in self.scan.kept}, **found}
+        fields = [
+            (name, column, found.get(column, pa.field(column, pa.null()))) for name, column in kept.items()
         ]
+        return pa.schema(
+            [
+                kept_field(name, field.type, source=column, json=is_json(field), values=values_of(field))
+                for name, column, field in fields
+            ]
+        )
 
     @functools.cached_property
     def scan(self) -> SourceScan:
@@ -101,8 +121,15 @@ class SourceSpec:
         Raises:
             SourceError: a file of the manifest cannot be read.
         """
+        kept = dict.fromkeys(self.source.columns.kept.values())
         return scan_manifests(
-            self.manifests, self.id_column, self.source.storage, limit=self.limit, inline=self.inline
+            self.manifests,
+            self.id_column,
+            self.source.storage,
+            kept=[name for name in kept if name not in self.partitions],
+            limit=self.limit,
+            inline=self.inline,
+            forgiving=self.source.table is not None and len(self.manifests) > FOOTERS,
         )
 
 
@@ -206,10 +233,12 @@ def _inspect_manifest(
     source: SourceConfig, needed: Collection[str], limit: int | None, filesystems: Filesystems
 ) -> SourceSpec:
     key = "source.manifest" if source.manifest is not None else "source.table"
-    manifests, base = _manifest_files(source, key, filesystems)
+    manifests, base = manifest_files(source, key, filesystems)
     for manifest in manifests:  # engines leave empty files beside full ones
         with source_faults(f"{key}: cannot read {manifest.path}", source.storage):
-            schema, rows = columns_of(manifest, filesystems)
+            schema, rows = columns_of(
+                manifest, filesystems, needed=[source.columns.uri or source.columns.id or ""]
+            )
         if rows:
             break
     else:
@@ -221,9 +250,9 @@ def _inspect_manifest(
             f"{key}: cannot read the footers of {source.table or source.manifest}", source.storage
         ):
             schema = common_schema(manifests, filesystems, required)
-    for partition in manifests[0].partitions:
-        if partition not in schema.names:
-            schema = schema.append(_partition_field(partition, manifests))
+    partitions = dict.fromkeys(name for one in manifests for name in one.partitions)
+    own = [field for field in schema if field.name not in partitions]
+    schema = pa.schema([*own, *(partition_field(name, manifests) for name in partitions)])
     named: dict[str, str | None] = {
         "source.columns.uri": columns.uri,
         "source.columns.content": columns.content,
@@ -233,11 +262,11 @@ def _inspect_manifest(
     for place, name in named.items():
         if name is not None:
             _require(name, place, manifest, schema)
-    for kept in columns.keep:
+    for kept in columns.kept.values():
         _require(kept, "source.columns.keep", manifest, schema)
     for asked in sorted(needed):
         _require(asked, "model.arguments", manifest, schema)
-    if (columns.id or columns.uri) in manifest.partitions:
+    if (columns.id or columns.uri) in partitions:
         raise SourceError(
             f"source.columns: {columns.id or columns.uri!r} is a partition, which many rows share; name a "
             "column whose values differ from row to row as the id"
@@ -245,52 +274,13 @@ def _inspect_manifest(
     return SourceSpec(
         source,
         source.media or manifest_media(source, key, schema, rows),
-        columns=tuple(dict.fromkeys([*columns.keep, *sorted(needed)])),
-        keep_schema=pa.schema([(name, schema.field(name).type) for name in columns.keep]),
+        columns=tuple(dict.fromkeys([*columns.kept.values(), *sorted(needed)])),
         arguments=tuple(sorted(needed)),
         limit=limit,
         manifests=manifests,
         base=base,
         schema=schema,
     )
-
-
-def _manifest_files(
-    source: SourceConfig, key: str, filesystems: Filesystems
-) -> tuple[tuple[Manifest, ...], str]:
-    text = source.manifest or source.table or ""
-    with source_faults(f"{key}: cannot list {text}", source.storage):
-        patterns = [parse_pattern(one, filesystems) for one in expanded(text)]
-        found = [
-            file
-            for pattern in patterns
-            for file in list_folder(pattern, Folder(pattern.root), filesystems, ordered=True)
-        ]
-    pattern = patterns[0]
-    below = pattern.prefix + pattern.root
-    if source.table is not None:
-        refuse_formats(text, below, [file.uri for file in found])
-    paths = sorted({file.uri for file in found})
-    if source.table is not None:
-        # `_metadata`, `_SUCCESS` and the like stand beside the data in every lake.
-        paths = [
-            path
-            for path in paths
-            if path.endswith((".parquet", ".pq"))
-            and not any(part.startswith(("_", ".")) for part in path[len(below) :].split("/"))
-        ]
-    if not paths:
-        what = "holds no .parquet file" if source.table is not None else "does not exist or matches no file"
-        raise SourceError(f"{key}: {text} {what}; check the path")
-    base = below if pattern.parts else (pattern.prefix + pattern.root).rpartition("/")[0]
-    partitioned = below if source.table is not None and pattern.parts else None
-    return tuple(manifest_of(path, partitioned) for path in paths), split_chain(base)[0]
-
-
-def _partition_field(name: str, manifests: Sequence[Manifest]) -> pa.Field:
-    values = [manifest.partitions.get(name) for manifest in manifests]
-    whole = all(value is None or value.lstrip("-").isdecimal() for value in values)
-    return pa.field(name, pa.int64() if whole and any(values) else pa.string())
 
 
 def _require(name: str, place: str, manifest: Manifest, schema: pa.Schema) -> None:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 
+import pyarrow as pa
+
 from ..errors import ConfigError
+from ..kept.types import source_of
+from ..rows.schemas import masks_schema
 from ..runs.parts import RUNS, OutputSpec, run_id_of
 from ..runs.record import list_runs
 from ..storage.store import Store
@@ -22,9 +26,11 @@ def check_output(store: Store, spec: OutputSpec, *, write: bool) -> None:
         write: also test that the output is writable, by a small file that is deleted again.
 
     Raises:
-        ConfigError: the tables there have another layout, or were not written by this tool's runs.
+        ConfigError: the tables there have another layout, or were not written by this tool's runs; or the values of
+            a partition's column name no folders.
         StoreError: the output cannot be read or written, or a newer version wrote a record there.
     """
+    _check_partitions(spec)
     runs = list_runs(store)
     known = {run.run_id for run in runs}
     for table, entries in visible_files(store).items():
@@ -41,9 +47,11 @@ def check_output(store: Store, spec: OutputSpec, *, write: bool) -> None:
         for key, what, fix in (
             ("schema_version", "tables of schema version", "use the version of bulkinfer that wrote them"),
             ("partition_by", "tables partitioned by", "set output.partition_by to the same"),
-            ("keep", "kept columns", "set source.columns.keep to the same"),
+            ("keep", "kept columns", "keep these too"),
         ):
             theirs = latest.layout.get(key)
+            if key == "keep" and {name for name, _ in theirs or ()} <= {name for name, _ in mine[key]}:
+                continue  # further columns and wider types are brought by the commit
             if theirs != mine[key]:
                 raise ConfigError(
                     f"output.uri: {store.uri} holds {what} {_words(theirs)} from run {latest.run_id}, but "
@@ -53,6 +61,22 @@ def check_output(store: Store, spec: OutputSpec, *, write: bool) -> None:
         probe = f"{RUNS}/probe-{os.urandom(4).hex()}"
         store.write(probe, b"can this be written?")
         store.remove(probe)
+
+
+def _check_partitions(spec: OutputSpec) -> None:
+    for field in spec.keep_schema or ():
+        if field.name not in spec.partition_by:
+            continue
+        if field.name in masks_schema().names:
+            raise ConfigError(
+                f"output.partition_by names {field.name!r}, which is a column of the masks table itself; keep the "
+                f"column under another name, as in source.columns.keep: {{my_{field.name}: {source_of(field)}}}"
+            )
+        if pa.types.is_nested(field.type) or pa.types.is_float16(field.type):
+            raise ConfigError(
+                f"output.partition_by names {field.name!r}, which holds {field.type}, and no value of it "
+                "names a folder; partition by another column"
+            )
 
 
 def _words(value: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import urllib.parse
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -12,11 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from ..kept.values import python_values
 from ..runs.parts import OutputSpec
 
 __all__ = ["Split", "hive_path", "partition_of_inputs", "split_rows"]
 
 _NULL = "__HIVE_DEFAULT_PARTITION__"
+_MOST_BYTES = 255  #: of a folder's name, on all common file systems
 
 
 class Split(NamedTuple):
@@ -35,10 +38,22 @@ class Split(NamedTuple):
 def hive_path(names: Sequence[str], values: Sequence[Any]) -> str:
     """Name the directory of a partition; values are percent-encoded as Hive, Spark, DuckDB and PyArrow read them.
 
+    A name that is too long for a file system is cut, with a hash at its end: a commit never fails by it. The source's
+    reader has told of such a value before, in place of paying for it.
+
     >>> hive_path(["city", "day"], ["La Paz/BO", None])
     'city=La%20Paz%2FBO/day=__HIVE_DEFAULT_PARTITION__'
     """
-    return "/".join(f"{name}={_text(value)}" for name, value in zip(names, values, strict=True))
+    return "/".join(_short(f"{name}={_text(value)}") for name, value in zip(names, values, strict=True))
+
+
+def _short(folder: str) -> str:
+    data = folder.encode("utf-8", "backslashreplace")
+    if len(data) <= _MOST_BYTES:
+        return folder
+    digest = hashlib.blake2b(data, digest_size=8).hexdigest()
+    cut = data[: _MOST_BYTES - len(digest) - 1].decode("utf-8", "ignore")
+    return f"{cut[: cut.rfind('%')] if '%' in cut[-2:] else cut}~{digest}"
 
 
 def _text(value: Any) -> str:
@@ -50,7 +65,7 @@ def _text(value: Any) -> str:
         value = value.isoformat(sep=" ")
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")
-    return urllib.parse.quote(str(value), safe="")
+    return urllib.parse.quote(str(value), safe="", errors="backslashreplace")
 
 
 def constant_of(name: str, spec: OutputSpec) -> str:
@@ -90,7 +105,7 @@ def partition_of_inputs(
     uniques: list[list[Any]] = []
     for column in columns.values():
         encoded = pc.dictionary_encode(column.combine_chunks(), null_encoding="encode")
-        uniques.append(encoded.dictionary.to_pylist())
+        uniques.append(python_values(encoded.dictionary))
         codes = codes * len(encoded.dictionary) + encoded.indices.to_numpy(zero_copy_only=False)
     distinct, inverse = np.unique(codes, return_inverse=True)
     table = np.empty(len(distinct), np.int32)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from support.jobs import rows, run_cli, write_job
 
@@ -53,6 +54,42 @@ def test_an_enriched_table_keeps_its_own_columns(tmp_path, endpoint):
         ("k21", 1, 2),
     ]
     assert "body" not in found[0]
+
+
+def test_a_lake_that_changes_from_night_to_night_stays_one_table(tmp_path, endpoint):
+    def write(name, **columns):
+        (tmp_path / "lake").mkdir(exist_ok=True)
+        table = {"key": [name], "body": ["A sentence of the lake."], "label": ["gold"], **columns}
+        pq.write_table(pa.table(table), tmp_path / "lake" / f"{name}.parquet")
+
+    columns = {"content": "body", "id": "key"}
+    source = {"table": "lake", "media": "text", "columns": columns}
+    job = write_job(tmp_path, job="lake-enrichment", source=source, model=classify(endpoint))
+    write("a", likes=[1], taken=pa.array([1_769_904_000_123_456_789], pa.timestamp("ns")))
+
+    first = run_cli("run", job, "--json", cwd=tmp_path)
+    write("b", likes=[1.5], late=["x"])
+    plan = run_cli("plan", job, "--json", cwd=tmp_path).json
+    second = run_cli("run", job, "--json", cwd=tmp_path)
+
+    assert [(one["name"], one["type"]) for one in plan["keep"]] == [
+        ("key", "string"),
+        ("likes", "double"),
+        ("taken", "timestamp[ns]"),
+        ("late", "string"),
+    ]
+    assert plan["left_out"].keys() == {"body", "label"}
+    assert "list the ones to keep as {my_label: label, ...}" in plan["left_out"]["label"]
+    assert (first.code, second.code, second.json["skipped"]) == (0, 0, 1), first.err + second.err
+    found = ds.dataset(tmp_path / "out" / "predictions").to_table().sort_by("input_id")
+    assert found.column("likes").to_pylist() == [1.0, 1.5]
+    assert found.column("taken").cast(pa.int64()).to_pylist() == [1_769_904_000_123_456_789, None]
+    assert found.column("late").to_pylist() == [None, "x"]
+
+    columns["keep"] = {"gold": "label", "likes": "likes", "taken": "taken", "late": "late", "key": "key"}
+    job = write_job(tmp_path, job="lake-enrichment", source=source, model=classify(endpoint))
+    planned = run_cli("plan", job, cwd=tmp_path)
+    assert "keep      gold: string, the source's label" in planned.out
 
 
 def test_the_query_that_a_run_prints_can_be_pasted(tmp_path, endpoint):

@@ -42,7 +42,7 @@ def test_kept_columns_follow_the_columns_of_the_schema() -> None:
 def test_a_kept_column_with_the_name_of_a_column_is_refused() -> None:
     message = (
         "source.columns.keep names 'label', which is a column of the predictions table itself; "
-        "rename that column in the source, or remove it from keep"
+        "keep it under another name, as in keep: {my_label: label}"
     )
     with pytest.raises(ConfigError) as caught:
         predictions_schema(pa.schema([("label", pa.string())]))

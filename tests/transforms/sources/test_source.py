@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import json
 import pickle
 import subprocess
@@ -16,7 +17,10 @@ import pytest
 from bulkinfer.transforms.content.fetch import Fetcher
 from bulkinfer.transforms.errors import SourceError
 from bulkinfer.transforms.job.config import SourceConfig
+from bulkinfer.transforms.kept.types import is_json, source_of
+from bulkinfer.transforms.kept.values import fitting
 from bulkinfer.transforms.records import Failure, Reference
+from bulkinfer.transforms.sources.pieces import PieceReader, first_pieces
 from bulkinfer.transforms.sources.rows import RowReader
 from bulkinfer.transforms.sources.source import SourceCount, SourceSpec, count_source, inspect_source
 
@@ -159,16 +163,113 @@ def test_an_id_may_come_again_in_another_file(tmp_path: Path) -> None:
     assert all(f"as {tmp_path}/a.csv:2 had" in item.message for item in failures)
 
 
-def test_a_value_of_another_type_than_the_first_rows_breaks_its_line(tmp_path: Path) -> None:
-    rows = (
-        "".join(f'{{"uri": "{i}.jpg", "n": {i}}}\n' for i in range(1200)) + '{"uri": "x.jpg", "n": "many"}\n'
-    )
-    spec = inspect_source(manifest(tmp_path / "refs.jsonl", rows, uri="uri", keep=("n",)))
-    assert spec.keep_schema == pa.schema([("n", pa.int64())])
+def test_a_kept_column_has_one_type_for_all_rows_of_json(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [
+        {"uri": f"{i}.jpg", "n": i, "real": i, "big": 2**60, "some": None} for i in range(1200)
+    ]
+    rows += [{"uri": "x.jpg", "n": "many", "real": 1.5, "big": 0.5, "some": ["late"]}]
+    rows[0]["none"] = None
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    names = {"n": "n", "real": "real", "large": "big", "some": "some", "none": "none"}
+    spec = inspect_source(manifest(tmp_path / "refs.jsonl", text, uri="uri", keep=names))
+    assert [
+        (field.name, str(field.type), is_json(field), source_of(field)) for field in spec.keep_schema
+    ] == [
+        ("n", "string", True, "n"),
+        ("real", "double", False, "real"),
+        ("large", "string", True, "big"),
+        ("some", "list<item: string>", False, "some"),
+        ("none", "null", False, "none"),
+    ]
     references, failures = read(spec)
-    assert len(references) == 1200
-    assert [(item.error_type, item.reference.input_id) for item in failures] == [("broken_line", "x.jpg")]
-    assert "has a str in the column 'n', which holds int64" in failures[0].message
+    assert (len(references), failures) == (1201, [])
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [([1, 1.5], "double"), ([2**53 + 1, 1.5], "string"), ([True, 1.5], "string"), ([2**70, 1], "string")],
+)
+def test_values_of_json_are_not_changed_by_each_other(tmp_path: Path, values: list[Any], kind: str) -> None:
+    text = "".join(json.dumps({"uri": f"{n}.jpg", "k": value}) + "\n" for n, value in enumerate(values))
+    spec = inspect_source(manifest(tmp_path / "refs.jsonl", text, uri="uri", keep=["k"]))
+    assert str(spec.keep_schema.field("k").type) == kind
+    kept = kept_values(spec, read(spec)[0])
+    assert [json.loads(one) if kind == "string" else one for one in kept] == values
+
+
+def test_types_of_files_without_rows_do_not_count(tmp_path: Path) -> None:
+    empty = {"u": pa.array([], pa.string()), "k": pa.array([], pa.string())}
+    spec = inspect_source(table_of(tmp_path, {"u": ["a.jpg"], "k": [1.5]}, empty))
+    assert spec.keep_schema == pa.schema([("k", pa.float64())])
+
+
+def test_a_footer_tells_whether_whole_numbers_are_exact_as_doubles(tmp_path: Path) -> None:
+    spec = inspect_source(table_of(tmp_path, {"u": ["a.jpg"], "k": [2**53]}, {"u": ["b.jpg"], "k": [0.5]}))
+    assert spec.keep_schema == pa.schema([("k", pa.float64())])
+
+
+def test_times_of_nanoseconds_are_kept_and_those_that_would_wrap_round_are_told(tmp_path: Path) -> None:
+    fine = [1_769_904_000_123_456_789, -1_234_567_890_123_456_789, None]
+    pq.write_table(
+        pa.table({"u": ["a.jpg", "b.jpg", "c.jpg"], "k": pa.array(fine, pa.timestamp("ns"))}),
+        tmp_path / "a.parquet",
+        use_deprecated_int96_timestamps=True,
+    )
+    far = [datetime.datetime(9999, 12, 31), datetime.datetime(2026, 1, 31, 0, 0, 0, 5)]
+    pq.write_table(
+        pa.table({"u": ["d.jpg", "e.jpg"], "k": far}),
+        tmp_path / "b.parquet",
+        use_deprecated_int96_timestamps=True,
+    )
+    spec = inspect_source(SourceConfig(table=str(tmp_path), columns={"uri": "u", "keep": ["k"]}))
+    references, failures = read(spec)
+    field = spec.keep_schema.field("k")
+    kept = pa.array([fitting(one.columns["k"], field) for one in references], field.type)
+    assert kept.cast(pa.int64()).to_pylist() == [*fine, 1_769_817_600_000_005_000]
+    assert [one.message for one in failures] == [
+        f"{tmp_path}/b.parquet:1 has a value in the column 'k' that is a time before 1678 or after 2261; correct or "
+        "remove the line"
+    ]
+
+
+def test_a_text_of_parquet_that_is_no_utf8_costs_its_row(tmp_path: Path) -> None:
+    uris = pa.array([b"a.jpg", b"\xff.jpg", b"c.jpg"]).view(pa.string())
+    keep = pa.array([b"fine", b"good", b"\xff"]).view(pa.string())
+    references, failures = read(inspect_source(table_of(tmp_path, {"u": uris, "k": keep})))
+    assert [item.input_id for item in references] == ["a.jpg"]
+    assert [item.error_type for item in failures] == ["broken_line"] * 2
+    assert "has a value in the column 'k' that is not UTF-8: invalid start byte" in failures[1].message
+
+
+def test_of_many_files_a_bad_one_is_one_error_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bulkinfer.transforms.sources.manifests.parquet.FOOTERS", 2)
+    monkeypatch.setattr("bulkinfer.transforms.sources.source.FOOTERS", 2)
+    source = table_of(tmp_path, *({"u": [f"{n}.jpg"], "k": [n]} for n in range(5)))
+    (tmp_path / "1.parquet").write_bytes(b"PAR1 broken")
+    pq.write_table(pa.table({"v": ["b.jpg"]}), tmp_path / "3.parquet")
+    spec = inspect_source(source)
+    assert spec.scan.rows == 5
+    found = [item for piece in first_pieces(spec) for item in PieceReader(spec, None).read(piece)]
+    failures = [item for item in found if isinstance(item, Failure)]
+    assert sum(len(item) for item in found if isinstance(item, list)) == 3
+    assert [(item.reference.input_id, item.stage, item.error_type) for item in failures] == [
+        (f"{tmp_path}/1.parquet", "list", "broken_file"),
+        (f"{tmp_path}/3.parquet", "list", "broken_file"),
+    ]
+
+
+def test_a_partition_is_a_number_only_where_all_are_and_the_folder_decides(tmp_path: Path) -> None:
+    for key in ("year=2026/day=2026-01-31", "year=99999999999999999999/day=x"):
+        (tmp_path / "lake" / key).mkdir(parents=True)
+        table = pa.table({"u": [f"{key}.jpg"], "day": pa.array([20_484], pa.date32())})
+        pq.write_table(table, tmp_path / "lake" / key / "part.parquet")
+    source = SourceConfig(table=f"{tmp_path}/lake", columns={"uri": "u", "keep": ["year", "day"]})
+    spec = inspect_source(source)
+    assert spec.keep_schema == pa.schema([("year", pa.string()), ("day", pa.string())])
+    assert [dict(one.columns) for one in read(spec)[0]] == [
+        {"year": "2026", "day": "2026-01-31"},
+        {"year": "99999999999999999999", "day": "x"},
+    ]
 
 
 def test_inline_text_is_content(tmp_path: Path) -> None:
@@ -298,6 +399,12 @@ def test_a_table_with_a_format_of_its_own_is_refused(tmp_path: Path, inside: str
         inspect_source(source)
 
 
+def kept_values(spec: SourceSpec, references: list[Reference]) -> list[Any]:
+    """The kept column `k` of these rows, as the table holds it."""
+    field = spec.keep_schema.field("k")
+    return pa.array([fitting(one.columns["k"], field) for one in references], field.type).to_pylist()  # type: ignore[no-any-return]
+
+
 def table_of(folder: Path, *files: dict[str, Any]) -> SourceConfig:
     for number, columns in enumerate(files):
         pq.write_table(pa.table(columns), folder / f"{number}.parquet")
@@ -334,8 +441,7 @@ def test_a_kept_column_has_one_type_for_all_files_and_no_value_is_changed(
     good, bad = read(spec)
 
     assert spec.keep_schema.field("k").type == kind
-    assert [reference.columns["k"] for reference in good] == kept
-    assert pa.array(kept, kind).to_pylist() == kept
+    assert kept_values(spec, good) == kept
     assert bad == []
 
 
@@ -364,5 +470,6 @@ def test_a_kept_column_of_mixed_types_is_kept_as_json_text(tmp_path: Path) -> No
     good, bad = read(spec)
 
     assert bad == []
-    assert [reference.columns["k"] for reference in good] == ["1", '"a"', None, '{"b": [true]}', '"\u00e4"']
+    assert [reference.columns["k"] for reference in good] == values  # as arguments get them
+    assert kept_values(spec, good) == ["1", '"a"', None, '{"b": [true]}', '"\u00e4"']
     assert spec.keep_schema.field("k").type == pa.string()

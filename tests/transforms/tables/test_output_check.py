@@ -52,13 +52,37 @@ def test_another_model_may_write_there(finished):
         ),
         (
             {"keep_schema": pa.schema([("land", pa.string())])},
-            "holds kept columns city string from run .*, but this job writes land string; set source.columns.keep",
+            "holds kept columns city string from run .*, but this job writes land string; keep these too",
         ),
     ],
 )
 def test_tables_of_another_layout_are_refused(finished, changes, message):
     with pytest.raises(ConfigError, match=message):
         check_output(finished.store(), make_spec(finished.uri, "later", **changes), write=False)
+
+
+def test_further_kept_columns_and_wider_types_are_for_the_commit(finished):
+    keep = pa.schema([("land", pa.string()), ("city", pa.int64())])
+    check_output(finished.store(), make_spec(finished.uri, "later", keep_schema=keep), write=False)
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        (
+            ("area", pa.int64()),
+            "'area', which is a column of the masks table itself; keep the column under another",
+        ),
+        (
+            ("tags", pa.list_(pa.string())),
+            "'tags', which holds list<item: string>, and no value of it names a folder",
+        ),
+    ],
+)
+def test_a_column_that_cannot_partition_is_refused(tmp_path, field, message):
+    spec = make_spec(str(tmp_path), keep_schema=pa.schema([field]), partition_by=(field[0],))
+    with pytest.raises(ConfigError, match=f"output.partition_by names {message}"):
+        check_output(spec.store(), spec, write=False)
 
 
 def test_tables_that_no_run_wrote_are_refused(finished):

@@ -11,18 +11,21 @@ import csv
 import gzip
 import io
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, cast
 from urllib.parse import unquote
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from ...errors import SourceError
+from ...kept.types import kept_field, plain_type
 from ...storage.filesystems import Filesystems, local_path
-from .files import FileScan, Manifest, Row, Split, hash_id, open_manifest
-from .parquet import mixed, open_parquet, parquet_rows, plain_type, scan_parquet
+from .files import FileScan, Manifest, Row, Split, check_unchanged, hash_id, open_manifest
+from .parquet import open_parquet, parquet_rows, read_parquet, scan_parquet
 from .text import DELIMITERS, Record, header_of, json_records, split_delimited
+from .types import RowTypes
 
 __all__ = ["columns_of", "manifest_of", "read_split", "scan"]
 
@@ -40,7 +43,7 @@ _SPREAD = 32  # pieces that even a short manifest is cut into
 _NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
-def manifest_of(path: str, partitioned_below: str | None = None) -> Manifest:
+def manifest_of(path: str, partitioned_below: str | None = None, version: str = "") -> Manifest:
     """Tell a manifest's kind from its name, and a table file's partitions from its path.
 
     Raises:
@@ -60,16 +63,20 @@ def manifest_of(path: str, partitioned_below: str | None = None) -> Manifest:
             key, sep, value = part.partition("=")
             if sep and key:
                 partitions[unquote(key)] = None if value == _NULL_PARTITION else unquote(value)
-    return Manifest(path, kind, gz, partitions)
+    return Manifest(path, kind, gz, partitions, version)
 
 
 def columns_of(
-    manifest: Manifest, filesystems: Filesystems, sample: int = 1000
+    manifest: Manifest, filesystems: Filesystems, sample: int = 1000, needed: Collection[str] | None = None
 ) -> tuple[pa.Schema, list[Row]]:
     """The columns of a manifest and their types, and its first rows.
 
     Parquet has its own types; CSV has none, so every column is text; JSON Lines have those of the first rows, and
-    are `mixed` where those have none in common.
+    are JSON text where those have none in common.
+
+    Args:
+        sample: rows to read, at most.
+        needed: columns whose values matter; of Parquet only these are read.
 
     Raises:
         SourceError: the file is no manifest of its kind.
@@ -78,12 +85,8 @@ def columns_of(
     if manifest.kind == "parquet":
         with open_parquet(manifest, filesystems) as file:
             schema = pa.schema([(field.name, plain_type(field.type)) for field in file.schema_arrow])
-            rows = (
-                list(parquet_rows(file, Split(0, 0, 0, 1, sample), schema.names))
-                if file.num_row_groups
-                else []
-            )
-        return schema, rows
+            read = [name for name in schema.names if needed is None or name in needed]
+            return schema, list(_first_rows(file, read, sample))
     with _open_text(manifest, filesystems) as stream:
         if manifest.kind in DELIMITERS:
             names = _header(manifest, stream)
@@ -93,12 +96,20 @@ def columns_of(
     return _inferred(manifest, rows), rows
 
 
+def _first_rows(file: pq.ParquetFile, names: Sequence[str], most: int) -> Iterator[Row]:
+    for group in range(file.num_row_groups):  # the first may be empty
+        if file.metadata.row_group(group).num_rows:
+            yield from parquet_rows(file, Split(0, group, 0, 1, most), names)
+            return
+
+
 def scan(
     manifest: Manifest,
     file: int,
     key: str,
     filesystems: Filesystems,
     *,
+    kept: Sequence[str] = (),
     limit: int | None,
     rows_per_split: int,
 ) -> FileScan:
@@ -107,21 +118,26 @@ def scan(
     Args:
         file: index to give the splits.
         key: the column; a partition column makes every row alike, and is refused before.
+        kept: columns whose types are told from all rows.
         limit: read no more rows than these.
         rows_per_split: most rows in one piece.
     """
     if manifest.kind == "parquet":
-        return scan_parquet(manifest, file, key, filesystems, limit=limit, rows_per_split=rows_per_split)
+        return scan_parquet(
+            manifest, file, key, filesystems, kept=kept, limit=limit, rows_per_split=rows_per_split
+        )
     result = FileScan([], array("q"), array("q"))
     with _open_text(manifest, filesystems) as stream:
         if manifest.kind in DELIMITERS:
             header = stream.readline()
             names = header_of(header, DELIMITERS[manifest.kind])
+            result.kept = pa.schema([(name, pa.string()) for name in kept if name in names])
             start, at = len(header), names.index(key)
             records = split_delimited(stream, DELIMITERS[manifest.kind], len(names), 2)
         else:
             start, at = 0, cast(Any, key)
-            records = json_records(stream, 1)
+            types = RowTypes(kept)
+            records = _typed(json_records(stream, 1), types) if kept else json_records(stream, 1)
         _cut(
             result,
             _limited(records, limit),
@@ -131,6 +147,9 @@ def scan(
             at=at,
             rows_per_split=rows_per_split,
         )
+    if manifest.kind == "jsonl":
+        result.kept = types.schema()
+    check_unchanged(manifest, filesystems)
     if manifest.gz and result.splits:
         first = result.splits[0]
         result.splits = [Split(file, first.start, -1, first.line, len(result.lines))]
@@ -147,11 +166,8 @@ def read_split(
     """
     if manifest.kind == "parquet":
         own = [name for name in columns if name not in manifest.partitions]
-        with open_parquet(manifest, filesystems) as file:
-            for row in parquet_rows(file, split, own):
-                yield (
-                    row._replace(values={**row.values, **manifest.partitions}) if manifest.partitions else row
-                )
+        for row in read_parquet(manifest, split, own, filesystems):
+            yield row._replace(values={**row.values, **manifest.partitions}) if manifest.partitions else row
         return
     if manifest.gz:
         stream = _open_text(manifest, filesystems)
@@ -162,11 +178,19 @@ def read_split(
             with _open_text(manifest, filesystems) as head:
                 names = _header(manifest, head)
         stream = io.BytesIO(_read_range(manifest, split, filesystems))
+    check_unchanged(manifest, filesystems)
     with stream:
         if manifest.kind in DELIMITERS:
             yield from _limited(_delimited_rows(manifest, stream, names, split.line), split.rows)
         else:
             yield from _limited(_json_rows(stream, split.line), split.rows)
+
+
+def _typed(records: Iterator[Record], types: RowTypes) -> Iterator[Record]:
+    for record in records:
+        if record.values is not None:
+            types.add(record.values)
+        yield record
 
 
 def _cut(
@@ -242,9 +266,9 @@ def _inferred(manifest: Manifest, rows: Sequence[Row]) -> pa.Schema:
         try:
             kind = pa.array([_encodable(row.values.get(name)) for row in rows]).type
         except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
-            fields.append(mixed(name))
+            fields.append(kept_field(name, pa.string(), json=True))
         else:
-            fields.append(pa.field(name, kind))
+            fields.append(kept_field(name, kind))
     return pa.schema(fields)
 
 

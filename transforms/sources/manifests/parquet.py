@@ -2,114 +2,160 @@
 
 from __future__ import annotations
 
+import itertools
 from array import array
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ...errors import SourceError
+from ...kept.types import one_schema
+from ...kept.values import python_values
 from ...storage.filesystems import Filesystems, local_path
-from .files import FileScan, Manifest, Row, Split, hash_id, open_manifest
+from .files import FileScan, Manifest, Row, Split, check_unchanged, hash_id, open_manifest
+from .types import footer_types
 
-__all__ = ["common_schema", "is_mixed", "mixed", "open_parquet", "parquet_rows", "plain_type", "scan_parquet"]
+__all__ = ["FOOTERS", "common_schema", "open_parquet", "parquet_rows", "read_parquet", "scan_parquet"]
 
-#: So many footers are read before a job; a table of more files is judged by the first ones.
+#: So many footers are read before a job.
 FOOTERS = 1000
 _THREADS = 16
-_MIXED = {b"bulkinfer": b"json text"}
+_TOLD = 3
 
 
-def open_parquet(manifest: Manifest, filesystems: Filesystems) -> pq.ParquetFile:
+def open_parquet(manifest: Manifest, filesystems: Filesystems, *, int96: str | None = None) -> pq.ParquetFile:
+    """Open a file whose version is the one of the listing.
+
+    Args:
+        int96: the unit of times that are stored as INT96.
+
+    Raises:
+        SourceError: it is no Parquet file, or was changed since it was listed.
+        OSError: it cannot be read.
+    """
     path = local_path(manifest.path)
     try:
-        return pq.ParquetFile(path if path is not None else open_manifest(manifest, filesystems))
-    except pa.ArrowInvalid as error:
-        raise SourceError(f"{manifest.path} is no Parquet file: {error}") from None
+        source = path if path is not None else open_manifest(manifest, filesystems)
+        parquet = pq.ParquetFile(source, coerce_int96_timestamp_unit=int96)
+    except (pa.ArrowInvalid, OSError) as error:
+        check_unchanged(manifest, filesystems)
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        reason = " ".join(str(error).split())[:200]
+        raise SourceError(f"{manifest.path} is no Parquet file: {reason}") from None
+    check_unchanged(manifest, filesystems)
+    return parquet
 
 
 def common_schema(
     manifests: Sequence[Manifest], filesystems: Filesystems, required: Collection[str]
 ) -> pa.Schema:
-    """One type for each column over all files of a table: their own, or a wider one that loses nothing, else `mixed`.
+    """One type for each column over all files of a table; of more files than `FOOTERS` as many, evenly spread.
 
     Args:
         required: columns that each file with rows must have.
 
     Raises:
-        SourceError: a file cannot be read as Parquet, or lacks a required column.
+        SourceError: files cannot be read as Parquet, or lack a required column.
     """
 
-    def footer(manifest: Manifest) -> pa.Schema:
-        with open_parquet(manifest, filesystems) as file:
-            schema = file.schema_arrow
-            missing = sorted(set(required) - set(schema.names) - set(manifest.partitions))
-            if missing and file.metadata.num_rows:
-                raise SourceError(
-                    f"{manifest.path} has no column {missing[0]!r}, which other files of the table have; take the file "
-                    "out of the table, or write it again"
-                )
-            return schema
+    def footer(manifest: Manifest) -> pa.Schema | str:
+        try:
+            with open_parquet(manifest, filesystems) as file:
+                names = file.schema_arrow.names
+                if not file.metadata.num_rows:
+                    return pa.schema([])
+                missing = sorted(set(required) - set(names) - set(manifest.partitions))
+                if missing:
+                    return f"{manifest.path} has no column {missing[0]!r}"
+                return footer_types(file, names)
+        except (SourceError, pa.ArrowException, OSError) as error:
+            if getattr(error, "errno", None) is not None:
+                raise
+            return " ".join(str(error).split())[:300]
 
+    step = max(1.0, len(manifests) / FOOTERS)
+    chosen = [manifests[int(at * step)] for at in range(min(len(manifests), FOOTERS))]
     with ThreadPoolExecutor(_THREADS) as pool:
-        schemas = list(pool.map(footer, manifests[:FOOTERS]))
-    kinds: dict[str, list[pa.DataType]] = {}
-    for schema in schemas:
-        for field in schema:
-            kinds.setdefault(field.name, []).append(plain_type(field.type))
-    common = {name: _common_type(found) for name, found in kinds.items()}
-    return pa.schema([pa.field(name, kind) if kind else mixed(name) for name, kind in common.items()])
+        found = list(pool.map(footer, chosen))
+    faults = [one for one in found if isinstance(one, str)]
+    if faults:
+        more = f"; and {len(faults) - _TOLD} more" if len(faults) > _TOLD else ""
+        raise SourceError(
+            f"of {len(chosen)} Parquet files {len(faults)} cannot be read: {'; '.join(faults[:_TOLD])}{more}; "
+            "take them out of the table, or write them again"
+        )
+    return one_schema(found)
 
 
-def mixed(name: str) -> pa.Field:
-    """A column whose values have no common type: it is kept as JSON text, by which none is changed."""
-    return pa.field(name, pa.string(), metadata=_MIXED)
+def read_parquet(
+    manifest: Manifest, split: Split, columns: Sequence[str], filesystems: Filesystems
+) -> Iterator[Row]:
+    """The rows of one piece, with the values of those of the columns that the file has."""
+    with open_parquet(manifest, filesystems) as file:
+        if not _int96(file, columns):
+            yield from parquet_rows(file, split, columns)
+            return
+        with open_parquet(manifest, filesystems, int96="us") as micros:
+            yield from parquet_rows(file, split, columns, micros)
 
 
-def is_mixed(field: pa.Field) -> bool:
-    """Whether a column's values are kept as JSON text."""
-    return bool(field.metadata == _MIXED)
+def _int96(file: pq.ParquetFile, columns: Sequence[str]) -> list[str]:
+    """Columns of the old type of Impala and Spark, whose times may lie where nanoseconds wrap round in silence."""
+    found = map(file.metadata.schema.column, range(len(file.metadata.schema)))
+    return [column.path for column in found if column.physical_type == "INT96" and column.path in columns]
 
 
-def plain_type(kind: pa.DataType) -> pa.DataType:
-    """A column's type without its dictionary, which is only how a file stores it."""
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
+def parquet_rows(
+    file: pq.ParquetFile, split: Split, columns: Sequence[str], micros: pq.ParquetFile | None = None
+) -> Iterator[Row]:
+    """The rows of one piece of an open file.
 
-
-def _common_type(kinds: Sequence[pa.DataType]) -> pa.DataType | None:
-    """The type that holds all values of these; None where each would lose some."""
-    distinct = list(dict.fromkeys(kind for kind in kinds if not pa.types.is_null(kind)))
-    if len(distinct) < 2:
-        return distinct[0] if distinct else pa.null()
-    if all(map(pa.types.is_integer, distinct)):
-        signed = any(map(pa.types.is_signed_integer, distinct))
-        return None if signed and pa.uint64() in distinct else pa.int64() if signed else pa.uint64()
-    if all(pa.types.is_floating(kind) or pa.types.is_integer(kind) for kind in distinct):
-        # A float64 holds whole numbers of 53 bits.
-        exact = all(pa.types.is_floating(kind) or kind.bit_width <= 32 for kind in distinct)
-        return pa.float64() if exact else None
-    if all(pa.types.is_string(kind) or pa.types.is_large_string(kind) for kind in distinct):
-        return pa.string()
-    return None
-
-
-def parquet_rows(file: pq.ParquetFile, split: Split, columns: Sequence[str]) -> Iterator[Row]:
+    Args:
+        micros: the same file, whose INT96 times are read as microseconds.
+    """
     left, skip, line = split.rows, split.skip, split.line
     columns = [name for name in columns if name in file.schema_arrow.names]  # a column that later files have
     if not columns:
         yield from (Row(line + index, {}) for index in range(left))
         return
-    for batch in file.iter_batches(batch_size=256, row_groups=[split.start], columns=columns):
+    asked: dict[str, Any] = {"batch_size": 256, "row_groups": [split.start]}
+    coarse: Any = itertools.repeat(None)
+    if micros is not None:
+        coarse = micros.iter_batches(**asked, columns=_int96(file, columns))
+    for batch, times in zip(file.iter_batches(**asked, columns=columns), coarse, strict=False):
         if skip >= batch.num_rows:
             skip -= batch.num_rows
             continue
-        for values in batch.slice(skip, left).to_pylist():
-            yield Row(line, values)
+        rows = batch.slice(skip, left)
+        read = [python_values(column) for column in rows.columns]
+        for name in times.schema.names if times is not None else ():
+            at = rows.schema.names.index(name)
+            read[at] = _unwrapped(read[at], rows.column(at), times.slice(skip, left).column(name))
+        for values in zip(*read, strict=True):
+            yield _row(line, rows.schema.names, values)
             line, left = line + 1, left - 1
         skip = 0
         if not left:
             return
+
+
+def _unwrapped(values: list[Any], nanos: pa.Array, micros: pa.Array) -> list[Any]:
+    fine, coarse = (times.cast(pa.int64()).fill_null(0).to_numpy() for times in (nanos, micros))
+    return [
+        value if fits or value is None else ValueError("is a time before 1678 or after 2261")
+        for value, fits in zip(values, (fine // 1000 == coarse).tolist(), strict=True)
+    ]
+
+
+def _row(line: int, names: Sequence[str], values: Sequence[Any]) -> Row:
+    for name, value in zip(names, values, strict=True):
+        if isinstance(value, ValueError):
+            return Row(line, {}, f"has a value in the column {name!r} that {value}")
+    return Row(line, dict(zip(names, values, strict=True)))
 
 
 def scan_parquet(
@@ -118,12 +164,14 @@ def scan_parquet(
     key: str,
     filesystems: Filesystems,
     *,
+    kept: Sequence[str] = (),
     limit: int | None,
     rows_per_split: int,
 ) -> FileScan:
     result = FileScan([], array("q"), array("q"))
     line = 1
     with open_parquet(manifest, filesystems) as parquet:
+        result.kept = footer_types(parquet, kept) if parquet.metadata.num_rows else None
         for group in range(parquet.num_row_groups):
             rows = parquet.metadata.row_group(group).num_rows
             if limit is not None:
@@ -131,11 +179,18 @@ def scan_parquet(
             if rows < 1:
                 break
             ids = parquet.read_row_group(group, columns=[key]).column(0).slice(0, rows)
-            result.hashes.extend(hash_id(value, line + at, file) for at, value in enumerate(ids.to_pylist()))
+            result.hashes.extend(hash_id(value, line + at, file) for at, value in enumerate(_ids(ids)))
             result.lines.extend(range(line, line + rows))
             # Every piece decodes its row group from the beginning, so a group is cut into a few pieces only.
             step = max(rows_per_split, -(-rows // 8))
             for skip in range(0, rows, step):
                 result.splits.append(Split(file, group, 0, line + skip, min(step, rows - skip), skip))
             line += rows
+    check_unchanged(manifest, filesystems)
     return result
+
+
+def _ids(column: pa.ChunkedArray) -> list[Any]:
+    """Ids, which are compared by their texts; a row whose id cannot be read is like no other."""
+    values = itertools.chain.from_iterable(map(python_values, column.chunks))
+    return [None if isinstance(value, ValueError) else value for value in values]

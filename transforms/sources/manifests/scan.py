@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from array import array
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
-from ...storage.faults import source_faults
+from ...errors import SourceError
+from ...kept.types import one_schema
+from ...storage.faults import redact, source_faults
 from ...storage.filesystems import Filesystems
-from .files import FileScan, Manifest, Split
+from .files import FileScan, Manifest, Split, check_unchanged
 from .formats import scan
 
 __all__ = ["SourceScan", "scan_manifests"]
@@ -31,15 +35,26 @@ class SourceScan:
         splits: pieces to read, in order.
         rows: how many records there are.
         repeats: for each file, lines whose id came before, and file and line of the first: shape (n, 3).
+        kept: the kept columns that any file has, each with the type that holds the values of all.
+        faults: files that cannot be read, by their index, and why.
     """
 
     splits: tuple[Split, ...]
     rows: int
     repeats: dict[int, npt.NDArray[np.int64]]
+    kept: Any = None
+    faults: Mapping[int, str] = dataclasses.field(default_factory=dict)
 
 
 def scan_manifests(
-    manifests: Sequence[Manifest], key: str, storage: Mapping[str, Any], *, limit: int | None, inline: bool
+    manifests: Sequence[Manifest],
+    key: str,
+    storage: Mapping[str, Any],
+    *,
+    kept: Sequence[str] = (),
+    limit: int | None,
+    inline: bool,
+    forgiving: bool = False,
 ) -> SourceScan:
     """Go once through the column that names the inputs.
 
@@ -48,6 +63,8 @@ def scan_manifests(
         storage: fsspec options of the source.
         limit: read no more rows than these.
         inline: whether the rows hold content, so that pieces must be small.
+        kept: columns whose types are told.
+        forgiving: a file that cannot be read is told in `faults`, and the others are read.
 
     Raises:
         SourceError: a file cannot be read, or lacks the column.
@@ -58,7 +75,22 @@ def scan_manifests(
         manifest = manifests[index]
         fix = "every file of a manifest needs the same columns"
         with source_faults(f"cannot read the column {key!r} of {manifest.path}", storage, fix):
-            return scan(manifest, index, key, Filesystems(storage), limit=left, rows_per_split=per_split)
+            try:
+                return scan(
+                    manifest,
+                    index,
+                    key,
+                    Filesystems(storage),
+                    kept=kept,
+                    limit=left,
+                    rows_per_split=per_split,
+                )
+            except (SourceError, pa.ArrowException, LookupError, ValueError) as error:
+                if not forgiving:
+                    raise
+                check_unchanged(manifest, Filesystems(storage))
+                fault = redact(" ".join(str(error).split())[:200], storage)
+                return FileScan([], array("q"), array("q"), fault=fault)
 
     scans: list[FileScan] = []
     if limit is not None:
@@ -72,7 +104,14 @@ def scan_manifests(
         with ThreadPoolExecutor(_THREADS) as pool:
             scans = list(pool.map(lambda index: one(index, None), range(len(manifests))))
     splits = tuple(itertools.chain.from_iterable(item.splits for item in scans))
-    return SourceScan(splits, sum(len(item.lines) for item in scans), _repeats(scans))
+    faults = {index: item.fault for index, item in enumerate(scans) if item.fault}
+    return SourceScan(
+        splits,
+        sum(len(item.lines) for item in scans) + len(faults),
+        _repeats(scans),
+        one_schema(item.kept for item in scans if item.lines),
+        faults,
+    )
 
 
 def _repeats(scans: Sequence[FileScan]) -> dict[int, npt.NDArray[np.int64]]:

@@ -132,6 +132,7 @@ def _commit(store: Store, run_id: str, claim: ClaimFile, *, complete: bool) -> C
         counts=plan.counts,
         parts=plan.parts,
         invalid_parts=plan.invalid_parts,
+        keep=plan.keep or record.keep,
     )
     write_run(store, record)
     result = result_of(record)

@@ -16,6 +16,7 @@ from ...runs.parts import PartFile, PartManifest, final_name
 from ...storage.store import Store
 from ..files import BATCH_ROWS, RollingWriter, read_batches
 from ..input_index import IdLookup, hash_column
+from .columns import KeptColumns
 
 __all__ = ["BrokenPartError", "NewFile", "merge_table"]
 
@@ -65,6 +66,7 @@ def merge_table(
     run_id: str,
     ready: str,
     file_bytes: int,
+    columns: KeptColumns | None = None,
 ) -> list[NewFile]:
     """Prepare the new files of one table.
 
@@ -74,8 +76,10 @@ def merge_table(
     Args:
         dropped: by part id, the inputs whose rows are left out because another part holds them as well.
         ready: directory for prepared files, which no reader looks at.
+        columns: the kept columns that the new files must have, where those of the parts may be others.
 
     Raises:
+        TooNarrowError: a kept value does not fit its column.
         BrokenPartError: a staged file cannot be read.
     """
     pieces: dict[str, list[_Piece]] = defaultdict(list)
@@ -93,6 +97,8 @@ def merge_table(
         for partition in sorted(pieces):
             directory = f"{table}/{partition}" if partition else table
             moved, merged = _choose(pieces[partition], dropped, file_bytes)
+            if columns is not None and columns.differs:
+                moved, merged = [], pieces[partition]
             for piece in moved:
                 _check_footer(store, piece)
                 target = f"{directory}/{final_name(run_id, next(numbers))}"
@@ -104,7 +110,7 @@ def merge_table(
                 targets.append(f"{directory}/{final_name(run_id, number)}")
                 return f"{ready}/{table}-{number:05d}.parquet"
 
-            written = _merge(readers, merged, dropped, name=name, file_bytes=file_bytes)
+            written = _merge(readers, merged, dropped, columns, name=name, file_bytes=file_bytes)
             files += [NewFile(path, targets[index], *size) for index, (path, *size) in enumerate(written)]
     return files
 
@@ -129,6 +135,7 @@ def _merge(
     readers: _Readers,
     pieces: list[_Piece],
     dropped: Mapping[str, IdLookup],
+    columns: KeptColumns | None,
     *,
     name: Callable[[], str],
     file_bytes: int,
@@ -136,7 +143,8 @@ def _merge(
     writer: RollingWriter | None = None
     total = sum(piece.nbytes for piece in pieces)
     try:
-        for batch, nbytes in _kept(readers, pieces, dropped):
+        for rows, nbytes in _kept(readers, pieces, dropped):
+            batch = rows if columns is None else columns.align(rows)
             if writer is None:
                 writer = RollingWriter(
                     readers.store, name, batch.schema, total_bytes=total, file_bytes=file_bytes

@@ -14,27 +14,25 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ...errors import StoreError
+from ...kept.types import to_text
 from ...rows.footers import footer_metadata
 from ...rows.schemas import errors_schema, masks_schema, predictions_schema
 from ...runs.parts import (
     FORMAT,
     TABLES,
-    PartFile,
     PartManifest,
     commit_path,
     final_name,
     index_directory,
-    read_manifest,
-    run_directory,
 )
 from ...runs.record import RunRecord, list_runs
 from ...storage.store import Entry, Store
 from ..files import write_parquet
 from ..input_index import IdLookup, InputIndex
+from .columns import KeptColumns, TooNarrowError
+from .durable import durable_parts, read_index
 from .merge import BrokenPartError, NewFile, merge_table
 from .replace import Rewrite, drop_older_rows, visible_files
 
@@ -43,7 +41,6 @@ __all__ = ["CommitPlan", "Step", "make_plan", "read_index", "read_plan"]
 logger = logging.getLogger(__name__)
 
 _INDEX_ROWS = 4_000_000
-_READ_ROWS = 65_536
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +70,7 @@ class CommitPlan:
     counts: Mapping[str, int]
     parts: tuple[str, ...]
     invalid_parts: Mapping[str, str]
+    keep: str = ""  #: the table's kept columns from then on, as the run's record holds them
 
     def to_json(self) -> bytes:
         """Serialize to the bytes of `commit.json`."""
@@ -92,7 +90,9 @@ def read_plan(data: bytes, place: str) -> CommitPlan:
                 f"{place} was written by a newer version of bulkinfer; upgrade it, then start again"
             )
         steps = tuple(Step(**step) for step in values["steps"])
-        return CommitPlan(steps, values["counts"], tuple(values["parts"]), values["invalid_parts"])
+        return CommitPlan(
+            steps, values["counts"], tuple(values["parts"]), values["invalid_parts"], values.get("keep", "")
+        )
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(
             f"{place} is no commit plan ({type(error).__name__}: {error}); set another output.uri"
@@ -114,7 +114,7 @@ def make_plan(store: Store, record: RunRecord, ready: str, *, complete: bool) ->
         StoreError: the store fails, or a visible file of an earlier run cannot be read.
     """
     invalid: dict[str, str] = {}
-    parts, indexes = _durable_parts(store, record.run_id, invalid)
+    parts, indexes = durable_parts(store, record.run_id, invalid)
     while not (invalid and store.exists(commit_path(record.run_id))):
         try:
             plan = _prepare(store, record, parts, indexes, invalid, ready, complete=complete)
@@ -134,47 +134,6 @@ def make_plan(store: Store, record: RunRecord, ready: str, *, complete: bool) ->
     return None
 
 
-def _durable_parts(
-    store: Store, run_id: str, invalid: dict[str, str]
-) -> tuple[list[PartManifest], list[InputIndex]]:
-    """List the parts of a run whose manifest and files exist, with their inputs; the others go into `invalid`."""
-    directory = run_directory(run_id)
-    sizes = {entry.path: entry.size for entry in store.files(f"{directory}/staging")}
-    parts, indexes = [], []
-    for entry in store.files(f"{directory}/parts"):
-        part_id = entry.name.removesuffix(".json")
-        try:
-            part = read_manifest(store.read(entry.path), store.url(entry.path))
-            for file in part.files.values():
-                _check_size(part, file, sizes.get(file.path))
-            indexes.append(read_index(store, part.files["index"].path))
-            parts.append(part)
-        except BrokenPartError as broken:
-            invalid[part_id] = broken.reason
-        except FileNotFoundError as error:  # removed since it was listed
-            invalid[part_id] = f"{error.filename or error} is gone"
-        except (pa.ArrowException, KeyError) as error:
-            invalid[part_id] = f"its index is unreadable: {error}"
-    return parts, indexes
-
-
-def _check_size(part: PartManifest, file: PartFile, found: int | None) -> None:
-    if found != file.size:
-        what = "is missing" if found is None else f"holds {found} bytes, not {file.size}"
-        raise BrokenPartError(part.part_id, f"{file.path} {what}")
-
-
-def read_index(store: Store, path: str) -> InputIndex:
-    """Read the inputs that an index file lists."""
-    with store.open(path) as file:
-        reader = pq.ParquetFile(pa.PythonFile(file, mode="r"), pre_buffer=not store.is_local)
-        # In batches: a million inputs take 25 MB as an index, and four times that as one Arrow table.
-        pieces = [
-            InputIndex.from_table(pa.Table.from_batches([batch])) for batch in reader.iter_batches(_READ_ROWS)
-        ]
-    return pieces[0] if len(pieces) == 1 else InputIndex.concat(pieces)
-
-
 def _prepare(
     store: Store,
     record: RunRecord,
@@ -186,20 +145,34 @@ def _prepare(
     complete: bool,
 ) -> CommitPlan:
     index, dropped = _each_once(parts, indexes)
-    new = {
-        table: merge_table(
-            store, table, parts, dropped, run_id=record.run_id, ready=ready, file_bytes=record.file_bytes
-        )
-        for table in TABLES
-    }
-    rewrites, older = _replaced(store, record, index, ready, complete=complete)
+    before = [run for run in list_runs(store) if run.committed and run.run_id != record.run_id]
+    columns = KeptColumns.of(record, before if len(index) else ())
+    while True:
+        try:
+            new = {
+                table: merge_table(
+                    store,
+                    table,
+                    parts,
+                    dropped,
+                    run_id=record.run_id,
+                    ready=ready,
+                    file_bytes=record.file_bytes,
+                    columns=columns if table == "predictions" else None,
+                )
+                for table in TABLES
+            }
+            rewrites, older = _replaced(store, record, before, index, columns, ready, complete=complete)
+            break
+        except TooNarrowError as narrow:
+            columns = columns.widened(narrow.name)
     deleted = {rewrite.target for rewrite in rewrites if rewrite.source is None}
     bare = [
         table for table in TABLES if not new[table] and all(entry.path in deleted for entry in older[table])
     ]
     steps = [
         _index(store, record.run_id, index, ready),
-        _empty_tables(store, record, bare, ready),
+        _empty_tables(store, record, columns, bare, ready),
         *(_drop(stage, table, rewrites) for stage, table in enumerate(("errors", "predictions", "masks"), 1)),
         *(_add(stage, new[table]) for stage, table in enumerate(("masks", "predictions", "errors"), 4)),
         [
@@ -229,6 +202,7 @@ def _prepare(
         dict(counts),
         tuple(part.part_id for part in parts),
         dict(invalid),
+        to_text(columns.schema),
     )
 
 
@@ -252,11 +226,17 @@ def _each_once(
 
 
 def _replaced(
-    store: Store, record: RunRecord, index: InputIndex, ready: str, *, complete: bool
+    store: Store,
+    record: RunRecord,
+    older: list[RunRecord],
+    index: InputIndex,
+    columns: KeptColumns,
+    ready: str,
+    *,
+    complete: bool,
 ) -> tuple[list[Rewrite], dict[str, list[Entry]]]:
     """Find and rewrite the older files that lose rows to this run; also returns all older files by table."""
     files = visible_files(store)
-    older = [run for run in list_runs(store) if run.committed and run.run_id != record.run_id]
     lookup = IdLookup(index.ids)
     touched = set()
     for run in older:
@@ -264,12 +244,13 @@ def _replaced(
             if run.run_id not in touched and (lookup.find(read_index(store, entry.path).ids) >= 0).any():
                 touched.add(run.run_id)
     relisted = {run.run_id for run in older if complete and record.lists_all and run.counts.get("errors")}
-    if not touched and not relisted:
+    differing = columns if columns.differs else None
+    if not touched and not relisted and differing is None:
         return [], files
-    return (
-        drop_older_rows(store, files, lookup, runs=touched, listing_errors_of=relisted, ready=ready),
-        files,
+    rewrites = drop_older_rows(
+        store, files, lookup, runs=touched, listing_errors_of=relisted, ready=ready, columns=differing
     )
+    return rewrites, files
 
 
 def _drop(stage: int, table: str, rewrites: list[Rewrite]) -> Iterator[Step]:
@@ -283,10 +264,12 @@ def _add(stage: int, files: list[NewFile]) -> Iterator[Step]:
         yield Step(stage, file.source, file.target, file.size)
 
 
-def _empty_tables(store: Store, record: RunRecord, tables: list[str], ready: str) -> Iterator[Step]:
+def _empty_tables(
+    store: Store, record: RunRecord, columns: KeptColumns, tables: list[str], ready: str
+) -> Iterator[Step]:
     """Write a file without rows for each empty table: readers' file patterns fail where they match nothing."""
     schemas: dict[str, Any] = {
-        "predictions": predictions_schema(record.keep_schema),
+        "predictions": predictions_schema(columns.schema),
         "masks": masks_schema(),
         "errors": errors_schema(),
     }

@@ -18,6 +18,7 @@ from ...storage.files import Entry
 from ...storage.store import Store
 from ..files import RollingWriter, read_batches
 from ..input_index import IdLookup, hash_column
+from .columns import KeptColumns
 
 __all__ = ["Rewrite", "drop_older_rows", "visible_files"]
 
@@ -53,6 +54,7 @@ def drop_older_rows(
     runs: Collection[str],
     listing_errors_of: Collection[str],
     ready: str,
+    columns: KeptColumns | None = None,
 ) -> list[Rewrite]:
     """Prepare the older files without the rows of inputs that were done again.
 
@@ -63,8 +65,10 @@ def drop_older_rows(
         listing_errors_of: runs whose errors of stage `list` are dropped as well, because a complete new listing
             replaces theirs.
         ready: directory for prepared files, which no reader looks at.
+        columns: the kept columns that files of `predictions` must have; those that have others are written anew.
 
     Raises:
+        TooNarrowError: a kept value does not fit its column.
         StoreError: a visible file cannot be read.
     """
     rewrites = []
@@ -73,17 +77,18 @@ def drop_older_rows(
         for entry in entries:
             run = run_id_of(entry.path)
             stages = table == "errors" and run in listing_errors_of
-            if run not in runs and not stages:
+            kept = columns if table == "predictions" else None
+            if run not in runs and not stages and kept is None:
                 continue
             with _telling(store, entry.path):
                 gone = _gone(store, entry.path, lookup if run in runs else None, stages)
                 dropped = int(gone.sum())
-                if not dropped:
+                if not dropped and (kept is None or not len(gone) or _fits(store, entry.path, kept)):
                     continue
                 source = None
                 if dropped < len(gone):
                     source = f"{ready}/{table}-old-{next(numbers):05d}.parquet"
-                    _rewrite(store, entry.path, ~gone, source)
+                    _rewrite(store, entry.path, ~gone, source, kept)
             rewrites.append(Rewrite(table, entry.path, source, dropped))
     return rewrites
 
@@ -119,10 +124,18 @@ def _gone(store: Store, path: str, lookup: IdLookup | None, stages: bool) -> NDA
     return gone
 
 
-def _rewrite(store: Store, path: str, kept: NDArray[np.bool_], target: str) -> None:
+def _fits(store: Store, path: str, columns: KeptColumns) -> bool:
+    with store.open(path) as file:
+        return columns.fit(pq.read_schema(pa.PythonFile(file, mode="r")))
+
+
+def _rewrite(
+    store: Store, path: str, kept: NDArray[np.bool_], target: str, columns: KeptColumns | None
+) -> None:
     writer: Any = None
     start = 0
-    for batch in read_batches(store, path):
+    for read in read_batches(store, path):
+        batch = read if columns is None else columns.align(read)
         stop = start + batch.num_rows
         rows = batch.filter(pa.array(kept[start:stop]))
         start = stop
