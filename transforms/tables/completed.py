@@ -8,6 +8,7 @@ counts as equal. An input takes about 30 bytes of memory, and a microsecond.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
 import threading
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,7 @@ from ..runs.record import list_runs
 from ..storage.store import Store
 from .commit.plan import read_index
 from .input_index import IdLookup, InputIndex, hash_ids, version_code
+from .lost import lost_files
 
 __all__ = ["CompletedIndex", "CompletedSpec"]
 
@@ -99,6 +101,25 @@ class CompletedSpec:
         )
         return division.kept
 
+    def warn_of_lost(self) -> None:
+        """Warn when somebody removed table files whose inputs no later run has done; for the launcher alone.
+
+        Raises:
+            StoreError: an index of an earlier run is gone or cannot be read.
+        """
+        store = Store(self.uri, self.storage)
+        if not lost_files(store, list_runs(store)):
+            return
+        index = self.load()
+        if index.lost:
+            others = f" and {len(index.gone) - 1} more files" if len(index.gone) > 1 else ""
+            logger.warning(
+                "%s%s, written by earlier runs, are gone: the %d inputs whose rows stood there count as not done",
+                store.url(index.gone[0]),
+                others,
+                index.lost,
+            )
+
     def load(self) -> CompletedIndex:
         """Read the index, once in this process."""
         key = (self.uri, self.run_id, self.fingerprint, self.select, self.error_types)
@@ -139,34 +160,58 @@ class CompletedIndex:
         spec: which inputs to leave out.
         inputs: of all runs, in the order of the runs.
         current: shape (n,), True where the outcome is of a job with the same fingerprint.
+        lost: shape (n,), True where the outcome's rows are gone with a file that somebody removed.
+        gone: such files.
     """
 
-    def __init__(self, spec: CompletedSpec, inputs: InputIndex, current: NDArray[np.bool_]) -> None:
+    def __init__(
+        self,
+        spec: CompletedSpec,
+        inputs: InputIndex,
+        current: NDArray[np.bool_],
+        lost: NDArray[np.bool_],
+        gone: Sequence[str] = (),
+    ) -> None:
         self._spec = spec
         self._lookup = IdLookup(inputs.ids)
         self._versions, self._codes, self._current = inputs.versions, inputs.error_codes, current
         types = inputs.error_types
         wanted = [not spec.error_types or kind in spec.error_types for kind in types]
         self._wanted = np.array([*wanted, False], bool)  # the last one, code -1, stands for success
+        self._lost, self.gone = lost, gone
         self._fetcher: Fetcher | None = None
 
     @classmethod
     def read(cls, store: Store, spec: CompletedSpec) -> CompletedIndex:
         """Read the indexes of all committed runs at an output."""
-        indexes, current = [], []
-        for run in list_runs(store):
+        runs = list_runs(store)
+        files = lost_files(store, runs)
+        indexes, current, lost = [], [], [np.empty(0, bool)]
+        for run in runs:
             if run.committed and run.run_id != spec.run_id:
+                broken = files.get(run.run_id)
                 for entry in store.files(index_directory(run.run_id)):
-                    indexes.append(read_index(store, entry.path))
-                    current.append(np.full(len(indexes[-1]), run.fingerprint == spec.fingerprint))
-        index = cls(
-            spec, InputIndex.concat(indexes), np.concatenate(current) if current else np.empty(0, bool)
+                    index = read_index(store, entry.path)
+                    indexes.append(index)
+                    current.append(np.full(len(index), run.fingerprint == spec.fingerprint))
+                    lost.append(broken.inputs(store, run, index) if broken else np.zeros(len(index), bool))
+        found = cls(
+            spec,
+            InputIndex.concat(indexes),
+            np.concatenate(current) if current else np.empty(0, bool),
+            np.concatenate(lost),
+            tuple(itertools.chain.from_iterable(run.gone for run in files.values())),
         )
-        logger.info("finished earlier: inputs=%d indexes=%d", len(index), len(indexes))
-        return index
+        logger.info("finished earlier: inputs=%d indexes=%d", len(found), len(indexes))
+        return found
 
     def __len__(self) -> int:
         return len(self._lookup)
+
+    @property
+    def lost(self) -> int:
+        """Inputs whose latest outcome is gone from the tables."""
+        return int(self._lost[self._lookup.order].sum())
 
     def divide(self, references: list[Reference]) -> Division:
         """Keep the references that still have to be done, in order, and count the others by what they are."""
@@ -174,6 +219,7 @@ class CompletedIndex:
             return Division(references)
         rows = self._lookup.find(hash_ids([reference.input_id for reference in references]))
         known = rows >= 0
+        known[known] = ~self._lost[rows[known]]
         if self._spec.select == "failed":
             keep = np.zeros(len(references), bool)
             keep[known] = self._wanted[self._codes[rows[known]]]

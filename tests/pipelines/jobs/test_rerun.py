@@ -163,6 +163,20 @@ def test_inputs_of_another_source_join_what_is_there(done):
     assert len(ids(done, "predictions")) == 42
 
 
+def test_inputs_whose_rows_somebody_removed_are_done_again_with_one_warning(done):
+    (file,) = (done.folder / "out" / "predictions").glob("part-*.parquet")
+    file.unlink()
+
+    ran = run_cli("run", done.path, "--json", cwd=done.folder)
+
+    assert (ran.code, ran.json["predictions"], ran.json["skipped"], ran.json["new"]) == (3, 37, 3, 37), (
+        ran.err
+    )
+    assert ran.err.count("the 37 inputs whose rows stood there count as not done") == 1
+    assert len(ids(done, "predictions")) == 37
+    assert "count as not done" not in run_cli("run", done.path, cwd=done.folder).err
+
+
 def model_of(job):
     return {"url": MODEL_URL, "endpoint": job.server.endpoint}
 

@@ -132,6 +132,8 @@ def _commit(store: Store, run_id: str, claim: ClaimFile, *, complete: bool) -> C
         counts=plan.counts,
         parts=plan.parts,
         invalid_parts=plan.invalid_parts,
+        files=plan.added,
+        removed=plan.removed,
     )
     write_run(store, record)
     result = result_of(record)
