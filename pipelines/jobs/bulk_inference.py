@@ -138,6 +138,9 @@ def run_job(file: JobFile, options: RunOptions) -> Summary:
             completed.warn_of_lost()
             begin_run(store, job.output, file.record)
             result, counters, stopped = _run(job, completed, beam_options, store)
+        gone = None
+        if stopped is None and options.limit is None and counters:
+            gone = completed.load().predicted - counters.get("inputs_predicted", 0)
     skipped = counters.get("inputs_skipped", 0)
     remaining = counters.get("inputs_undone", 0)
     if stopped is not None or (options.limit is not None and not options.retry_failed):
@@ -159,6 +162,7 @@ def run_job(file: JobFile, options: RunOptions) -> Summary:
         remaining=remaining,
         new=counters.get("inputs_new", 0),
         changed=counters.get("inputs_changed", 0),
+        gone=gone,
         limit=options.limit,
     )
 

@@ -118,11 +118,18 @@ def test_a_file_that_was_rewritten_is_sent_again(server, tmp_path):
 
     (tmp_path / "texts" / "2.txt").write_text("file 2, longer")
     (tmp_path / "texts" / "6.txt").write_text("file 6")
+    (tmp_path / "texts" / "0.txt").unlink()
     job.serve(inputs={})
+    planned = run_cli("plan", job.path, "--json", cwd=tmp_path)
     ran = job.run()
 
-    assert (ran.code, ran.json["predictions"], ran.json["skipped"]) == (0, 2, 5), ran.err
-    assert (ran.json["new"], ran.json["changed"], ran.json["remaining"]) == (1, 1, 0)
+    difference = {"inputs": 6, "new": 1, "changed": 1, "done": 4, "failed": 0, "gone": 1, "calls": 1}
+    assert {name: planned.json[name] for name in difference} == difference
+    assert planned.json["bytes"] == len("file 2, longer" + "file 6")
+    assert (ran.code, ran.json["predictions"], ran.json["skipped"]) == (0, 2, 4), ran.err
+    assert {name: ran.json[name] for name in ("new", "changed", "remaining", "gone")} == {
+        **{"new": 1, "changed": 1, "remaining": 0, "gone": 1}
+    }
     assert set(job.sent()) == {"file 2, longer", "file 6"}
     assert [row["text"] for row in rows(tmp_path / "out", "predictions")] == [
         f"ok file {n}" + (", longer" if n == 2 else "") for n in range(7)
@@ -193,8 +200,10 @@ def test_a_retry_of_failed_inputs_says_what_no_run_has_done(server, tmp_path):
     rest = run_cli("run", job.path, "--retry-failed", cwd=tmp_path)
 
     assert (nothing.code, nothing.json["remaining"], nothing.json["skipped"]) == (4, 6, 0), nothing.err
+    assert (nothing.json["gone"], some.json["gone"]) == (0, None)  # a limited run does not know
     assert (some.code, some.json["remaining"], some.json["new"]) == (0, 2, 4), some.err
     assert rest.code == 4
     assert "2 inputs are not done: bulkinfer run " in rest.out
+    assert "0 new, 0 changed, 2 remaining, 0 gone from the source" in rest.out
     assert "--retry-failed" not in rest.out
     assert job.run().json["remaining"] == 0

@@ -38,7 +38,7 @@ from ..input_index import IdLookup, InputIndex
 from .merge import BrokenPartError, NewFile, merge_table
 from .replace import Rewrite, drop_older_rows, visible_files
 
-__all__ = ["INDEX_ROWS", "CommitPlan", "Step", "make_plan", "read_index", "read_plan"]
+__all__ = ["INDEX_ROWS", "CommitPlan", "Step", "durable_parts", "make_plan", "read_index", "read_plan"]
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +125,7 @@ def make_plan(store: Store, record: RunRecord, ready: str, *, complete: bool) ->
         StoreError: the store fails, or a visible file of an earlier run cannot be read.
     """
     invalid: dict[str, str] = {}
-    parts, indexes = _durable_parts(store, record.run_id, invalid)
+    parts, indexes = durable_parts(store, record.run_id, invalid)
     while not (invalid and store.exists(commit_path(record.run_id))):
         try:
             plan = _prepare(store, record, parts, indexes, invalid, ready, complete=complete)
@@ -145,7 +145,7 @@ def make_plan(store: Store, record: RunRecord, ready: str, *, complete: bool) ->
     return None
 
 
-def _durable_parts(
+def durable_parts(
     store: Store, run_id: str, invalid: dict[str, str]
 ) -> tuple[list[PartManifest], list[InputIndex]]:
     """List the parts of a run whose manifest and files exist, with their inputs; the others go into `invalid`."""
