@@ -204,6 +204,8 @@ def test_a_retry_of_failed_inputs_says_what_no_run_has_done(server, tmp_path):
     assert (some.code, some.json["remaining"], some.json["new"]) == (0, 2, 4), some.err
     assert rest.code == 4
     assert "2 inputs are not done: bulkinfer run " in rest.out
+    assert rest.err.startswith("run ")
+    assert f"of {MODEL_URL} at {server.endpoint}: texts/*.txt -> out" in rest.err.splitlines()[0]
     assert "0 new, 0 changed, 2 remaining, 0 gone from the source" in rest.out
     assert "--retry-failed" not in rest.out
     assert job.run().json["remaining"] == 0
