@@ -33,6 +33,7 @@ COUNTERS: Mapping[str, str] = {
     "errors_skipped": "of these, inputs that are in `errors` (completed)",
     "inputs_new": "inputs of this run that were in no table before (completed)",
     "inputs_changed": "inputs of this run that an earlier one finished, with other content or job (completed)",
+    "inputs_predicted": "inputs of the source that were in `predictions` before this run (completed)",
     "inputs_undone": "inputs that a run of failed inputs alone left out although no run did them (completed)",
     "in_flight": "calls under way at this moment (engine)",
 }

@@ -133,8 +133,20 @@ def run_job(file: JobFile, options: RunOptions) -> Summary:
                     interrupted.run_id,
                     interrupted.inputs,
                 )
+            completed = CompletedSpec.of(
+                job.output,
+                source_storage=config.source.storage,
+                revalidate=config.source.revalidate,
+                retry_failed=options.retry_failed,
+                error_types=options.error_types,
+                force=options.force,
+            )
+            completed.warn_of_lost()
             begin_run(store, job.output, file.record)
-            result, counters, stopped = _run(job, options, beam_options, store)
+            result, counters, stopped = _run(job, completed, beam_options, store)
+        gone = None
+        if stopped is None and options.limit is None and counters:
+            gone = completed.load().predicted - counters.get("inputs_predicted", 0)
     skipped = counters.get("inputs_skipped", 0)
     remaining = counters.get("inputs_undone", 0)
     if stopped is not None or (options.limit is not None and not options.retry_failed):
@@ -156,22 +168,15 @@ def run_job(file: JobFile, options: RunOptions) -> Summary:
         remaining=remaining,
         new=counters.get("inputs_new", 0),
         changed=counters.get("inputs_changed", 0),
+        gone=gone,
         limit=options.limit,
     )
 
 
 def _run(
-    job: Preparation, options: RunOptions, beam_options: PipelineOptions, store: Store
+    job: Preparation, completed: CompletedSpec, beam_options: PipelineOptions, store: Store
 ) -> tuple[CommitResult, Mapping[str, int], StopReason | None]:
-    source, run_id = job.config.source, job.output.run_id
-    completed = CompletedSpec.of(
-        job.output,
-        source_storage=source.storage,
-        revalidate=source.revalidate,
-        retry_failed=options.retry_failed,
-        error_types=options.error_types,
-        force=options.force,
-    )
+    run_id = job.output.run_id
     spec = ControlSpec(job.output.uri, job.output.storage, run_id)
     workers, open_ended = workers_of(job.config.runner), moves_work(job.config.runner)
     # A budget is divided among workers too, and a new process of a later pass would start its part of it anew.

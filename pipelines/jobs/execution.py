@@ -28,6 +28,7 @@ from bulkinfer.transforms.storage.store import Store
 from bulkinfer.transforms.tables.commit.recovery import stop_workers
 
 from ..runners.checks import explained
+from ..terminal.console import say
 
 __all__ = ["execute"]
 
@@ -114,9 +115,13 @@ def _interrupts(control: JobControl) -> Iterator[None]:
         name = signal.Signals(number).name
         if control.stopped is not None and control.stopped.reason == "interrupt":
             # Durable parts stay; the next start commits them.
-            _say(f"{name} again: ended at once; the same command keeps what was durable, and does the rest")
+            say(
+                f"bulkinfer: {name} again: ended at once; the same command keeps what was durable, and does the rest"
+            )
             os._exit(4)
-        _say(f"{name}: calls under way come home, then the tables are written; once more ends it at once")
+        say(
+            f"bulkinfer: {name}: calls under way come home, then the tables are written; once more ends it at once"
+        )
         # Writing the marker may take a network request, which is too long for a signal handler.
         threading.Thread(
             target=control.stop, args=("interrupt", f"interrupted by {name}"), daemon=True
@@ -136,11 +141,6 @@ def _stopping_signals() -> list[signal.Signals]:
     if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         signals.append(signal.SIGHUP)
     return signals
-
-
-def _say(message: str) -> None:
-    with contextlib.suppress(OSError):  # the terminal may be gone
-        print(f"bulkinfer: {message}", file=sys.stderr, flush=True)  # noqa: T201  (a person waits for an answer)
 
 
 def _explained(error: BaseException) -> BulkinferError:

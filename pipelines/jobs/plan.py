@@ -10,7 +10,8 @@ from typing import Any
 from bulkinfer.transforms.job.config import CallsConfig
 from bulkinfer.transforms.job.job_file import JobFile
 from bulkinfer.transforms.kept.types import is_json, source_of
-from bulkinfer.transforms.sources.source import count_source
+from bulkinfer.transforms.tables.completed import CompletedSpec
+from bulkinfer.transforms.tables.difference import compare
 
 from ..runners.checks import check_runner
 from ..runners.options import describe, pipeline_options
@@ -48,8 +49,14 @@ class Plan:
 
     Attributes:
         inputs: references that the source holds.
-        bytes: their size; None where the store does not tell it.
-        calls: calls without retries.
+        bytes: size of those that the next run sends; None where the store does not tell it.
+        new: inputs in no table yet, which the next run sends.
+        changed: inputs that an earlier run did, with other content or for another job, which the next run sends.
+        done: inputs in `predictions`, which it leaves out.
+        failed: inputs in `errors`, which it leaves out unless asked by --retry-failed.
+        unreadable: rows and files that name no input, each an `errors` row.
+        gone: inputs in `predictions` that the source names no more; None with a limit.
+        calls: calls of the next run, without retries.
         keep: the columns that the predictions table gets from the source.
         left_out: columns of the table that a job that keeps all does not keep, and why.
         seconds: estimated time of the calls: the longer of what the limits allow and `assumed_call_seconds` a call
@@ -62,6 +69,12 @@ class Plan:
     endpoint: str
     inputs: int
     bytes: int | None
+    new: int
+    changed: int
+    done: int
+    failed: int
+    unreadable: int
+    gone: int | None
     calls: int
     seconds: float
     assumed_call_seconds: float
@@ -83,7 +96,11 @@ class Plan:
                 f"model     {self.model}{version}",
                 f"method    {self.method}",
                 f"endpoint  {self.endpoint}",
-                f"inputs    {self.inputs}, {size}",
+                f"inputs    {self.inputs}: {self.done} done, {self.failed} failed before, {self.new} new, "
+                f"{self.changed} changed",
+                *([f"unread    {self.unreadable} rows or files name no input"] if self.unreadable else []),
+                *([f"gone      {self.gone} in `predictions` are named no more"] if self.gone else []),
+                f"to do     {self.new + self.changed}, {size}",
                 f"calls     {self.calls}",
                 f"time      about {self.seconds:.0f} s, at {self.assumed_call_seconds:g} s a call",
                 f"output    {self.output}",
@@ -110,22 +127,25 @@ def plan_job(file: JobFile, *, limit: int | None = None) -> Plan:
         job = prepare(file, server, run_id=new_run_id(), limit=limit)
         check_output_of(job, write=False)
         pipeline_options(config.runner)
-        count = count_source(job.source)
+        completed = CompletedSpec.of(
+            job.output, source_storage=config.source.storage, revalidate=config.source.revalidate
+        )
+        completed.warn_of_lost()
+        found = compare(job.source, completed)
         # A streaming method takes one input a call, whatever the batch size says.
         endpoint = job.call.endpoint
         batch = min(config.calls.batch_size, endpoint.limits.inputs or config.calls.batch_size)
-        calls = math.ceil(count.inputs / batch)
-        if count.bytes is not None and endpoint.needs.content:
-            calls = max(calls, math.ceil(count.bytes / int(config.calls.batch_bytes)))
+        calls = math.ceil(found.todo / batch)
+        if found.bytes is not None and endpoint.needs.content:
+            calls = max(calls, math.ceil(found.bytes / int(config.calls.batch_bytes)))
         return Plan(
             model=endpoint.identity,
             model_version=endpoint.version,
             method=endpoint.signature,
             endpoint=endpoint.address,
-            inputs=count.inputs,
-            bytes=count.bytes,
+            **dataclasses.asdict(found),
             calls=calls,
-            seconds=estimate_seconds(job.call.calls, job.call.workers, calls, count.inputs),
+            seconds=estimate_seconds(job.call.calls, job.call.workers, calls, found.todo),
             assumed_call_seconds=_ASSUMED_CALL_S,
             output=config.output.uri,
             runner=describe(config.runner),

@@ -24,8 +24,10 @@ def main(level: int) -> None:
     )
 
     logging.disable(logging.NOTSET)
+    # Where the launcher shows a bar, a line of another process takes the bar's place, and the bar goes on below it.
+    clear = "\r\x1b[2K" if sys.stderr.isatty() else ""
     logging.basicConfig(
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr, force=True
+        format=clear + "%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr, force=True
     )
     # The handler's level, because Beam sets the logger's, and sends everything else to the launcher's log.
     logging.getLogger().handlers[0].setLevel(level)

@@ -13,6 +13,7 @@ from bulkinfer.transforms.metrics import process_metrics
 from bulkinfer.transforms.preparation import Preparation
 from bulkinfer.transforms.runs.parts import run_directory
 from bulkinfer.transforms.sources.source import SourceSpec, count_source
+from bulkinfer.transforms.storage.faults import redact
 
 from ..runners.options import workers_of
 from .progress import ProgressSnapshot, show_progress
@@ -27,8 +28,16 @@ def follow(job: Preparation) -> Iterator[None]:
     """Show the job's progress until the block ends."""
     here = workers_of(job.config.runner).shared_memory
     snapshot = _OwnCounters() if here else _PartsSoFar(job)
-    with show_progress(snapshot, _Total(job.source)):
+    with show_progress(snapshot, _Total(job.source), _what(job)):
         yield
+
+
+def _what(job: Preparation) -> str:
+    """Say in a line what runs, without the secrets that references may hold."""
+    source, call = job.config.source, job.call.endpoint
+    read = source.manifest or source.table or ", ".join(source.files or ())
+    line = f"{call.signature} of {call.identity} at {call.address}: {read} -> {job.config.output.uri}"
+    return redact(f"run {job.output.run_id}: {line}", {})
 
 
 class _OwnCounters:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-import sys
+
+from .console import LineHandler
 
 __all__ = ["configure_logging"]
 
@@ -19,7 +20,10 @@ def configure_logging(verbose: int) -> None:
     # Its import also installs a root handler; `force` replaces it, whichever comes first.
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     logging.basicConfig(
-        level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr, force=True
+        level=level,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        handlers=[LineHandler()],
+        force=True,
     )
     for noisy in ("apache_beam", "grpc", "urllib3", "botocore", "aiobotocore", "fsspec"):
         logging.getLogger(noisy).setLevel(

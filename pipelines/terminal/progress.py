@@ -1,4 +1,4 @@
-"""Shows a run's progress on stderr: a bar in a terminal, else a plain line every 30 seconds."""
+"""Shows a run's progress on stderr: a bar in a terminal, else what runs, and a plain line every 30 seconds."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+
+from .console import behind_bar, say
 
 __all__ = ["ProgressSnapshot", "show_progress"]
 
@@ -35,16 +37,20 @@ class ProgressSnapshot:
 
 @contextlib.contextmanager
 def show_progress(
-    snapshot: Callable[[], ProgressSnapshot], total: Callable[[], int | None]
+    snapshot: Callable[[], ProgressSnapshot], total: Callable[[], int | None], what: str
 ) -> Iterator[None]:
     """Show `snapshot()` until the block ends.
 
     Args:
+        what: what runs, for the first line of a log.
         snapshot: reads the counts; called from a thread of its own.
         total: inputs of the source; None while they are still being counted, or unknown.
     """
     stop = threading.Event()
-    show = _bar if sys.stderr.isatty() else _lines
+    show = _bar
+    if not sys.stderr.isatty():
+        show = _lines
+        say(what)
     thread = threading.Thread(target=show, args=(snapshot, total, stop), name="progress", daemon=True)
     thread.start()
     try:
@@ -59,7 +65,7 @@ def _lines(
 ) -> None:
     rate = _Rate()
     while not stop.wait(_LINE_EVERY_S):
-        print(describe(snapshot(), total(), rate), file=sys.stderr, flush=True)  # noqa: T201  (progress is for a person)
+        say(describe(snapshot(), total(), rate))
 
 
 def _bar(
@@ -69,13 +75,9 @@ def _bar(
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn  # noqa: PLC0415
 
     rate = _Rate()
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    ) as progress:
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+    with Progress(*columns, console=console, transient=True) as progress, behind_bar(console):
         task = progress.add_task("starting", total=None)
         while not stop.wait(_BAR_EVERY_S):
             counts, inputs = snapshot(), total()

@@ -26,6 +26,7 @@ class Summary:
         remaining: inputs of the source that are in no table yet, or whose content changed since.
         new: inputs of this run that no earlier one had done.
         changed: inputs of this run that an earlier one had done, with other content or for another job.
+        gone: inputs in `predictions` that the source names no more; None when the run did not go through all of it.
         limit: the run was to do only the first so many inputs.
         skipped_errors: of the skipped, those that are in `errors`.
     """
@@ -45,6 +46,7 @@ class Summary:
     remaining: int = 0
     new: int = 0
     changed: int = 0
+    gone: int | None = None
     limit: int | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -70,6 +72,12 @@ class Summary:
         lines = [
             f"run {self.run_id}: {self.inputs} inputs, {self.predictions} predictions, {self.errors} errors, "
             f"{self.skipped} skipped, {self.masks} masks",
+            f"{self.new} new, {self.changed} changed, {self.remaining} remaining, "
+            + (
+                f"{self.gone} gone from the source"
+                if self.gone is not None
+                else "gone from the source: not known"
+            ),
             f"{self.calls} calls, {self.retries} retries, {self.seconds:.1f} s, {rate:.1f} predictions/s",
         ]
         if self.predictions + self.errors + self.skipped:

@@ -51,6 +51,8 @@ class RunRecord:
         counts: inputs, predictions, errors, masks, rows and files, replaced, and the workers' counters.
         parts: ids of the parts that were committed.
         invalid_parts: parts that were found broken, with the reason; their inputs are done again.
+        files: table files with rows that its commit added.
+        removed: table files of earlier runs that its commit removed.
         job: the job file without secrets.
         versions: of the tool and of what decides how the tables are written.
     """
@@ -70,6 +72,8 @@ class RunRecord:
     counts: Mapping[str, int] = dataclasses.field(default_factory=dict)
     parts: tuple[str, ...] = ()
     invalid_parts: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    files: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
     job: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
@@ -143,9 +147,8 @@ def read_run(store: Store, run_id: str) -> RunRecord | None:
             )
         known = {field.name for field in dataclasses.fields(RunRecord)}
         values = {name: value for name, value in values.items() if name in known}
-        return RunRecord(
-            **{**values, "parts": tuple(values.get("parts", ())), "sequence": int(values["sequence"])}
-        )
+        lists = {name: tuple(values.get(name, ())) for name in ("parts", "files", "removed")}
+        return RunRecord(**{**values, **lists, "sequence": int(values["sequence"])})
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, AttributeError) as error:

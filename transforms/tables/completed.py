@@ -8,6 +8,7 @@ counts as equal. An input takes about 30 bytes of memory, and a microsecond.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
 import threading
 from collections.abc import Mapping, Sequence
@@ -22,10 +23,11 @@ from ..errors import ReadError
 from ..metrics import process_metrics
 from ..records import Reference
 from ..runs.parts import OutputSpec, index_directory
-from ..runs.record import list_runs
+from ..runs.record import RunRecord, list_runs
 from ..storage.store import Store
-from .commit.plan import read_index
+from .commit.durable import durable_parts, read_index
 from .input_index import IdLookup, InputIndex, hash_ids, version_code
+from .lost import lost_files
 
 __all__ = ["CompletedIndex", "CompletedSpec"]
 
@@ -87,17 +89,35 @@ class CompletedSpec:
         Raises:
             StoreError: an index of an earlier run cannot be read.
         """
-        if self.select == "all":
-            return references
         division = self.load().divide(references)
         process_metrics().add(
             inputs_skipped=len(references) - len(division.kept) - division.undone,
             errors_skipped=division.failed,
             inputs_new=division.new,
             inputs_changed=division.changed,
+            inputs_predicted=division.predicted,
             inputs_undone=division.undone,
         )
         return division.kept
+
+    def warn_of_lost(self) -> None:
+        """Warn when somebody removed table files whose inputs no later run has done; for the launcher alone.
+
+        Raises:
+            StoreError: an index of an earlier run is gone or cannot be read.
+        """
+        store = Store(self.uri, self.storage)
+        if not lost_files(store, list_runs(store)):
+            return
+        index = self.load()
+        if index.lost:
+            others = f" and {len(index.gone) - 1} more files" if len(index.gone) > 1 else ""
+            logger.warning(
+                "%s%s, written by earlier runs, are gone: the %d inputs whose rows stood there count as not done",
+                store.url(index.gone[0]),
+                others,
+                index.lost,
+            )
 
     def load(self) -> CompletedIndex:
         """Read the index, once in this process."""
@@ -123,6 +143,7 @@ class Division(NamedTuple):
         new: kept, and in no table.
         changed: kept, although an earlier run finished them: their content or the job is another.
         undone: left out, and in no table, for this run looks at failed ones alone.
+        predicted: kept or not, in `predictions` before this run.
     """
 
     kept: list[Reference]
@@ -130,6 +151,7 @@ class Division(NamedTuple):
     new: int = 0
     changed: int = 0
     undone: int = 0
+    predicted: int = 0
 
 
 class CompletedIndex:
@@ -139,34 +161,68 @@ class CompletedIndex:
         spec: which inputs to leave out.
         inputs: of all runs, in the order of the runs.
         current: shape (n,), True where the outcome is of a job with the same fingerprint.
+        lost: shape (n,), True where the outcome's rows are gone with a file that somebody removed.
+        gone: such files.
     """
 
-    def __init__(self, spec: CompletedSpec, inputs: InputIndex, current: NDArray[np.bool_]) -> None:
+    def __init__(
+        self,
+        spec: CompletedSpec,
+        inputs: InputIndex,
+        current: NDArray[np.bool_],
+        lost: NDArray[np.bool_],
+        gone: Sequence[str] = (),
+    ) -> None:
         self._spec = spec
         self._lookup = IdLookup(inputs.ids)
         self._versions, self._codes, self._current = inputs.versions, inputs.error_codes, current
         types = inputs.error_types
         wanted = [not spec.error_types or kind in spec.error_types for kind in types]
         self._wanted = np.array([*wanted, False], bool)  # the last one, code -1, stands for success
+        self._lost, self.gone = lost, gone
         self._fetcher: Fetcher | None = None
 
     @classmethod
-    def read(cls, store: Store, spec: CompletedSpec) -> CompletedIndex:
-        """Read the indexes of all committed runs at an output."""
-        indexes, current = [], []
-        for run in list_runs(store):
-            if run.committed and run.run_id != spec.run_id:
-                for entry in store.files(index_directory(run.run_id)):
-                    indexes.append(read_index(store, entry.path))
-                    current.append(np.full(len(indexes[-1]), run.fingerprint == spec.fingerprint))
-        index = cls(
-            spec, InputIndex.concat(indexes), np.concatenate(current) if current else np.empty(0, bool)
+    def read(cls, store: Store, spec: CompletedSpec, *, uncommitted: bool = False) -> CompletedIndex:
+        """Read the indexes of all committed runs at an output.
+
+        Args:
+            uncommitted: also what runs have made durable whose commit is yet to come.
+        """
+        runs = list_runs(store)
+        files = lost_files(store, runs)
+        indexes, current, lost = [], [], [np.empty(0, bool)]
+        for run in runs:
+            if run.run_id == spec.run_id or not (run.committed or uncommitted):
+                continue
+            broken = files.get(run.run_id)
+            for index in _indexes(store, run):
+                indexes.append(index)
+                current.append(np.full(len(index), run.fingerprint == spec.fingerprint))
+                lost.append(broken.inputs(store, run, index) if broken else np.zeros(len(index), bool))
+        found = cls(
+            spec,
+            InputIndex.concat(indexes),
+            np.concatenate(current) if current else np.empty(0, bool),
+            np.concatenate(lost),
+            tuple(itertools.chain.from_iterable(run.gone for run in files.values())),
         )
-        logger.info("finished earlier: inputs=%d indexes=%d", len(index), len(indexes))
-        return index
+        logger.info("finished earlier: inputs=%d indexes=%d", len(found), len(indexes))
+        return found
 
     def __len__(self) -> int:
         return len(self._lookup)
+
+    @property
+    def lost(self) -> int:
+        """Inputs whose latest outcome is gone from the tables."""
+        return int(self._lost[self._lookup.order].sum())
+
+    @property
+    def predicted(self) -> int:
+        """Inputs whose latest outcome is in `predictions`."""
+        latest = self._lookup.order
+        return int(((self._codes[latest] < 0) & ~self._lost[latest]).sum())
 
     def divide(self, references: list[Reference]) -> Division:
         """Keep the references that still have to be done, in order, and count the others by what they are."""
@@ -174,6 +230,8 @@ class CompletedIndex:
             return Division(references)
         rows = self._lookup.find(hash_ids([reference.input_id for reference in references]))
         known = rows >= 0
+        known[known] = ~self._lost[rows[known]]
+        changed = np.zeros(len(references), bool)
         if self._spec.select == "failed":
             keep = np.zeros(len(references), bool)
             keep[known] = self._wanted[self._codes[rows[known]]]
@@ -181,14 +239,16 @@ class CompletedIndex:
             keep = ~known
             keep[known] = ~self._current[rows[known]]
             self._keep_changed(references, rows, keep)
+            changed = keep & known
+            keep |= self._spec.select == "all"
         kept = references if keep.all() else [references[number] for number in np.flatnonzero(keep).tolist()]
-        only_failed = self._spec.select == "failed"
         return Division(
             kept,
             failed=int((self._codes[rows[known & ~keep]] >= 0).sum()),
             new=int((keep & ~known).sum()),
-            changed=0 if only_failed else int((keep & known).sum()),
+            changed=int(changed.sum()),
             undone=int((~keep & ~known).sum()),
+            predicted=int((self._codes[rows[known]] < 0).sum()),
         )
 
     def _keep_changed(
@@ -206,7 +266,7 @@ class CompletedIndex:
                 keep[number] = version_code(current) != version
             elif references[number].inline is None:
                 unknown.append((number, version))
-        if unknown and self._spec.revalidate:
+        if unknown and self._spec.revalidate and self._spec.select == "todo":
             with ThreadPoolExecutor(max_workers=min(_STAT_THREADS, len(unknown))) as pool:
                 found = pool.map(lambda one: self._version_now(references[one[0]]), unknown)
                 for (number, version), current in zip(unknown, found, strict=True):
@@ -219,3 +279,10 @@ class CompletedIndex:
             return self._fetcher.version(reference)
         except ReadError:
             return ""  # it is gone or out of reach: its earlier outcome stays
+
+
+def _indexes(store: Store, run: RunRecord) -> Sequence[InputIndex]:
+    """Read what a run did; of one that is not committed, what its durable parts hold."""
+    found = [read_index(store, entry.path) for entry in store.files(index_directory(run.run_id))]
+    # A commit that was interrupted has moved its index first.
+    return found if found or run.committed else durable_parts(store, run.run_id, {})[1]

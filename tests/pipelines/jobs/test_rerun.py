@@ -118,11 +118,18 @@ def test_a_file_that_was_rewritten_is_sent_again(server, tmp_path):
 
     (tmp_path / "texts" / "2.txt").write_text("file 2, longer")
     (tmp_path / "texts" / "6.txt").write_text("file 6")
+    (tmp_path / "texts" / "0.txt").unlink()
     job.serve(inputs={})
+    planned = run_cli("plan", job.path, "--json", cwd=tmp_path)
     ran = job.run()
 
-    assert (ran.code, ran.json["predictions"], ran.json["skipped"]) == (0, 2, 5), ran.err
-    assert (ran.json["new"], ran.json["changed"], ran.json["remaining"]) == (1, 1, 0)
+    difference = {"inputs": 6, "new": 1, "changed": 1, "done": 4, "failed": 0, "gone": 1, "calls": 1}
+    assert {name: planned.json[name] for name in difference} == difference
+    assert planned.json["bytes"] == len("file 2, longer" + "file 6")
+    assert (ran.code, ran.json["predictions"], ran.json["skipped"]) == (0, 2, 4), ran.err
+    assert {name: ran.json[name] for name in ("new", "changed", "remaining", "gone")} == {
+        **{"new": 1, "changed": 1, "remaining": 0, "gone": 1}
+    }
     assert set(job.sent()) == {"file 2, longer", "file 6"}
     assert [row["text"] for row in rows(tmp_path / "out", "predictions")] == [
         f"ok file {n}" + (", longer" if n == 2 else "") for n in range(7)
@@ -163,6 +170,20 @@ def test_inputs_of_another_source_join_what_is_there(done):
     assert len(ids(done, "predictions")) == 42
 
 
+def test_inputs_whose_rows_somebody_removed_are_done_again_with_one_warning(done):
+    (file,) = (done.folder / "out" / "predictions").glob("part-*.parquet")
+    file.unlink()
+
+    ran = run_cli("run", done.path, "--json", cwd=done.folder)
+
+    assert (ran.code, ran.json["predictions"], ran.json["skipped"], ran.json["new"]) == (3, 37, 3, 37), (
+        ran.err
+    )
+    assert ran.err.count("the 37 inputs whose rows stood there count as not done") == 1
+    assert len(ids(done, "predictions")) == 37
+    assert "count as not done" not in run_cli("run", done.path, cwd=done.folder).err
+
+
 def model_of(job):
     return {"url": MODEL_URL, "endpoint": job.server.endpoint}
 
@@ -179,8 +200,12 @@ def test_a_retry_of_failed_inputs_says_what_no_run_has_done(server, tmp_path):
     rest = run_cli("run", job.path, "--retry-failed", cwd=tmp_path)
 
     assert (nothing.code, nothing.json["remaining"], nothing.json["skipped"]) == (4, 6, 0), nothing.err
+    assert (nothing.json["gone"], some.json["gone"]) == (0, None)  # a limited run does not know
     assert (some.code, some.json["remaining"], some.json["new"]) == (0, 2, 4), some.err
     assert rest.code == 4
     assert "2 inputs are not done: bulkinfer run " in rest.out
+    assert rest.err.startswith("run ")
+    assert f"of {MODEL_URL} at {server.endpoint}: texts/*.txt -> out" in rest.err.splitlines()[0]
+    assert "0 new, 0 changed, 2 remaining, 0 gone from the source" in rest.out
     assert "--retry-failed" not in rest.out
     assert job.run().json["remaining"] == 0

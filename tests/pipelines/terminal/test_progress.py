@@ -38,12 +38,13 @@ def test_a_log_gets_plain_lines(monkeypatch):
         seen.append(1)
         return ProgressSnapshot(succeeded=len(seen))
 
-    with show_progress(snapshot, lambda: 7):
+    with show_progress(snapshot, lambda: 7, "what runs"):
         while len(seen) < 3:
             pass
 
     lines = log.getvalue().splitlines()
-    assert lines[0].startswith("1/7  ")
+    assert lines[0] == "what runs"
+    assert lines[1].startswith("1/7  ")
     assert "\x1b" not in log.getvalue()
 
 

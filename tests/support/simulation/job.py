@@ -159,7 +159,7 @@ class Job:
         todo = completed.divide(references).kept
         control = JobControl(ControlSpec(spec.uri, {}, spec.run_id))
         writer = PartWriter(spec, store)
-        looked = self.world.now
+        looked = float("-inf")  # the watcher looks at once: the run may be over when its worker begins
         with contextlib.closing(writer), contextlib.suppress(StoppedError):
             for reference in todo[number :: self.workers]:
                 if self.world.now >= looked + 2.0:

@@ -65,6 +65,18 @@ def test_force_leaves_nothing_out(tmp_path):
     assert remaining(spec, ref("a"), force=True) == ["a"]
 
 
+def test_each_reference_is_counted_for_what_it_is_when_everything_is_done_again_as_well(tmp_path):
+    spec = run(str(tmp_path), 1, [prediction("a"), prediction("b"), failure("c"), prediction("gone")])
+    asked = [ref("a"), ref("b", "v2"), ref("c"), ref("d")]
+    for changes, kept in (({}, "bd"), ({"force": True}, "abcd"), ({"retry_failed": True}, "c")):
+        index = dataclasses.replace(CompletedSpec.of(spec, **changes), run_id="next").load()
+        division = index.divide(asked)
+
+        assert "".join(reference.input_id for reference in division.kept) == kept
+        assert (division.new, division.changed) == ((0, 0) if kept == "c" else (1, 1))
+        assert index.predicted - division.predicted == 1
+
+
 def test_a_version_that_the_listing_does_not_tell_is_asked_for(tmp_path):
     file = tmp_path / "content"
     file.write_text("one")

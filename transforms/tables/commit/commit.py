@@ -133,6 +133,8 @@ def _commit(store: Store, run_id: str, claim: ClaimFile, *, complete: bool) -> C
         parts=plan.parts,
         invalid_parts=plan.invalid_parts,
         keep=plan.keep or record.keep,
+        files=plan.added,
+        removed=plan.removed,
     )
     write_run(store, record)
     result = result_of(record)

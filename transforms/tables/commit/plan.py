@@ -36,11 +36,11 @@ from .durable import durable_parts, read_index
 from .merge import BrokenPartError, NewFile, merge_table
 from .replace import Rewrite, drop_older_rows, visible_files
 
-__all__ = ["CommitPlan", "Step", "make_plan", "read_index", "read_plan"]
+__all__ = ["INDEX_ROWS", "CommitPlan", "Step", "make_plan", "read_plan"]
 
 logger = logging.getLogger(__name__)
 
-_INDEX_ROWS = 4_000_000
+INDEX_ROWS = 4_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +71,17 @@ class CommitPlan:
     parts: tuple[str, ...]
     invalid_parts: Mapping[str, str]
     keep: str = ""  #: the table's kept columns from then on, as the run's record holds them
+
+    @property
+    def added(self) -> tuple[str, ...]:
+        """Table files with rows that appear."""
+        new = (step.target for step in self.steps if step.source is not None and not step.replaces)
+        return tuple(path for path in new if not path.endswith("-empty.parquet"))
+
+    @property
+    def removed(self) -> tuple[str, ...]:
+        """Table files that go, because all their rows were done again."""
+        return tuple(step.target for step in self.steps if step.source is None)
 
     def to_json(self) -> bytes:
         """Serialize to the bytes of `commit.json`."""
@@ -289,8 +300,8 @@ def _without_rows(entries: list[Entry]) -> list[Entry]:
 
 def _index(store: Store, run_id: str, index: InputIndex, ready: str) -> Iterator[Step]:
     """Write the run's input index as prepared files: each plan has its own, so that a discarded plan leaves none."""
-    for number, start in enumerate(range(0, len(index), _INDEX_ROWS)):
-        rows = np.arange(start, min(start + _INDEX_ROWS, len(index)))
+    for number, start in enumerate(range(0, len(index), INDEX_ROWS)):
+        rows = np.arange(start, min(start + INDEX_ROWS, len(index)))
         name = f"part-{number:05d}.parquet"
         source = f"{ready}/index-{name}"
         size = write_parquet(store, source, index.take(rows).to_table(), 1 << 40)

@@ -20,7 +20,7 @@ from ..files import RollingWriter, read_batches
 from ..input_index import IdLookup, hash_column
 from .columns import KeptColumns
 
-__all__ = ["Rewrite", "drop_older_rows", "visible_files"]
+__all__ = ["Rewrite", "drop_older_rows", "read_columns", "visible_files"]
 
 
 class Rewrite(NamedTuple):
@@ -93,6 +93,16 @@ def drop_older_rows(
     return rewrites
 
 
+def read_columns(store: Store, path: str, columns: list[str]) -> Any:
+    """Read columns of a visible file, text as dictionaries.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    with _telling(store, path):
+        return _read(store, path, columns)
+
+
 @contextlib.contextmanager
 def _telling(store: Store, path: str) -> Iterator[None]:
     try:
@@ -106,13 +116,16 @@ def _telling(store: Store, path: str) -> Iterator[None]:
         ) from error
 
 
-def _gone(store: Store, path: str, lookup: IdLookup | None, stages: bool) -> NDArray[np.bool_]:
-    columns = ["input_id", "stage"] if stages else ["input_id"]
+def _read(store: Store, path: str, columns: list[str]) -> Any:
     with store.open(path) as file:
         reader = pq.ParquetFile(
             pa.PythonFile(file, mode="r"), read_dictionary=columns, pre_buffer=not store.is_local
         )
-        table = reader.read(columns=columns)
+        return reader.read(columns=columns)
+
+
+def _gone(store: Store, path: str, lookup: IdLookup | None, stages: bool) -> NDArray[np.bool_]:
+    table = _read(store, path, ["input_id", "stage"] if stages else ["input_id"])
     gone = np.zeros(table.num_rows, bool)
     if not table.num_rows:
         return gone
