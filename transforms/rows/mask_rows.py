@@ -13,7 +13,9 @@ from .columns import ConceptColumn, FloatListColumn, SparseColumn
 from .masks import MaskRle
 from .types import SEGMENTATION
 
-__all__ = ["MaskRows"]
+__all__ = ["UNREADABLE", "MaskRows"]
+
+UNREADABLE = "unreadable"  #: how the note of a mask begins that cannot be read
 
 
 class MaskRows:
@@ -29,7 +31,9 @@ class MaskRows:
         self.concepts = ConceptColumn()
         self.bbox = FloatListColumn()
         self.bbox_rel = FloatListColumn()
-        self.sparse = {name: SparseColumn() for name in ("mask", "polygon", "keypoints", "point", "text")}
+        self.sparse = {
+            name: SparseColumn() for name in ("mask", "polygon", "keypoints", "point", "text", "note")
+        }
         self.nbytes = 0
 
     def cut(self, count: int) -> None:
@@ -40,6 +44,11 @@ class MaskRows:
         self.bbox_rel.cut(count)
         for column in self.sparse.values():
             column.cut(count)
+
+    @property
+    def unreadable(self) -> int:
+        """Rows whose mask cannot be read."""
+        return sum(note.startswith(UNREADABLE) for note in self.sparse["note"].values)
 
     def build(self, schema: Any, run_id: str) -> Any:
         """The rows as an Arrow table."""

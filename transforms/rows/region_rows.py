@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ..errors import DecodeError
 from .columns import NO_CONCEPTS, Concepts, RegionColumn
-from .mask_rows import MaskRows
+from .mask_rows import UNREADABLE, MaskRows
 from .masks import MaskRle, encode_mask, png_size
 from .prediction_rows import Frame
 
@@ -19,6 +19,10 @@ __all__ = ["RegionRows", "Shape", "Size"]
 
 Size = tuple[int, int]  # width, height in pixels
 Box = Sequence[float]  # x, y, width, height; empty for none
+_ROUNDING = (
+    1e-3  #: how far beyond the picture a box may reach: models round to pixels, of smaller pictures as a rule
+)
+_NO_BOX = "box: the model's own holds no number, lies outside of the picture or is turned round, see bbox_rel"
 _Key = tuple[str, str | None]
 
 
@@ -26,7 +30,7 @@ class Shape(NamedTuple):
     """What of a region is stored in `masks`.
 
     Attributes:
-        picture: the mask as an encoded picture, PNG as a rule; a pixel belongs to it when it is not zero.
+        picture: the mask as an encoded picture, see `masks`; None for no mask.
         url: of the mask, instead of `picture`.
         polygon: x and y of each point, in turn, in 0..1.
         keypoints: x, y in 0..1 and COCO's visibility of each, in turn.
@@ -35,7 +39,7 @@ class Shape(NamedTuple):
         concepts: ids, names and values.
     """
 
-    picture: bytes = b""
+    picture: bytes | None = None
     url: str = ""
     polygon: Sequence[float] = ()
     keypoints: Sequence[float] = ()
@@ -105,10 +109,7 @@ class RegionRows:
             label: of its best concept.
             score: of that concept, or the region's own.
             box_rel: in 0..1; empty where only the mask tells it.
-            shape: what goes to `masks`, if anything does.
-
-        Raises:
-            DecodeError: a mask cannot be decoded.
+            shape: what goes to `masks`, if anything does; a mask that cannot be read stands there with the reason.
         """
         bbox = _pixels(box_rel, self.size)
         if shape is not None and self.has_shapes:
@@ -132,16 +133,26 @@ class RegionRows:
         track_id: str | None,
         shape: Shape,
     ) -> tuple[Box, Box]:
-        masks = self.masks
+        masks, notes = self.masks, []
         at = len(masks.rows)
         picture = shape.picture
-        rle, mask_size = self._code(picture, boxed=bool(box_rel)) if picture else (None, None)
+        if picture is not None and not any(box_rel):
+            box_rel = ()  # some models send an empty message beside a mask
+        boxed = bool(box_rel) and _in_picture(box_rel) and min(box_rel[2:]) > 0
+        rle, mask_size = None, None
+        if picture is not None:
+            try:
+                rle, mask_size = self._code(picture, boxed=boxed)
+            except DecodeError as error:  # the rest of the answer is paid for and sound
+                notes.append(f"{UNREADABLE}: {error.message}")
         size = self.size = self.size or mask_size
         source = "model" if box_rel else None
-        if not box_rel and rle is not None:
+        if box_rel and not boxed:
+            notes.append(_NO_BOX)
+        if not boxed and rle is not None:
             source = "mask"
-            box_rel = _relative(rle)
-            bbox = rle.bbox if size == (rle.width, rle.height) else _pixels(box_rel, size)
+            bbox = rle.bbox if size == (rle.width, rle.height) else _pixels(_relative(rle), size)
+            box_rel = box_rel or _relative(rle)
         elif not bbox and box_rel:
             bbox = _pixels(box_rel, size)
         stored = rle if self._rle else None
@@ -163,6 +174,9 @@ class RegionRows:
             masks.nbytes += len(shape.text)
         if size is not None:
             masks.put_points(at, size, shape.polygon, shape.keypoints, shape.point)
+        if notes:
+            masks.sparse["note"].put(at, "; ".join(notes))
+            masks.nbytes += sum(map(len, notes))
         return bbox, box_rel
 
     def _code(self, picture: bytes, *, boxed: bool) -> tuple[MaskRle | None, Size]:
@@ -172,10 +186,7 @@ class RegionRows:
                 return None, size
         rle = self._coded.get(picture) if self._coded is not None else None
         if rle is None:
-            try:
-                rle = encode_mask(picture)
-            except DecodeError as error:
-                raise DecodeError(error.error_type, f"region {self._index}: {error.message}") from error
+            rle = encode_mask(picture)
             if self._coded is not None:
                 self._coded[picture] = rle
         return rle, (rle.width, rle.height)
@@ -186,8 +197,22 @@ def _relative(rle: MaskRle) -> Box:
     return x / rle.width, y / rle.height, width / rle.width, height / rle.height
 
 
+def _in_picture(box_rel: Box) -> bool:
+    x, y, width, height = box_rel
+    # Comparisons with NaN are false.
+    return (
+        x >= -_ROUNDING
+        and y >= -_ROUNDING
+        and width >= 0
+        and height >= 0
+        and x + width <= 1 + _ROUNDING
+        and y + height <= 1 + _ROUNDING
+    )
+
+
 def _pixels(box_rel: Box, size: Size | None) -> Box:
-    if size is None or not box_rel:
+    """A box in pixels; none where the size is unknown, or where it is no box in the picture."""
+    if size is None or not box_rel or not _in_picture(box_rel):
         return ()
     width, height = size
     x, y, box_width, box_height = box_rel

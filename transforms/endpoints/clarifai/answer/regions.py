@@ -15,11 +15,7 @@ _COCO_VISIBILITY = {1: 2.0, 2: 1.0, 3: 0.0}
 
 
 def read_regions(regions: Iterable[Any], rows: RegionRows) -> None:
-    """Add the regions of one row.
-
-    Raises:
-        DecodeError: a mask cannot be decoded.
-    """
+    """Add the regions of one row."""
     add, has_shapes = rows.add, rows.has_shapes
     for region in regions:
         info = region.region_info
@@ -48,8 +44,9 @@ def concepts_of(concepts: Sequence[Any]) -> Concepts:
 
 def _shape(region: Any, info: Any, concepts: Sequence[Any]) -> Shape:
     image = info.mask.image
+    picture = image.base64 or image.decoded_bytes
     return Shape(
-        image.base64 or image.decoded_bytes,
+        picture if picture or (info.HasField("mask") and not image.url) else None,
         image.url,
         [axis for point in info.polygon.points for axis in (point.col, point.row)],
         [

@@ -46,6 +46,85 @@ def test_the_models_own_box_is_kept_and_told_apart() -> None:
     )
 
 
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        (NAN, 0, 0.5, 0.5),
+        (0, 0, 0.5, float("inf")),
+        (0, 0, 1.5, 1),
+        (-0.1, 0, 0.5, 0.5),
+        (0, -0.1, 0.5, 0.5),
+        (0, 0, 1, 1.5),
+        (0.5, 0.5, 0.25, 0.75),
+        (0.5, 0.5, 0.75, 0.25),
+        (0.25, 0.25, 0.75, 0.25),
+        (0.25, 0.25, 0.25, 0.75),
+    ],
+)
+def test_a_box_that_is_none_gives_way_to_the_masks_and_stays_in_bbox_rel(box: tuple[float, ...]) -> None:
+    own = np.array([box[1], box[0], box[3] - box[1], box[2] - box[0]], np.float32)
+
+    for masks in ("rle", "png"):
+        built = tables(
+            prediction(returned(regions=[region(square(), box)]), width=60, height=40), masks=masks
+        )
+        (row,), (found,) = built.predictions.to_pylist(), built.masks.to_pylist()
+
+        assert (found["bbox"], found["bbox_source"]) == ([20, 10, 15, 15], "mask")
+        assert np.array_equal(found["bbox_rel"], own, equal_nan=True)
+        assert found["note"].startswith("box: the model's own")
+        assert row["regions"][0]["bbox"] == [20, 10, 15, 15]
+        assert np.array_equal(row["regions"][0]["bbox_rel"], own, equal_nan=True)
+
+
+def test_a_box_that_is_none_has_no_pixels_without_a_mask() -> None:
+    odd = [region(box=(0, 0, 0.5, 1.5)), region(box=(NAN, 0, 1, 1)), region(box=(0.5, 0, 0, 1))]
+    flat, rounded = region(box=(0.5, 0, 0.5, 1)), region(box=(0, 0, 1.0005, 1))
+    lone = region(None, (0, 0, 2, 1))
+    lone.region_info.point.row = 0.5
+
+    built = tables(prediction(returned(regions=[*odd, flat, rounded, lone]), width=60, height=40))
+    (row,), (found,) = built.predictions.to_pylist(), built.masks.to_pylist()
+
+    boxes = [one["bbox"] for one in row["regions"]]
+    assert boxes[:4] == [None, None, None, [0, 20, 60, 0]]
+    assert boxes[4] == pytest.approx([0, 0, 60, 40.02])
+    assert row["regions"][0]["bbox_rel"] == [0, 0, 1.5, 0.5]
+    assert (found["bbox"], found["bbox_rel"], found["bbox_source"]) == (None, [0, 0, 1, 2], "model")
+    assert found["note"].startswith("box: the model's own")
+
+
+def test_an_empty_box_beside_a_mask_is_no_box() -> None:
+    (found,) = tables(
+        prediction(returned(regions=[region(square(), (0, 0, 0, 0))]), width=60, height=40)
+    ).masks.to_pylist()
+
+    assert (found["bbox"], found["bbox_rel"][2], found["bbox_source"], found["note"]) == (
+        [20, 10, 15, 15],
+        0.25,
+        "mask",
+        None,
+    )
+
+
+@pytest.mark.parametrize("masks", ["rle", "png", "both"])
+def test_an_unreadable_mask_stands_with_its_reason_and_the_models_box(masks: str) -> None:
+    boxed, empty = region(b"no picture!!", (0, 0, 0.5, 0.5)), region()
+    empty.region_info.mask.SetInParent()
+
+    first, second = tables(
+        prediction(returned(regions=[boxed, empty]), width=60, height=40), masks=masks
+    ).masks.to_pylist()
+
+    assert (first["segmentation"], first["area"], first["bbox"]) == (None, None, [0, 0, 30, 20])
+    assert first["note"].startswith("unreadable: the model sent 12 bytes as a mask")
+    assert (first["mask"] is None) == (masks == "rle")
+    assert (second["bbox"], second["note"]) == (None, "unreadable: the model sent a mask of 0 bytes")
+
+
 def test_a_box_has_no_pixels_where_the_size_is_unknown() -> None:
     (row,) = rows(prediction(returned(regions=[region(box=(0, 0, 0.5, 0.5))])))
 
