@@ -145,6 +145,10 @@ class RegionRows:
                 rle, mask_size = self._code(picture, boxed=boxed)
             except DecodeError as error:  # the rest of the answer is paid for and sound
                 notes.append(f"{UNREADABLE}: {error.message}")
+        if rle is not None and rle.lossy:
+            notes.append(
+                f"lossy: the mask is a {rle.lossy}, of which the pixels brighter than half of white count"
+            )
         size = self.size = self.size or mask_size
         source = "model" if box_rel else None
         if box_rel and not boxed:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 from pycocotools import mask as coco
 from support.answers import png, prediction, region, returned, rows, square, tables
 
@@ -44,6 +47,18 @@ def test_the_models_own_box_is_kept_and_told_apart() -> None:
         [0, 0, 0.5, 0.5],
         "model",
     )
+
+
+def test_a_mask_of_a_format_that_loses_is_told() -> None:
+    out = io.BytesIO()
+    Image.fromarray(square().astype(np.uint8) * 255).save(out, "JPEG")
+
+    (found,) = tables(
+        prediction(returned(regions=[region(out.getvalue())]), width=60, height=40)
+    ).masks.to_pylist()
+
+    assert (found["area"], found["bbox"]) == (225, [20, 10, 15, 15])
+    assert found["note"].startswith("lossy: the mask is a JPEG")
 
 
 NAN = float("nan")
