@@ -1,7 +1,7 @@
 """Writes regions: light entries inside `predictions`, and one row of `masks` for each region that has a shape.
 
 A region has a shape when it carries a mask, a polygon, keypoints or a point. Positions come in 0..1 from the upper left
-corner and leave as COCO's pixels where the picture's size is known, by the content or by the mask itself.
+corner and leave as COCO's pixels where the picture's size is known. A mask says its own size, which may be another.
 """
 
 from __future__ import annotations
@@ -48,6 +48,16 @@ class Shape(NamedTuple):
     concepts: Concepts = NO_CONCEPTS
 
 
+class _Placed(NamedTuple):
+    """A region's mask and boxes; `source` says whose box `bbox` is, `notes` what is odd about them."""
+
+    rle: MaskRle | None
+    bbox: Box
+    box_rel: Box
+    source: str | None
+    notes: list[str]
+
+
 class RegionRows:
     """Adds the regions of answers to `predictions` and `masks`.
 
@@ -58,7 +68,7 @@ class RegionRows:
     Attributes:
         masks: the rows of the masks table.
         has_shapes: shapes are stored; else `add` needs none.
-        size: of the input's picture, as far as it is known.
+        size: of the input's picture; None when it is unknown, as with a picture that the server fetches.
     """
 
     def __init__(self, masks: str, light: RegionColumn) -> None:
@@ -133,32 +143,9 @@ class RegionRows:
         track_id: str | None,
         shape: Shape,
     ) -> tuple[Box, Box]:
-        masks, notes = self.masks, []
+        masks, picture = self.masks, shape.picture
         at = len(masks.rows)
-        picture = shape.picture
-        if picture is not None and not any(box_rel):
-            box_rel = ()  # some models send an empty message beside a mask
-        boxed = bool(box_rel) and _in_picture(box_rel) and min(box_rel[2:]) > 0
-        rle, mask_size = None, None
-        if picture is not None:
-            try:
-                rle, mask_size = self._code(picture, boxed=boxed)
-            except DecodeError as error:  # the rest of the answer is paid for and sound
-                notes.append(f"{UNREADABLE}: {error.message}")
-        if rle is not None and rle.lossy:
-            notes.append(
-                f"lossy: the mask is a {rle.lossy}, of which the pixels brighter than half of white count"
-            )
-        size = self.size = self.size or mask_size
-        source = "model" if box_rel else None
-        if box_rel and not boxed:
-            notes.append(_NO_BOX)
-        if not boxed and rle is not None:
-            source = "mask"
-            bbox = rle.bbox if size == (rle.width, rle.height) else _pixels(_relative(rle), size)
-            box_rel = box_rel or _relative(rle)
-        elif not bbox and box_rel:
-            bbox = _pixels(box_rel, size)
+        rle, bbox, box_rel, source, notes = self._place(picture, bbox, box_rel)
         stored = rle if self._rle else None
         masks.rles.append(stored)
         masks.inputs.append(self._ordinal)
@@ -176,12 +163,39 @@ class RegionRows:
         if shape.text:
             masks.sparse["text"].put(at, shape.text)
             masks.nbytes += len(shape.text)
-        if size is not None:
-            masks.put_points(at, size, shape.polygon, shape.keypoints, shape.point)
+        if shape.polygon or shape.keypoints or shape.point:
+            notes += masks.put_points(at, self.size, shape.polygon, shape.keypoints, shape.point)
         if notes:
             masks.sparse["note"].put(at, "; ".join(notes))
             masks.nbytes += sum(map(len, notes))
         return bbox, box_rel
+
+    def _place(self, picture: bytes | None, bbox: Box, box_rel: Box) -> _Placed:
+        """Read a region's mask, and take its box where the model's own cannot be told in pixels."""
+        if picture is not None and not any(box_rel):
+            box_rel = ()  # some models send an empty message beside a mask
+        boxed = bool(box_rel) and _in_picture(box_rel) and (picture is None or min(box_rel[2:]) > 0)
+        notes = [] if boxed or not box_rel else [_NO_BOX]
+        source = "model" if box_rel else None
+        if picture is None:
+            return _Placed(None, bbox, box_rel, source, notes)
+        boxed = boxed and self.size is not None
+        try:
+            rle, size = self._code(picture, boxed=boxed)
+        except DecodeError as error:  # the rest of the answer is paid for and sound
+            return _Placed(None, bbox, box_rel, source, [f"{UNREADABLE}: {error.message}", *notes])
+        if rle is not None and rle.lossy:
+            notes.append(
+                f"lossy: the mask is a {rle.lossy}, of which the pixels brighter than half of white count"
+            )
+        if self.size is not None and size != self.size:
+            notes.append(_size_note(size, self.size, bbox if boxed else ()))
+        if rle is not None and not boxed:
+            own = _mask_box(rle, self.size)
+            if own or not box_rel:
+                bbox, source = own, "mask"
+            box_rel = box_rel or _relative(rle)
+        return _Placed(rle, bbox, box_rel, source, notes)
 
     def _code(self, picture: bytes, *, boxed: bool) -> tuple[MaskRle | None, Size]:
         if not self._rle and boxed:
@@ -194,6 +208,32 @@ class RegionRows:
             if self._coded is not None:
                 self._coded[picture] = rle
         return rle, (rle.width, rle.height)
+
+
+def _size_note(mask: Size, picture: Size, bbox: Box) -> str:
+    """What a mask of another size than the picture shows.
+
+    Args:
+        bbox: the model's own box in pixels; empty for none.
+    """
+    told = f"the mask is {mask[0]} x {mask[1]} pixels, the picture {picture[0]} x {picture[1]}"
+    if bbox and abs(bbox[2] - mask[0]) <= 1 and abs(bbox[3] - mask[1]) <= 1:
+        return f"crop: {told}; the mask is as large as its box"
+    if _same_frame(mask, picture):
+        return f"resized: {told}; it shows the whole picture in another resolution"
+    return f"other_size: {told}; what of the picture it shows is not known"
+
+
+def _same_frame(mask: Size, picture: Size) -> bool:
+    """True for two sizes of one shape, but for what rounding a side to whole pixels changes."""
+    return abs(mask[0] * picture[1] - mask[1] * picture[0]) <= max(picture)
+
+
+def _mask_box(rle: MaskRle, size: Size | None) -> Box:
+    """The mask's box in pixels of the picture, or of the mask where the picture's size is unknown."""
+    if size is None or size == (rle.width, rle.height):
+        return rle.bbox
+    return _pixels(_relative(rle), size) if _same_frame((rle.width, rle.height), size) else ()
 
 
 def _relative(rle: MaskRle) -> Box:

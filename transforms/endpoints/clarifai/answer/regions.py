@@ -7,6 +7,7 @@ from typing import Any
 
 from ....rows.columns import NO_CONCEPTS, Concepts
 from ....rows.region_rows import RegionRows, Shape
+from .items import best_of
 
 __all__ = ["concepts_of", "read_regions"]
 
@@ -20,7 +21,7 @@ def read_regions(regions: Iterable[Any], rows: RegionRows) -> None:
     for region in regions:
         info = region.region_info
         concepts = region.data.concepts
-        label, score = _best(concepts, region.value)
+        label, score = best_of(concepts, region.value)
         box_rel: Sequence[float] = ()
         if info.HasField("bounding_box"):
             box = info.bounding_box
@@ -58,20 +59,6 @@ def _shape(region: Any, info: Any, concepts: Sequence[Any]) -> Shape:
         region.data.text.raw or region.data.string_value,
         concepts_of(concepts),
     )
-
-
-def _best(concepts: Any, value: float) -> tuple[str | None, float | None]:
-    """Label and score of a region: of its best concept, or the region's own value where no concept scores."""
-    count = len(concepts)
-    if not count:
-        return None, value or None
-    best = concepts[0] if count == 1 else max(concepts, key=_value)
-    return best.name or best.id or None, best.value or value
-
-
-def _value(concept: Any) -> float:
-    score: float = concept.value
-    return score
 
 
 def _has_shape(info: Any) -> bool:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 import pytest
+from clarifai_grpc.grpc.api import resources_pb2
 from PIL import Image
 from pycocotools import mask as coco
 from support.answers import png, prediction, region, returned, rows, square, tables
+
+NAN = float("nan")
 
 
 def test_regions_are_light_in_predictions_and_whole_in_masks() -> None:
     mask = square(40, 80, top=10, left=20, side=16)
     shape = region(mask, id="r", track_id="t", concepts={"cat": 0.5, "dog": 0.25})
 
-    built = tables(prediction(returned(regions=[region(box=(0.25, 0.5, 0.75, 1), value=0.125), shape])))
+    plain = region(box=(0.25, 0.5, 0.75, 1), value=0.125)
+    built = tables(prediction(returned(regions=[plain, shape]), width=80, height=40))
     (row,), (found,) = built.predictions.to_pylist(), built.masks.to_pylist()
 
     assert (row["num_regions"], row["width"], row["height"]) == (2, 80, 40)
@@ -49,6 +54,100 @@ def test_the_models_own_box_is_kept_and_told_apart() -> None:
     )
 
 
+def sized(*regions: Any, width: int | None = 60, height: int | None = 40, **options: Any) -> tuple[Any, Any]:
+    built = tables(prediction(returned(regions=regions), width=width, height=height), **options)
+    (row,) = built.predictions.to_pylist()
+    return row, built.masks.to_pylist()
+
+
+def test_a_mask_of_the_whole_picture_in_another_resolution_is_told_and_its_box_is_the_pictures() -> None:
+    row, (found,) = sized(region(square(20, 30, top=5, left=10, side=7)))
+
+    assert (row["width"], row["height"], found["segmentation"]["size"]) == (60, 40, [20, 30])
+    assert (found["bbox"], found["bbox_source"], found["area"]) == ([20, 10, 14, 14], "mask", 49)
+    assert found["note"].startswith(
+        "resized: the mask is 30 x 20 pixels, the picture 60 x 40; it shows the whole"
+    )
+
+
+@pytest.mark.parametrize(
+    ("mask", "note"),
+    [((20, 30), "resized"), ((13, 20), "resized"), ((25, 30), "other_size"), ((40, 60), "None")],
+)
+def test_sizes_of_one_shape_differ_by_rounding_alone(mask: tuple[int, int], note: str) -> None:
+    _, (found,) = sized(region(np.ones(mask, bool)))
+
+    assert str(found["note"]).partition(":")[0] == note
+    assert (found["bbox"] is None) == (note == "other_size")
+
+
+def test_a_mask_as_large_as_its_box_is_a_crop() -> None:
+    whole = region(np.ones((20, 30), bool), (0.25, 0.25, 0.75, 0.75))  # of the picture's own shape
+    part = region(np.ones((15, 16), bool), (0.25, 0.25, 0.625, 0.5))
+    other = region(np.ones((15, 17), bool), (0.25, 0.25, 0.625, 0.5))
+
+    _, found = sized(whole, part, other)
+
+    assert [one["note"].partition(":")[0] for one in found] == ["crop", "crop", "other_size"]
+    assert [one["bbox"] for one in found] == [[15, 10, 30, 20], [15, 10, 15, 15], [15, 10, 15, 15]]
+    assert [one["segmentation"]["size"] for one in found] == [[20, 30], [15, 16], [15, 17]]
+
+
+def test_a_mask_of_an_unknown_part_has_no_box_in_the_picture() -> None:
+    row, (found,) = sized(region(square(15, 15, top=3, left=6, side=3)))
+
+    assert (found["bbox"], found["bbox_source"], row["regions"][0]["bbox"]) == (None, "mask", None)
+    assert found["bbox_rel"] == pytest.approx([0.4, 0.2, 0.2, 0.2])
+    assert "what of the picture it shows is not known" in found["note"]
+
+
+@pytest.mark.parametrize("masks", ["rle", "png", "both"])
+def test_no_mask_tells_the_size_of_a_picture_that_the_server_fetched(masks: str) -> None:
+    drawn = region()
+    drawn.region_info.polygon.points.add(row=0.5, col=0.25)
+    boxed = region(square(), (0.25, 0.25, 0.5, 0.5))
+
+    row, (own, model, points) = sized(region(square()), boxed, drawn, width=None, height=None, masks=masks)
+
+    assert (row["width"], row["height"]) == (None, None)
+    assert (own["bbox"], own["bbox_source"], own["note"]) == ([20, 10, 15, 15], "mask", None)
+    assert (model["bbox"], model["bbox_source"]) == ([20, 10, 15, 15], "mask")  # in pixels of the mask
+    assert (model["bbox_rel"], model["note"]) == ([0.25, 0.25, 0.25, 0.25], None)
+    assert points["polygon"] is None
+    assert points["note"].startswith("points: they come in 0 to 1, and the picture's size is unknown")
+
+
+def test_points_that_are_no_numbers_are_null_and_told() -> None:
+    drawn = region()
+    drawn.region_info.polygon.points.add(row=NAN, col=0.25)
+    drawn.region_info.point.row, drawn.region_info.point.col = 0.5, float("inf")
+    drawn.region_info.keypoint_locations.add(row=0.5, col=NAN, visibility=1)
+    drawn.region_info.keypoint_locations.add(row=0.5, col=0.5, visibility=1)
+
+    _, (found,) = sized(drawn)
+
+    assert (found["polygon"], found["point"]) == (None, None)
+    assert found["keypoints"] == [0, 0, 0, 30, 20, 2]
+    assert found["note"] == "points: polygon holds what is no number; points: point holds what is no number"
+
+
+def test_no_number_is_never_the_best_score() -> None:
+    odd, lone = region(concepts={"a": NAN, "b": 0.5}), region(concepts={"a": NAN})
+    alone = region(value=NAN)
+    track = resources_pb2.Track()
+    track.data.frames.add().data.regions.extend([odd, lone, alone])
+    concepts = list(odd.data.concepts)
+
+    (row,) = rows(prediction(returned(regions=[odd, lone, alone], concepts=concepts, tracks=[track])))
+
+    best = [("b", 0.5), ("a", None), (None, None)]
+    assert [(one["label"], one["score"]) for one in row["regions"]] == best
+    assert [(one["label"], one["score"]) for one in row["tracks"][0]["frames"][0]["regions"]] == best
+    assert (row["label"], row["score"]) == ("b", 0.5)
+    (row,) = rows(prediction(returned(concepts=list(lone.data.concepts))))
+    assert (row["label"], row["score"]) == ("a", None)
+
+
 def test_a_mask_of_a_format_that_loses_is_told() -> None:
     out = io.BytesIO()
     Image.fromarray(square().astype(np.uint8) * 255).save(out, "JPEG")
@@ -59,9 +158,6 @@ def test_a_mask_of_a_format_that_loses_is_told() -> None:
 
     assert (found["area"], found["bbox"]) == (225, [20, 10, 15, 15])
     assert found["note"].startswith("lossy: the mask is a JPEG")
-
-
-NAN = float("nan")
 
 
 @pytest.mark.parametrize(
@@ -181,7 +277,7 @@ def test_masks_none_leaves_the_table_empty_and_counts_regions() -> None:
 def test_a_png_with_a_box_is_stored_without_being_decoded() -> None:
     broken = png(square())[:60]
     (found,) = tables(
-        prediction(returned(regions=[region(broken, (0, 0, 0.5, 0.5))])), masks="png"
+        prediction(returned(regions=[region(broken, (0, 0, 0.5, 0.5))]), width=60, height=40), masks="png"
     ).masks.to_pylist()
 
     assert (found["mask"]["bytes"], found["bbox"]) == (broken, [0, 0, 30, 20])
