@@ -26,7 +26,7 @@ from pycocotools import mask as coco
 
 from ..errors import DecodeError
 
-__all__ = ["MaskRle", "encode_bits", "encode_mask", "encode_pixels", "png_size"]
+__all__ = ["MaskRle", "encode_bits", "encode_mask", "encode_pixels", "loses", "png_size"]
 
 _MAX_PIXELS = 178_956_970  # Pillow's own limit against decompression bombs, 2 GB of 3 * 4 bytes
 _PNG_START = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
@@ -129,11 +129,11 @@ def _member_pixels(picture: bytes) -> tuple[Any, str]:
     try:
         with Image.open(io.BytesIO(picture)) as image:
             _check_size(*image.size)
-            lossy = (image.format or "") if _loses(image, picture) else ""
-            if image.mode == "CMYK":  # where white is zero
-                image = image.convert("RGB")  # noqa: PLW2901
+            lossy = (image.format or "") if loses(image, picture) else ""
             alpha_at = image.getbands().index("A") if "A" in image.getbands() else None
-            samples = np.asarray(image)
+            samples = np.asarray(
+                image.convert("RGB") if image.mode == "CMYK" else image
+            )  # white is 0 in CMYK
     except DecodeError:
         raise
     except Exception as error:  # Pillow's plugins raise almost any class
@@ -146,7 +146,8 @@ def _member_pixels(picture: bytes) -> tuple[Any, str]:
     return _members(samples, alpha_at), lossy
 
 
-def _loses(image: Any, picture: bytes) -> bool:
+def loses(image: Any, picture: bytes) -> bool:
+    """True when a picture's format has changed its samples, so far as Pillow and the header tell."""
     if image.format != "WEBP":
         return image.format in _LOSSY or image.info.get("compression") in _LOSSY_TIFF
     at = 12  # of the first chunk; see https://developers.google.com/speed/webp/docs/riff_container

@@ -6,7 +6,8 @@ corner and leave as COCO's pixels where the picture's size is known. A mask says
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from ..errors import DecodeError
@@ -19,9 +20,8 @@ __all__ = ["RegionRows", "Shape", "Size"]
 
 Size = tuple[int, int]  # width, height in pixels
 Box = Sequence[float]  # x, y, width, height; empty for none
-_ROUNDING = (
-    1e-3  #: how far beyond the picture a box may reach: models round to pixels, of smaller pictures as a rule
-)
+_LYING = frozenset({5, 6, 7, 8})  #: orientations in which width and height change places when shown
+_ROUNDING = 1e-3  #: how far beyond the picture a box may reach: models round, and often to pixels
 _NO_BOX = "box: the model's own holds no number, lies outside of the picture or is turned round, see bbox_rel"
 _Key = tuple[str, str | None]
 
@@ -68,6 +68,7 @@ class RegionRows:
     Attributes:
         masks: the rows of the masks table.
         has_shapes: shapes are stored; else `add` needs none.
+        may_turn: the picture is stored lying, and whether the model has turned it is not known yet; see `turn_by`.
         size: of the input's picture; None when it is unknown, as with a picture that the server fetches.
     """
 
@@ -77,6 +78,7 @@ class RegionRows:
         self.has_shapes = masks != "none"
         self.masks = MaskRows()
         self.size: Size | None = None
+        self.may_turn = False
         self._coded: dict[bytes, MaskRle] | None = None
         self._add_index, self._add_id, self._add_track = (
             light.indexes.append,
@@ -87,7 +89,12 @@ class RegionRows:
         self._add_bbox, self._add_bbox_rel = light.bbox.append, light.bbox_rel.append
 
     def start(
-        self, ordinal: int, key: _Key, size: Size | None, coded: dict[bytes, MaskRle] | None = None
+        self,
+        ordinal: int,
+        key: _Key,
+        size: Size | None,
+        coded: dict[bytes, MaskRle] | None = None,
+        orientation: int | None = None,
     ) -> None:
         """Begin the regions of an input.
 
@@ -96,8 +103,26 @@ class RegionRows:
             key: its id and uri.
             size: of its picture.
             coded: masks that were coded already, by their bytes; None to remember none.
+            orientation: EXIF's number of its picture.
         """
         self._ordinal, self._input, self.size, self._coded = ordinal, key, size, coded
+        self.may_turn = size is not None and orientation in _LYING
+
+    def turn_by(self, pictures: Iterable[bytes]) -> None:
+        """Take the picture for turned where the masks are: models that turn by EXIF answer about the upright picture.
+
+        Args:
+            pictures: the masks of an answer; the first that can be read tells.
+        """
+        for picture in filter(None, pictures):
+            with contextlib.suppress(DecodeError):
+                _, mask = self._code(picture, boxed=True)
+                self.may_turn = False
+                if self.size is not None and mask != self.size:
+                    turned = self.size[::-1]
+                    if mask == turned or (_same_frame(mask, turned) and not _same_frame(mask, self.size)):
+                        self.size = turned
+                return
 
     def start_row(self, frame: Frame, output_index: int) -> None:
         """Begin a row of `predictions`, whose regions are numbered from 0."""

@@ -67,6 +67,7 @@ _PREDICTIONS = [
     ("media_type", pa.string()),
     ("width", pa.int32()),
     ("height", pa.int32()),
+    ("orientation", pa.int32()),
     ("output_id", pa.string()),
     ("status_code!", pa.int32()),
     ("created_at", _UTC_US),
@@ -208,6 +209,7 @@ _DICTIONARY = (
     "attempts",
     "width",
     "height",
+    "orientation",
     "segmentation.size.list.element",
 )
 

@@ -31,7 +31,7 @@ def test_a_row_says_which_input_run_model_and_call_it_comes_from() -> None:
     message.created_at.seconds, message.created_at.nanos = 1_700_000_000, 5_000
 
     (row,) = rows(
-        prediction(message, width=640, height=480, model_version="v2"),
+        prediction(message, width=640, height=480, model_version="v2", orientation=3),
         model_url="https://m",
         model_version="v1",
     )
@@ -44,6 +44,7 @@ def test_a_row_says_which_input_run_model_and_call_it_comes_from() -> None:
         "media_type": "image",
         "width": 640,
         "height": 480,
+        "orientation": 3,
         "output_id": "out-1",
         "status_code": 10000,
         "created_at": row["created_at"],

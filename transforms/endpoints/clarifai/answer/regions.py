@@ -17,6 +17,8 @@ _COCO_VISIBILITY = {1: 2.0, 2: 1.0, 3: 0.0}
 
 def read_regions(regions: Iterable[Any], rows: RegionRows) -> None:
     """Add the regions of one row."""
+    if rows.may_turn:
+        rows.turn_by(region.region_info.mask.image.base64 for region in regions)
     add, has_shapes = rows.add, rows.has_shapes
     for region in regions:
         info = region.region_info

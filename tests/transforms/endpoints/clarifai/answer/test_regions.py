@@ -55,7 +55,8 @@ def test_the_models_own_box_is_kept_and_told_apart() -> None:
 
 
 def sized(*regions: Any, width: int | None = 60, height: int | None = 40, **options: Any) -> tuple[Any, Any]:
-    built = tables(prediction(returned(regions=regions), width=width, height=height), **options)
+    shown = {"width": width, "height": height, "orientation": options.pop("orientation", None)}
+    built = tables(prediction(returned(regions=regions), **shown), **options)
     (row,) = built.predictions.to_pylist()
     return row, built.masks.to_pylist()
 
@@ -99,6 +100,59 @@ def test_a_mask_of_an_unknown_part_has_no_box_in_the_picture() -> None:
     assert (found["bbox"], found["bbox_source"], row["regions"][0]["bbox"]) == (None, "mask", None)
     assert found["bbox_rel"] == pytest.approx([0.4, 0.2, 0.2, 0.2])
     assert "what of the picture it shows is not known" in found["note"]
+
+
+@pytest.mark.parametrize("masks", ["rle", "png", "both", "none"])
+@pytest.mark.parametrize(
+    ("mask", "orientation"), [((60, 40), 6), ((60, 40), 5), ((30, 20), 8), ((60, 40), 7)]
+)
+def test_box_and_size_follow_masks_of_a_picture_that_the_model_has_turned(
+    mask: tuple[int, int], orientation: int, masks: str
+) -> None:
+    boxed, drawn = region(box=(0, 0, 0.5, 0.5)), region()
+    drawn.region_info.point.row, drawn.region_info.point.col = 1, 1
+    odd = region(b"no picture", (0, 0, 1, 1))
+
+    row, found = sized(boxed, odd, region(np.ones(mask, bool)), drawn, orientation=orientation, masks=masks)
+
+    assert (row["width"], row["height"], row["orientation"]) == (40, 60, orientation)
+    assert [one["bbox"] for one in row["regions"][:2]] == [[0, 0, 20, 30], [0, 0, 40, 60]]
+    if masks != "none":
+        assert (found[1]["bbox"], found[1]["bbox_source"], found[2]["point"]) == (
+            [0, 0, 40, 60],
+            "mask",
+            [40, 60],
+        )
+
+
+@pytest.mark.parametrize(
+    ("mask", "orientation", "picture", "size"),
+    [
+        ((60, 40), 3, (60, 40), (60, 40)),  # turned by half: width and height stay
+        ((60, 40), None, (60, 40), (60, 40)),
+        ((40, 60), 6, (60, 40), (60, 40)),  # the model looked at the picture as it is stored
+        ((50, 60), 6, (60, 40), (60, 40)),
+        ((40, 40), 6, (40, 40), (40, 40)),
+        ((40, 41), 6, (40, 41), (41, 40)),
+        ((41, 40), 6, (40, 41), (40, 41)),
+        ((20, 20), 6, (40, 41), (40, 41)),  # either may be
+    ],
+)
+def test_a_picture_counts_as_turned_only_where_orientation_and_masks_say_so(
+    mask: tuple[int, int], orientation: int | None, picture: tuple[int, int], size: tuple[int, int]
+) -> None:
+    width, height = picture
+    row, _ = sized(region(np.ones(mask, bool)), width=width, height=height, orientation=orientation)
+
+    assert (row["width"], row["height"], row["orientation"]) == (*size, orientation)
+
+
+def test_the_next_picture_is_not_turned_because_the_last_one_was() -> None:
+    turned = returned(regions=[region(np.ones((60, 40), bool))])
+    first = prediction(turned, input_id="a", width=60, height=40, orientation=6)
+    second = prediction(turned, input_id="b", width=60, height=40)
+
+    assert [row["width"] for row in rows(first, second)] == [40, 60]
 
 
 @pytest.mark.parametrize("masks", ["rle", "png", "both"])
