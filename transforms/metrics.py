@@ -35,6 +35,7 @@ COUNTERS: Mapping[str, str] = {
     "inputs_changed": "inputs of this run that an earlier one finished, with other content or job (completed)",
     "inputs_predicted": "inputs of the source that were in `predictions` before this run (completed)",
     "inputs_undone": "inputs that a run of failed inputs alone left out although no run did them (completed)",
+    "masks_unreadable": "rows of `masks` whose mask cannot be read (tables)",
     "in_flight": "calls under way at this moment (engine)",
 }
 

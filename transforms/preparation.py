@@ -59,6 +59,8 @@ class Preparation:
             "max_bytes": int(source.max_bytes),
             "idle_timeout": source.timeout.idle,
             "file_timeout": source.timeout.file,
+            "max_pixels": source.image.max_pixels,
+            "turn": source.image.orientation == "apply",
             "storage": source.storage,
             "by_url": not needs.content,
             "reference_columns": needs.columns,
@@ -141,6 +143,11 @@ def prepare(
         columns=source.columns,
         workers=workers,
     )
+    if config.source.image.orientation == "apply" and not call.endpoint.needs.content:
+        raise ConfigError(
+            "source.image.orientation: apply turns pictures before they are sent, but model.arguments pass $uri, "
+            "so that the server fetches them; pass $content, or write orientation: keep"
+        )
     output = OutputSpec(
         uri=config.output.uri,
         run_id=run_id,
@@ -189,6 +196,8 @@ def fingerprint(config: JobConfig, call: ModelCall) -> str:
         "arguments": config.model.arguments,
         "stream": config.model.stream.model_dump(mode="json"),
     }
+    if config.source.image.orientation == "apply":  # another picture is sent, and another one answered about
+        asked["image"] = "upright"
     return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 

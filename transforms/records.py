@@ -61,6 +61,7 @@ class Content:
             a list of references a tuple, whose other items stand as they came.
         width: pixels, of an image; None when unknown.
         height: pixels, of an image; None when unknown.
+        orientation: EXIF's number, 1 to 8, of an image as it is sent; None when it says none.
     """
 
     reference: Reference
@@ -68,6 +69,7 @@ class Content:
     columns: Mapping[str, bytes | tuple[Any, ...]] = dataclasses.field(default_factory=dict)
     width: int | None = None
     height: int | None = None
+    orientation: int | None = None
 
     @property
     def nbytes(self) -> int:
@@ -104,6 +106,7 @@ class Prediction:
         width: pixels, of an image input; None when unknown.
         height: pixels, of an image input; None when unknown.
         model_version: the version that answered; "" when the server names none.
+        orientation: EXIF's number, 1 to 8, of an image input as it was sent; None when it says none.
     """
 
     reference: Reference
@@ -112,6 +115,7 @@ class Prediction:
     width: int | None = None
     height: int | None = None
     model_version: str = ""
+    orientation: int | None = None
 
     @property
     def outputs(self) -> Any:

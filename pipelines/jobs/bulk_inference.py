@@ -159,6 +159,7 @@ def run_job(file: JobFile, options: RunOptions) -> Summary:
         errors=result.errors,
         skipped=skipped,
         masks=result.masks,
+        masks_unreadable=result.counts.get("masks_unreadable", 0),
         calls=result.calls,
         retries=result.retries,
         seconds=time.monotonic() - started,

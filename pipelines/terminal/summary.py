@@ -18,6 +18,7 @@ class Summary:
         errors: inputs that this run put into `errors`.
         skipped: inputs that earlier runs had finished.
         masks: rows of `masks` that this run wrote.
+        masks_unreadable: of these, rows whose mask cannot be read; `note` says why.
         calls: calls sent, retries included.
         retries: calls that repeated inputs of an earlier call.
         seconds: wall time of the whole run.
@@ -37,6 +38,7 @@ class Summary:
     errors: int = 0
     skipped: int = 0
     masks: int = 0
+    masks_unreadable: int = 0
     calls: int = 0
     retries: int = 0
     seconds: float = 0.0
@@ -80,6 +82,10 @@ class Summary:
             ),
             f"{self.calls} calls, {self.retries} retries, {self.seconds:.1f} s, {rate:.1f} predictions/s",
         ]
+        if self.masks_unreadable:
+            lines.append(
+                f"{self.masks_unreadable} of the masks cannot be read: `note` in {self.output}/masks/ says why"
+            )
         if self.predictions + self.errors + self.skipped:
             lines += [
                 "",

@@ -277,7 +277,7 @@ class BatchSender:
 
     def _prediction(self, item: Item, answer: object, stats: CallStats) -> Prediction:
         version = self._shared.model_version
-        return Prediction(item.reference, answer, stats, item.width, item.height, version)
+        return Prediction(item.reference, answer, stats, item.width, item.height, version, item.orientation)
 
     def _failure(self, item: Item, fault: Fault, *, retryable: bool) -> Failure:
         reference = item.reference

@@ -25,6 +25,7 @@ class Item:
         token: the caller's own value; returned with the result.
         width: pixels, of an image; None when unknown.
         height: pixels, of an image; None when unknown.
+        orientation: EXIF's number of an image; None when it says none.
         attempts: calls in which it was sent.
         deadlines: calls among these that had no answer within their deadline.
         late_since: calls of all batches that had succeeded when the first of these began.
@@ -36,6 +37,7 @@ class Item:
     token: Any = None
     width: int | None = None
     height: int | None = None
+    orientation: int | None = None
     attempts: int = 0
     deadlines: int = 0
     late_since: int = 0

@@ -131,7 +131,7 @@ class _PredictFn(beam.DoFn):
             engine.metrics.add(inputs_dropped=1)
             return
         token = source.with_value(None)
-        item = Item(content.reference, encoded, token, content.width, content.height)
+        item = Item(content.reference, encoded, token, content.width, content.height, content.orientation)
         batches = self._batcher.add(item, encoded.nbytes)
         if self._batcher.age > FLUSH_S:
             batches.append(self._batcher.flush())

@@ -24,7 +24,8 @@ from ..records import Content, Reference
 from ..storage.faults import is_transient, redact
 from ..storage.filesystems import Filesystems, local_path, protocol_of, references_in, resolve
 from .http_get import http_get
-from .media import check_filled, check_image, check_text, media_of
+from .media import MAX_PIXELS, check_filled, check_text, media_of
+from .upright import sendable
 from .versions import GIVEN, hashed_version, local_version, version_of
 
 __all__ = ["Fetched", "Fetcher", "PassingReadError"]
@@ -60,6 +61,8 @@ class Fetcher:
         idle: seconds without a byte after which an HTTP answer is given up.
         timeout: seconds that reading one file of a remote store may take, further attempts included.
         attempts: how often a fault that passes by itself is tried.
+        max_pixels: a larger picture is refused; None for no limit.
+        turn: turn pictures upright by their EXIF orientation.
     """
 
     def __init__(
@@ -73,10 +76,13 @@ class Fetcher:
         idle: float = 30.0,
         timeout: float = 300.0,
         attempts: int = 4,
+        max_pixels: int | None = MAX_PIXELS,
+        turn: bool = False,
     ) -> None:
         self._max_bytes, self._storage, self._by_url = max_bytes, storage, by_url
         self._reference_columns, self._base = reference_columns, base
         self._idle, self._timeout, self._attempts = idle, timeout, attempts
+        self._max_pixels, self._turn = max_pixels, turn
         self._filesystems = Filesystems(storage)
 
     def content(self, reference: Reference) -> Content:
@@ -92,10 +98,10 @@ class Fetcher:
             fetched = self._inline(reference.inline)
         else:
             fetched = self.fetch(reference.uri or "", size=reference.size, version=reference.version)
-        data, width, height = fetched.data, None, None
+        data, picture = fetched.data, None
         try:
             if reference.media_type == "image":
-                width, height = check_image(data)
+                data, picture = sendable(data, self._max_pixels, turn=self._turn)
             elif reference.media_type == "text":
                 data = check_text(check_filled(data))
             else:
@@ -103,18 +109,9 @@ class Fetcher:
         except ReadError as error:
             raise ReadError(error.error_type, f"{self._named(reference)}: {error.message}") from None
         given = reference.version.startswith(GIVEN)
-        known = Reference(
-            reference.input_id,
-            reference.uri,
-            reference.media_type,
-            reference.version if given else fetched.version or reference.version,
-            len(data),
-            None,
-            reference.columns,
-            reference.place,
-            reference.aliases,
-        )
-        return Content(known, data, columns, width, height)
+        version = reference.version if given else fetched.version or reference.version
+        known = dataclasses.replace(reference, version=version, size=len(data), inline=None)
+        return Content(known, data, columns, *(picture or ()))
 
     def fetch(self, uri: str, *, size: int | None = None, version: str = "") -> Fetched:
         """The bytes of one file.
@@ -186,7 +183,7 @@ class Fetcher:
         try:
             data = check_filled(self.fetch(uri).data)
             if media_of(uri) == "image":
-                check_image(data)
+                data, _ = sendable(data, self._max_pixels, turn=self._turn)
         except ReadError as error:
             raise type(error)(
                 error.error_type, f"column {column!r}, {redact(uri, self._storage)}: {error.message}"

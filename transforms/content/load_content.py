@@ -19,6 +19,7 @@ from ..runs.rebalance import WorkPass, WorkPassSpec
 from ..storage.filesystems import local_path
 from ..windows import beside
 from .fetch import Fetcher, PassingReadError
+from .media import MAX_PIXELS
 from .prefetch import Prefetcher, process_budget
 
 __all__ = ["FAILED", "LEFT", "LoadContent", "Loaded"]
@@ -46,6 +47,8 @@ class LoadContent(beam.PTransform):
         storage: fsspec options of the source.
         idle_timeout: seconds without a byte after which an HTTP answer is given up.
         file_timeout: seconds that reading one remote file may take.
+        max_pixels: a larger picture becomes a failure; None for no limit.
+        turn: turn pictures upright by their EXIF orientation.
         by_url: do not fetch the input itself, for the server does ($uri).
         reference_columns: columns that hold references of their own, fetched like the content.
         base: the folder that relative references in those columns are relative to.
@@ -62,6 +65,8 @@ class LoadContent(beam.PTransform):
         *,
         idle_timeout: float = 30.0,
         file_timeout: float = 300.0,
+        max_pixels: int | None = MAX_PIXELS,
+        turn: bool = False,
         by_url: bool = False,
         reference_columns: tuple[str, ...] = (),
         base: str = "",
@@ -76,6 +81,8 @@ class LoadContent(beam.PTransform):
             dict(storage or {}),
             idle_timeout,
             file_timeout,
+            max_pixels,
+            turn,
             by_url,
             tuple(reference_columns),
             base,
@@ -98,6 +105,8 @@ class _Options:
     storage: Mapping[str, Any] = dataclasses.field(repr=False)  # it may hold secrets
     idle_timeout: float
     file_timeout: float
+    max_pixels: int | None
+    turn: bool
     by_url: bool
     reference_columns: tuple[str, ...]
     base: str
@@ -154,6 +163,8 @@ class _LoadFn(beam.DoFn):
             base=options.base,
             idle=options.idle_timeout,
             timeout=options.file_timeout,
+            max_pixels=options.max_pixels,
+            turn=options.turn,
         )
 
     def start_bundle(self) -> None:

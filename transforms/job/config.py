@@ -28,6 +28,7 @@ __all__ = [
     "OutputConfig",
     "RunnerConfig",
     "SourceConfig",
+    "SourceImageConfig",
     "SourceTimeoutConfig",
     "StopConfig",
     "StreamConfig",
@@ -84,6 +85,19 @@ class SourceTimeoutConfig(_Section):
     )
 
 
+class SourceImageConfig(_Section):
+    """What is asked of pictures, and done to them, before they are sent."""
+
+    orientation: Literal["keep", "apply"] = Field(
+        "keep",
+        description="apply: pictures are turned upright by their EXIF orientation and sent so; boxes and masks are "
+        "those of the upright picture.",
+    )
+    max_pixels: Size | None = Field(
+        size("85M"), description="A larger picture becomes an error row; null for no limit."
+    )
+
+
 class SourceConfig(_Section):
     """What the job reads: exactly one of files, manifest, table."""
 
@@ -98,6 +112,9 @@ class SourceConfig(_Section):
     columns: ColumnsConfig = Field(ColumnsConfig(), description="Columns of a manifest or table.")
     max_bytes: Size = Field(
         size("128MB"), description="A larger content becomes an error row and is not fetched."
+    )
+    image: SourceImageConfig = Field(
+        SourceImageConfig(), description="What is asked of pictures, and done to them, before they are sent."
     )
     timeout: SourceTimeoutConfig = Field(
         SourceTimeoutConfig(), description="How long reading a remote file may take."

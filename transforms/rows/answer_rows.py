@@ -87,7 +87,7 @@ class AnswerRows:
         self.predictions.start(answered.ordinal, answered.reference, prediction)
         width, height = prediction.width, prediction.height
         size = (width, height) if width and height else None
-        self.regions.start(answered.ordinal, self.predictions.key, size, self._coded)
+        self.regions.start(answered.ordinal, self.predictions.key, size, self._coded, prediction.orientation)
         self.set_frame(NO_FRAME)
 
     def set_frame(self, frame: Frame) -> None:

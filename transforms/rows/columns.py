@@ -7,6 +7,7 @@ cut back to a number of rows, so that an answer that cannot be read leaves nothi
 from __future__ import annotations
 
 import array
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -162,8 +163,10 @@ class ConceptColumn:
         self._values.extend(values)
         self._lists.close(len(ids))
         score = max(values)
+        if math.isnan(score):  # NaN is no score, but max() takes it where it comes first
+            score = max((value for value in values if not math.isnan(value)), default=values[0])
         best = values.index(score)
-        return ids[best] or None, names[best] or ids[best] or None, score
+        return ids[best] or None, names[best] or ids[best] or None, None if math.isnan(score) else score
 
     def cut(self, count: int) -> None:
         """Keep the first `count` lists."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +14,9 @@ from .columns import ConceptColumn, FloatListColumn, SparseColumn
 from .masks import MaskRle
 from .types import SEGMENTATION
 
-__all__ = ["MaskRows"]
+__all__ = ["UNREADABLE", "MaskRows"]
+
+UNREADABLE = "unreadable"  #: how the note of a mask begins that cannot be read
 
 
 class MaskRows:
@@ -29,7 +32,9 @@ class MaskRows:
         self.concepts = ConceptColumn()
         self.bbox = FloatListColumn()
         self.bbox_rel = FloatListColumn()
-        self.sparse = {name: SparseColumn() for name in ("mask", "polygon", "keypoints", "point", "text")}
+        self.sparse = {
+            name: SparseColumn() for name in ("mask", "polygon", "keypoints", "point", "text", "note")
+        }
         self.nbytes = 0
 
     def cut(self, count: int) -> None:
@@ -40,6 +45,11 @@ class MaskRows:
         self.bbox_rel.cut(count)
         for column in self.sparse.values():
             column.cut(count)
+
+    @property
+    def unreadable(self) -> int:
+        """Rows whose mask cannot be read."""
+        return sum(note.startswith(UNREADABLE) for note in self.sparse["note"].values)
 
     def build(self, schema: Any, run_id: str) -> Any:
         """The rows as an Arrow table."""
@@ -69,26 +79,47 @@ class MaskRows:
     def put_points(
         self,
         row: int,
-        size: tuple[int, int],
+        size: tuple[int, int] | None,
         polygon: Sequence[float],
         keypoints: Sequence[float],
         point: Sequence[float],
-    ) -> None:
+    ) -> list[str]:
         """Set the points of a row: they are given in 0..1 and stored in pixels.
 
         Args:
-            size: width and height of the picture.
+            size: width and height of the picture; None when it is unknown.
             polygon: x and y in turn.
             keypoints: x, y and visibility in turn.
             point: x and y.
+
+        Returns:
+            Why some of them are not stored.
         """
-        width, height = size
-        if polygon:
-            self.sparse["polygon"].put(row, [_scaled(polygon, (width, height))])
-        if keypoints:
-            self.sparse["keypoints"].put(row, _scaled(keypoints, (width, height, 1)))
-        if point:
-            self.sparse["point"].put(row, _scaled(point, (width, height)))
+        if size is None:
+            return ["points: they come in 0 to 1, and the picture's size is unknown; output.raw keeps them"]
+        odd = []
+        for name, values, factors in (
+            ("polygon", polygon, size),
+            ("keypoints", _placed(keypoints), (*size, 1)),
+            ("point", point, size),
+        ):
+            scaled = _scaled(values, factors)
+            if not all(map(math.isfinite, scaled)):
+                odd.append(f"points: {name} holds what is no number")
+            elif scaled:
+                self.sparse[name].put(row, [scaled] if name == "polygon" else scaled)
+                self.nbytes += 4 * len(scaled)
+        return odd
+
+
+def _placed(keypoints: Sequence[float]) -> Sequence[float]:
+    """Keypoints of which those without a place are COCO's absent ones: zeros."""
+    if all(map(math.isfinite, keypoints)):
+        return keypoints
+    points = zip(*(iter(keypoints),) * 3, strict=True)
+    return [
+        axis for point in points for axis in (point if all(map(math.isfinite, point)) else (0.0, 0.0, 0.0))
+    ]
 
 
 def _scaled(values: Sequence[float], factors: Sequence[float]) -> list[float]:

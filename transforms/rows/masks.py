@@ -2,7 +2,8 @@
 
 A pixel belongs to the mask when its sample is not zero, in any channel. For a palette that is the index, as
 the vendor's own client reads it (`numpy.asarray(PIL.Image)`); colours in which alpha varies count only where
-they are not transparent, and a picture that is black throughout is read by its alpha alone.
+they are not transparent, and a picture that is black throughout is read by its alpha alone. Formats that lose leave
+nearly black pixels around every object, so of their samples only the brighter half counts; `MaskRle.lossy` says so.
 
 Grey PNGs of 1, 2, 4 and 8 bits, which is what endpoints send, never become an array of pixels that is
 transposed: their rows are packed to bits, and the runs down the columns are taken from the bits that differ between
@@ -25,11 +26,15 @@ from pycocotools import mask as coco
 
 from ..errors import DecodeError
 
-__all__ = ["MaskRle", "encode_bits", "encode_mask", "encode_pixels", "png_size"]
+__all__ = ["MaskRle", "encode_bits", "encode_mask", "encode_pixels", "loses", "png_size"]
 
 _MAX_PIXELS = 178_956_970  # Pillow's own limit against decompression bombs, 2 GB of 3 * 4 bytes
 _PNG_START = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 _HEADER = struct.Struct(">IIBBBBB")  # width, height, bit depth, colour type, compression, filter, interlace
+
+#: Formats whose samples are not those that were written. A WebP may be either, and so may a TIFF.
+_LOSSY = {"JPEG", "MPO", "JPEG2000", "AVIF", "HEIF"}
+_LOSSY_TIFF = {"jpeg", "tiff_jpeg", "webp"}
 
 _io = getattr(kornia_rs, "io", kornia_rs)  # kornia-rs 0.1 has the function at its top level
 _decode_grey = _io.decode_image_png_u8
@@ -45,6 +50,7 @@ class MaskRle:
         counts: COCO's string of the runs.
         area: pixels of the object.
         bbox: [x, y, width, height] in pixels around the object; zeros when the mask is empty.
+        lossy: the format of a picture that loses, whose samples were cut at half; "" for all others.
     """
 
     height: int
@@ -52,6 +58,7 @@ class MaskRle:
     counts: str
     area: int
     bbox: tuple[int, int, int, int]
+    lossy: str = ""
 
 
 def encode_mask(picture: bytes) -> MaskRle:
@@ -70,7 +77,9 @@ def encode_mask(picture: bytes) -> MaskRle:
         _check_size(width, height)
         if colour == 0 and depth <= 8 and not (compression or filtering or interlace):
             return _encode_grey_png(picture, width, height, depth)
-    return encode_pixels(_member_pixels(picture))
+    pixels, lossy = _member_pixels(picture)
+    rle = encode_pixels(pixels)
+    return dataclasses.replace(rle, lossy=lossy) if lossy else rle
 
 
 def png_size(picture: bytes) -> tuple[int, int] | None:
@@ -115,13 +124,16 @@ def _as_eight_bits(picture: bytes, row_bytes: int) -> bytes:
     return b"".join((picture[:12], header, struct.pack(">I", zlib.crc32(header)), picture[33:]))
 
 
-def _member_pixels(picture: bytes) -> Any:
-    """Read any picture through Pillow; shape (height, width), not zero on the object."""
+def _member_pixels(picture: bytes) -> tuple[Any, str]:
+    """Read any picture through Pillow; shape (height, width), not zero on the object, and its format if that loses."""
     try:
         with Image.open(io.BytesIO(picture)) as image:
             _check_size(*image.size)
+            lossy = (image.format or "") if loses(image, picture) else ""
             alpha_at = image.getbands().index("A") if "A" in image.getbands() else None
-            samples = np.asarray(image)
+            samples = np.asarray(
+                image.convert("RGB") if image.mode == "CMYK" else image
+            )  # white is 0 in CMYK
     except DecodeError:
         raise
     except Exception as error:  # Pillow's plugins raise almost any class
@@ -129,12 +141,31 @@ def _member_pixels(picture: bytes) -> Any:
             "mask",
             f"the model sent {len(picture)} bytes as a mask that Pillow cannot read: {type(error).__name__}",
         ) from error
+    if lossy:
+        samples = samples > np.iinfo(samples.dtype).max // 2
+    return _members(samples, alpha_at), lossy
+
+
+def loses(image: Any, picture: bytes) -> bool:
+    """True when a picture's format has changed its samples, so far as Pillow and the header tell."""
+    if image.format != "WEBP":
+        return image.format in _LOSSY or image.info.get("compression") in _LOSSY_TIFF
+    at = 12  # of the first chunk; see https://developers.google.com/speed/webp/docs/riff_container
+    while at + 8 <= len(picture):
+        name, length = picture[at : at + 4], int.from_bytes(picture[at + 4 : at + 8], "little")
+        if name == b"VP8L":
+            return False
+        at += 8 + length + length % 2
+    return True
+
+
+def _members(samples: Any, alpha_at: int | None) -> Any:
     if samples.ndim == 2:
         return samples != 0
     if alpha_at is None:
         return samples.any(axis=2)
     alpha, colour = samples[:, :, alpha_at], np.delete(samples, alpha_at, axis=2).any(axis=2)
-    if alpha.size and alpha.min() == np.iinfo(alpha.dtype).max:
+    if alpha.size and alpha.min() == (True if alpha.dtype == np.bool_ else np.iinfo(alpha.dtype).max):
         return colour
     return (alpha != 0) & colour if colour.any() else alpha != 0
 

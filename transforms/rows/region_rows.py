@@ -1,17 +1,18 @@
 """Writes regions: light entries inside `predictions`, and one row of `masks` for each region that has a shape.
 
 A region has a shape when it carries a mask, a polygon, keypoints or a point. Positions come in 0..1 from the upper left
-corner and leave as COCO's pixels where the picture's size is known, by the content or by the mask itself.
+corner and leave as COCO's pixels where the picture's size is known. A mask says its own size, which may be another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from ..errors import DecodeError
 from .columns import NO_CONCEPTS, Concepts, RegionColumn
-from .mask_rows import MaskRows
+from .mask_rows import UNREADABLE, MaskRows
 from .masks import MaskRle, encode_mask, png_size
 from .prediction_rows import Frame
 
@@ -19,6 +20,9 @@ __all__ = ["RegionRows", "Shape", "Size"]
 
 Size = tuple[int, int]  # width, height in pixels
 Box = Sequence[float]  # x, y, width, height; empty for none
+_LYING = frozenset({5, 6, 7, 8})  #: orientations in which width and height change places when shown
+_ROUNDING = 1e-3  #: how far beyond the picture a box may reach: models round, and often to pixels
+_NO_BOX = "box: the model's own holds no number, lies outside of the picture or is turned round, see bbox_rel"
 _Key = tuple[str, str | None]
 
 
@@ -26,7 +30,7 @@ class Shape(NamedTuple):
     """What of a region is stored in `masks`.
 
     Attributes:
-        picture: the mask as an encoded picture, PNG as a rule; a pixel belongs to it when it is not zero.
+        picture: the mask as an encoded picture, see `masks`; None for no mask.
         url: of the mask, instead of `picture`.
         polygon: x and y of each point, in turn, in 0..1.
         keypoints: x, y in 0..1 and COCO's visibility of each, in turn.
@@ -35,13 +39,23 @@ class Shape(NamedTuple):
         concepts: ids, names and values.
     """
 
-    picture: bytes = b""
+    picture: bytes | None = None
     url: str = ""
     polygon: Sequence[float] = ()
     keypoints: Sequence[float] = ()
     point: Sequence[float] = ()
     text: str = ""
     concepts: Concepts = NO_CONCEPTS
+
+
+class _Placed(NamedTuple):
+    """A region's mask and boxes; `source` says whose box `bbox` is, `notes` what is odd about them."""
+
+    rle: MaskRle | None
+    bbox: Box
+    box_rel: Box
+    source: str | None
+    notes: list[str]
 
 
 class RegionRows:
@@ -54,7 +68,8 @@ class RegionRows:
     Attributes:
         masks: the rows of the masks table.
         has_shapes: shapes are stored; else `add` needs none.
-        size: of the input's picture, as far as it is known.
+        may_turn: the picture is stored lying, and whether the model has turned it is not known yet; see `turn_by`.
+        size: of the input's picture; None when it is unknown, as with a picture that the server fetches.
     """
 
     def __init__(self, masks: str, light: RegionColumn) -> None:
@@ -63,6 +78,7 @@ class RegionRows:
         self.has_shapes = masks != "none"
         self.masks = MaskRows()
         self.size: Size | None = None
+        self.may_turn = False
         self._coded: dict[bytes, MaskRle] | None = None
         self._add_index, self._add_id, self._add_track = (
             light.indexes.append,
@@ -73,7 +89,12 @@ class RegionRows:
         self._add_bbox, self._add_bbox_rel = light.bbox.append, light.bbox_rel.append
 
     def start(
-        self, ordinal: int, key: _Key, size: Size | None, coded: dict[bytes, MaskRle] | None = None
+        self,
+        ordinal: int,
+        key: _Key,
+        size: Size | None,
+        coded: dict[bytes, MaskRle] | None = None,
+        orientation: int | None = None,
     ) -> None:
         """Begin the regions of an input.
 
@@ -82,8 +103,26 @@ class RegionRows:
             key: its id and uri.
             size: of its picture.
             coded: masks that were coded already, by their bytes; None to remember none.
+            orientation: EXIF's number of its picture.
         """
         self._ordinal, self._input, self.size, self._coded = ordinal, key, size, coded
+        self.may_turn = size is not None and orientation in _LYING
+
+    def turn_by(self, pictures: Iterable[bytes]) -> None:
+        """Take the picture for turned where the masks are: models that turn by EXIF answer about the upright picture.
+
+        Args:
+            pictures: the masks of an answer; the first that can be read tells.
+        """
+        for picture in filter(None, pictures):
+            with contextlib.suppress(DecodeError):
+                _, mask = self._code(picture, boxed=True)
+                self.may_turn = False
+                if self.size is not None and mask != self.size:
+                    turned = self.size[::-1]
+                    if mask == turned or (_same_frame(mask, turned) and not _same_frame(mask, self.size)):
+                        self.size = turned
+                return
 
     def start_row(self, frame: Frame, output_index: int) -> None:
         """Begin a row of `predictions`, whose regions are numbered from 0."""
@@ -105,10 +144,7 @@ class RegionRows:
             label: of its best concept.
             score: of that concept, or the region's own.
             box_rel: in 0..1; empty where only the mask tells it.
-            shape: what goes to `masks`, if anything does.
-
-        Raises:
-            DecodeError: a mask cannot be decoded.
+            shape: what goes to `masks`, if anything does; a mask that cannot be read stands there with the reason.
         """
         bbox = _pixels(box_rel, self.size)
         if shape is not None and self.has_shapes:
@@ -132,18 +168,9 @@ class RegionRows:
         track_id: str | None,
         shape: Shape,
     ) -> tuple[Box, Box]:
-        masks = self.masks
+        masks, picture = self.masks, shape.picture
         at = len(masks.rows)
-        picture = shape.picture
-        rle, mask_size = self._code(picture, boxed=bool(box_rel)) if picture else (None, None)
-        size = self.size = self.size or mask_size
-        source = "model" if box_rel else None
-        if not box_rel and rle is not None:
-            source = "mask"
-            box_rel = _relative(rle)
-            bbox = rle.bbox if size == (rle.width, rle.height) else _pixels(box_rel, size)
-        elif not bbox and box_rel:
-            bbox = _pixels(box_rel, size)
+        rle, bbox, box_rel, source, notes = self._place(picture, bbox, box_rel)
         stored = rle if self._rle else None
         masks.rles.append(stored)
         masks.inputs.append(self._ordinal)
@@ -161,9 +188,39 @@ class RegionRows:
         if shape.text:
             masks.sparse["text"].put(at, shape.text)
             masks.nbytes += len(shape.text)
-        if size is not None:
-            masks.put_points(at, size, shape.polygon, shape.keypoints, shape.point)
+        if shape.polygon or shape.keypoints or shape.point:
+            notes += masks.put_points(at, self.size, shape.polygon, shape.keypoints, shape.point)
+        if notes:
+            masks.sparse["note"].put(at, "; ".join(notes))
+            masks.nbytes += sum(map(len, notes))
         return bbox, box_rel
+
+    def _place(self, picture: bytes | None, bbox: Box, box_rel: Box) -> _Placed:
+        """Read a region's mask, and take its box where the model's own cannot be told in pixels."""
+        if picture is not None and not any(box_rel):
+            box_rel = ()  # some models send an empty message beside a mask
+        boxed = bool(box_rel) and _in_picture(box_rel) and (picture is None or min(box_rel[2:]) > 0)
+        notes = [] if boxed or not box_rel else [_NO_BOX]
+        source = "model" if box_rel else None
+        if picture is None:
+            return _Placed(None, bbox, box_rel, source, notes)
+        boxed = boxed and self.size is not None
+        try:
+            rle, size = self._code(picture, boxed=boxed)
+        except DecodeError as error:  # the rest of the answer is paid for and sound
+            return _Placed(None, bbox, box_rel, source, [f"{UNREADABLE}: {error.message}", *notes])
+        if rle is not None and rle.lossy:
+            notes.append(
+                f"lossy: the mask is a {rle.lossy}, of which the pixels brighter than half of white count"
+            )
+        if self.size is not None and size != self.size:
+            notes.append(_size_note(size, self.size, bbox if boxed else ()))
+        if rle is not None and not boxed:
+            own = _mask_box(rle, self.size)
+            if own or not box_rel:
+                bbox, source = own, "mask"
+            box_rel = box_rel or _relative(rle)
+        return _Placed(rle, bbox, box_rel, source, notes)
 
     def _code(self, picture: bytes, *, boxed: bool) -> tuple[MaskRle | None, Size]:
         if not self._rle and boxed:
@@ -172,13 +229,36 @@ class RegionRows:
                 return None, size
         rle = self._coded.get(picture) if self._coded is not None else None
         if rle is None:
-            try:
-                rle = encode_mask(picture)
-            except DecodeError as error:
-                raise DecodeError(error.error_type, f"region {self._index}: {error.message}") from error
+            rle = encode_mask(picture)
             if self._coded is not None:
                 self._coded[picture] = rle
         return rle, (rle.width, rle.height)
+
+
+def _size_note(mask: Size, picture: Size, bbox: Box) -> str:
+    """What a mask of another size than the picture shows.
+
+    Args:
+        bbox: the model's own box in pixels; empty for none.
+    """
+    told = f"the mask is {mask[0]} x {mask[1]} pixels, the picture {picture[0]} x {picture[1]}"
+    if bbox and abs(bbox[2] - mask[0]) <= 1 and abs(bbox[3] - mask[1]) <= 1:
+        return f"crop: {told}; the mask is as large as its box"
+    if _same_frame(mask, picture):
+        return f"resized: {told}; it shows the whole picture in another resolution"
+    return f"other_size: {told}; what of the picture it shows is not known"
+
+
+def _same_frame(mask: Size, picture: Size) -> bool:
+    """True for two sizes of one shape, but for what rounding a side to whole pixels changes."""
+    return abs(mask[0] * picture[1] - mask[1] * picture[0]) <= max(picture)
+
+
+def _mask_box(rle: MaskRle, size: Size | None) -> Box:
+    """The mask's box in pixels of the picture, or of the mask where the picture's size is unknown."""
+    if size is None or size == (rle.width, rle.height):
+        return rle.bbox
+    return _pixels(_relative(rle), size) if _same_frame((rle.width, rle.height), size) else ()
 
 
 def _relative(rle: MaskRle) -> Box:
@@ -186,8 +266,22 @@ def _relative(rle: MaskRle) -> Box:
     return x / rle.width, y / rle.height, width / rle.width, height / rle.height
 
 
+def _in_picture(box_rel: Box) -> bool:
+    x, y, width, height = box_rel
+    # Comparisons with NaN are false.
+    return (
+        x >= -_ROUNDING
+        and y >= -_ROUNDING
+        and width >= 0
+        and height >= 0
+        and x + width <= 1 + _ROUNDING
+        and y + height <= 1 + _ROUNDING
+    )
+
+
 def _pixels(box_rel: Box, size: Size | None) -> Box:
-    if size is None or not box_rel:
+    """A box in pixels; none where the size is unknown, or where it is no box in the picture."""
+    if size is None or not box_rel or not _in_picture(box_rel):
         return ()
     width, height = size
     x, y, box_width, box_height = box_rel

@@ -1,7 +1,8 @@
 """The Arrow schemas of the three tables: the public contract of what a job writes.
 
-Every column stands in version 1, whatever the model: adding one later breaks Polars and Hugging Face
-`datasets` and is dropped silently by PyArrow and pandas. Boxes are `list<float>`, because fixed-size lists
+Every column stands in every file, whatever the model: adding one later breaks Polars and Hugging Face
+`datasets` and is dropped silently by PyArrow and pandas, so it asks for a new version, which `tables.output_check`
+keeps apart from older ones. Boxes are `list<float>`, because fixed-size lists
 with nulls fail to read back in PyArrow 25. `docs/` holds the meaning of each column; here are only names,
 types and nullability.
 """
@@ -67,6 +68,7 @@ _PREDICTIONS = [
     ("media_type", pa.string()),
     ("width", pa.int32()),
     ("height", pa.int32()),
+    ("orientation", pa.int32()),
     ("output_id", pa.string()),
     ("status_code!", pa.int32()),
     ("created_at", _UTC_US),
@@ -123,6 +125,7 @@ _MASKS = [
     ("keypoints", FLOATS),
     ("point", FLOATS),
     ("text", pa.string()),
+    ("note", pa.string()),
 ]
 
 _ERRORS = [
@@ -160,7 +163,7 @@ def predictions_schema(keep: Schema | None = None, *, without: Collection[str] =
     """The schema of `predictions`: one row an input; for a stream or a video one row an output item.
 
     Args:
-        keep: the kept columns of the source; they follow the columns of version 1.
+        keep: the kept columns of the source; they follow the columns of the schema.
         without: partition keys, which the path holds and the files must not repeat.
 
     Raises:
@@ -189,6 +192,7 @@ _DICTIONARY = (
     "label",
     "label_id",
     "bbox_source",
+    "note",
     "model_url",
     "model_version",
     "stage",
@@ -206,6 +210,7 @@ _DICTIONARY = (
     "attempts",
     "width",
     "height",
+    "orientation",
     "segmentation.size.list.element",
 )
 

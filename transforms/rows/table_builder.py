@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..errors import ConfigError, DecodeError
+from ..metrics import process_metrics
 from ..records import Failure, Prediction
 from .answer_rows import Answered, AnswerReader, AnswerRows, ReadOptions
 from .error_rows import ErrorRows
@@ -94,6 +95,8 @@ class TableBuilder:
     def _seal(self) -> None:
         """Turn the open rows into Arrow tables, a fifth of their size; the next rows use the memory that is freed."""
         options, predictions, masks = self.options, self._rows.predictions, self._rows.regions.masks
+        if masks.unreadable:
+            process_metrics().add(masks_unreadable=masks.unreadable)
         tables = Tables(
             predictions.build(options.run_id, options.model_url),
             masks.build(masks_schema(), options.run_id),

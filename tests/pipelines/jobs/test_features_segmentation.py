@@ -60,6 +60,30 @@ def _prompted(
     return source, arguments
 
 
+@pytest.mark.parametrize(("orientation", "told"), [("keep", 6), ("apply", 1)])
+def test_boxes_and_masks_of_a_lying_photo_are_of_the_picture_that_is_told(
+    tmp_path, endpoint, photo, orientation, told
+):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown turned to the right: the left disc is the upper one
+    with Image.open(photo) as picture:
+        picture.save(tmp_path / "lying.jpg", exif=exif, quality=95)
+    source = {"files": str(tmp_path / "lying.jpg"), "image": {"orientation": orientation}}
+
+    (row,) = predictions(tmp_path, source, {"endpoint": endpoint, "method": "segment_anything"})
+
+    assert (row["width"], row["height"], row["orientation"]) == (*SIZE[::-1], told)
+    masks = rows(tmp_path / "out", "masks")
+    assert {tuple(mask["segmentation"]["size"]) for mask in masks} == {SIZE}
+    assert max(_overlap(coco.decode(mask["segmentation"]), np.rot90(LEFT, -1)) for mask in masks) > 0.9
+    for mask in masks:
+        x, y, width, height = mask["bbox"]
+        assert [x, y, width, height] == pytest.approx(coco.toBbox(mask["segmentation"]).tolist())
+        assert x + width <= SIZE[1]
+        assert y + height <= SIZE[0]
+    assert [mask["note"] for mask in masks] == [None] * len(masks)
+
+
 def test_everything_is_segmented(tmp_path, endpoint, photo):
     model = {"endpoint": endpoint, "method": "segment_anything"}
 

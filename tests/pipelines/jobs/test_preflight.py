@@ -236,6 +236,23 @@ def test_a_kept_column_with_a_name_that_is_taken(folder, endpoint, command):
     )
 
 
+def test_pictures_that_the_server_fetches_cannot_be_turned(folder, endpoint):
+    (folder / "refs.csv").write_text("uri\nhttps://example.org/a.jpg\n")
+    refused(
+        folder,
+        "source.image.orientation",
+        "$uri",
+        source={"manifest": "refs.csv", "columns": {"uri": "uri"}, "image": {"orientation": "apply"}},
+        model={
+            "url": MODEL,
+            "endpoint": endpoint,
+            "method": "segment_anything",
+            "arguments": {"image": "$uri"},
+        },
+        command="plan",
+    )
+
+
 @pytest.mark.parametrize(
     ("files", "output", "within"),
     [(".", "out", True), ("**/*.json", "./out", True), ("**/*.txt", "out", False), ("*", "out", False)],

@@ -101,6 +101,33 @@ def test_content_that_cannot_be_sent_says_why(
         raise error
 
 
+def test_a_picture_is_sent_upright_where_that_is_asked_in_columns_too(tmp_path: Path) -> None:
+    out, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (8, 4)).save(out, "PNG", exif=exif)
+    (tmp_path / "a.png").write_bytes(out.getvalue())
+    reference = Reference("a", str(tmp_path / "a.png"), "image", columns={"other": "a.png"})
+    options: dict[str, Any] = {"reference_columns": ("other",), "base": str(tmp_path)}
+
+    kept = fetcher(**options).content(reference)
+    turned = fetcher(**options, turn=True).content(reference)
+
+    assert (kept.width, kept.height, kept.orientation, kept.data) == (8, 4, 6, out.getvalue())
+    assert (turned.width, turned.height, turned.orientation) == (4, 8, 1)
+    assert turned.data == turned.columns["other"]
+    assert Image.open(io.BytesIO(turned.data or b"")).size == (4, 8)
+    assert kept.reference.version == turned.reference.version
+
+
+def test_a_picture_may_be_as_large_as_is_said(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png(8, 4))
+    reference = Reference("a", str(tmp_path / "a.png"), "image")
+
+    assert fetcher(max_pixels=32).content(reference).width == 8
+    assert fetcher(max_pixels=None).content(reference).width == 8
+    assert fault(str(tmp_path / "a.png"), max_pixels=31).error_type == "too_many_pixels"
+
+
 def test_a_file_that_vanished_is_missing(tmp_path: Path) -> None:
     assert fault(f"{tmp_path}/gone.jpg").error_type == "missing"
     assert fault(f"{tmp_path}/gone.jpg").message.endswith("it may have been moved since it was listed")

@@ -30,6 +30,22 @@ def test_defaults_are_those_of_the_contract(tmp_path):
     assert (config.runner.name, config.runner.workers, config.job) == ("direct", 1, "bulk-inference")
 
 
+@pytest.mark.parametrize(
+    ("value", "pixels"),
+    [("180MP", None), ("85M", 85_000_000), ("1000", 1000), ("2.5M", 2_500_000), ("null", ...)],
+)
+def test_pictures_may_have_as_many_pixels_as_is_written(tmp_path, value, pixels):
+    text = MINIMAL.replace("photos/*.jpg", f"photos/*.jpg, image: {{max_pixels: {value}}}")
+
+    if pixels is None:
+        with pytest.raises(ConfigError, match=r"source\.image\.max_pixels"):
+            load_job(write(tmp_path, text))
+        return
+    found = load_job(write(tmp_path, text)).config.source.image
+    assert (found.max_pixels, found.orientation) == (None if pixels is ... else pixels, "keep")
+    assert load_job(write(tmp_path, MINIMAL)).config.source.image.max_pixels == 85_000_000
+
+
 def test_a_job_pickles(tmp_path):
     job = load_job(write(tmp_path, MINIMAL))
 

@@ -13,7 +13,7 @@ from bulkinfer.transforms.rows.masks import MaskRle, encode_mask, encode_pixels,
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
-from PIL import Image
+from PIL import Image, features
 from pycocotools import mask as coco
 
 SIDES = st.sampled_from([1, 2, 3, 7, 8, 9, 63, 64, 65, 100, 128, 129])
@@ -40,10 +40,14 @@ def check(found: MaskRle, mask: np.ndarray) -> None:
     assert list(found.bbox) == coco.toBbox(want).tolist()
 
 
-def png(image: Image.Image, **options: object) -> bytes:
+def saved(image: Image.Image, kind: str, **options: object) -> bytes:
     out = io.BytesIO()
-    image.save(out, "PNG", **options)
+    image.save(out, kind, **options)
     return out.getvalue()
+
+
+def png(image: Image.Image, **options: object) -> bytes:
+    return saved(image, "PNG", **options)
 
 
 def textbook(picture: bytes) -> np.ndarray:
@@ -124,10 +128,6 @@ def _pictures() -> dict[str, bytes]:
     black = np.zeros((*MASK.shape, 4), np.uint8)
     black[:, :, 3] = MASK * 255
     opaque = np.dstack([MASK * 255] * 3 + [np.full(MASK.shape, 255)]).astype(np.uint8)
-    jpeg, webp = io.BytesIO(), io.BytesIO()
-    wide = Image.fromarray(np.repeat(np.repeat(MASK, 8, 0), 8, 1).astype(np.uint8) * 255)
-    wide.save(jpeg, "JPEG")
-    grey.convert("RGB").save(webp, "WEBP", lossless=True)
     return {
         "16 bit": png(Image.fromarray(MASK.astype(np.uint16))),
         "palette": png(palette),
@@ -138,15 +138,9 @@ def _pictures() -> dict[str, bytes]:
         "grey and alpha": png(
             Image.fromarray(np.dstack([MASK * 255, np.full(MASK.shape, 255)]).astype(np.uint8))
         ),
-        "webp": webp.getvalue(),
-        "bmp": _bmp(grey),
+        "webp": saved(grey.convert("RGB"), "WEBP", lossless=True),
+        "bmp": saved(grey, "BMP"),
     }
-
-
-def _bmp(image: Image.Image) -> bytes:
-    out = io.BytesIO()
-    image.save(out, "BMP")
-    return out.getvalue()
 
 
 @pytest.mark.parametrize("kind", list(_pictures()))
@@ -154,11 +148,51 @@ def test_a_picture_of_any_other_kind_gives_the_same_mask(kind: str) -> None:
     check(encode_mask(_pictures()[kind]), MASK)
 
 
-def test_a_jpeg_is_read_as_the_textbook_reads_it() -> None:
-    out = io.BytesIO()
-    Image.fromarray(MASK.astype(np.uint8) * 255).save(out, "JPEG")
+SQUARE = np.zeros((32, 32), bool)
+SQUARE[6:26, 6:26] = True
 
-    check(encode_mask(out.getvalue()), textbook(out.getvalue()))
+
+def _lossy() -> dict[str, bytes]:
+    grey = Image.fromarray(SQUARE.astype(np.uint8) * 255)
+    clear = Image.merge("RGBA", [Image.new("L", grey.size, 255)] * 3 + [grey])
+    return {
+        "JPEG": saved(grey, "JPEG"),
+        "JPEG, RGB": saved(Image.merge("RGB", [grey, grey.point(lambda _: 0), grey]), "JPEG"),
+        "JPEG, CMYK": saved(Image.merge("RGB", [grey] * 3).convert("CMYK"), "JPEG"),
+        "WEBP": saved(grey, "WEBP", quality=50),
+        "WEBP, alpha": saved(clear, "WEBP", quality=50),
+        "JPEG2000": saved(grey, "JPEG2000", irreversible=True, quality_mode="dB", quality_layers=[30]),
+        "TIFF": saved(grey, "TIFF", compression="jpeg"),
+        **({"AVIF": saved(grey.convert("RGB"), "AVIF")} if features.check("avif") else {}),
+    }
+
+
+@pytest.mark.parametrize("kind", list(_lossy()))
+def test_a_picture_of_a_format_that_loses_is_cut_at_half(kind: str) -> None:
+    picture = _lossy()[kind]
+
+    found = encode_mask(picture)
+
+    check(found, SQUARE)
+    assert found.lossy == kind.partition(",")[0]
+
+
+def test_what_a_lossy_format_makes_of_black_belongs_to_no_mask() -> None:
+    for level, area in ((0, 0), (127, 0), (128, 1024), (255, 1024)):
+        assert encode_mask(saved(Image.new("L", (32, 32), level), "JPEG", quality=100)).area == area
+
+
+@pytest.mark.parametrize("extended", [False, True])
+def test_a_webp_without_loss_is_not_cut(extended: bool) -> None:
+    labels = Image.fromarray(np.dstack([MASK.astype(np.uint8)] * 3))
+    options = {"icc_profile": b"profile of an odd length"} if extended else {}
+    picture = saved(labels, "WEBP", lossless=True, exact=True, **options)
+    assert picture[12:16] == (b"VP8X" if extended else b"VP8L")
+
+    found = encode_mask(picture)
+
+    check(found, MASK)
+    assert found.lossy == ""
 
 
 def test_colours_count_only_where_they_are_not_transparent() -> None:

@@ -16,6 +16,7 @@ from bulkinfer.transforms.rows.schemas import (
     parquet_options,
     predictions_schema,
 )
+from bulkinfer.transforms.runs.parts import OutputSpec
 from support.paths import TESTS
 
 GOLDEN = TESTS / "golden"
@@ -30,6 +31,10 @@ def test_the_schema_is_the_golden_one(table: str) -> None:
         path.write_text("\n".join(lines) + "\n")
 
     assert lines == path.read_text().splitlines()
+
+
+def test_an_output_knows_the_version_of_its_schema() -> None:
+    assert OutputSpec("memory://out", "r1").layout()["schema_version"] == SCHEMA_VERSION
 
 
 def test_kept_columns_follow_the_columns_of_the_schema() -> None:
@@ -72,7 +77,7 @@ def test_the_footer_says_where_a_file_comes_from() -> None:
     )
 
     assert {key.decode(): value.decode() for key, value in metadata.items() if key != b"huggingface"} == {
-        "bulkinfer.schema_version": "1",
+        "bulkinfer.schema_version": "2",
         "bulkinfer.tool_version": metadata[b"bulkinfer.tool_version"].decode(),
         "bulkinfer.run_id": "r1",
         "bulkinfer.model_url": "https://m",

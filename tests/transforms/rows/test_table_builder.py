@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 from bulkinfer.transforms.endpoints.clarifai.signatures import Field
 from bulkinfer.transforms.errors import DecodeError
+from bulkinfer.transforms.metrics import process_metrics
 from bulkinfer.transforms.records import Failure, Prediction, Reference
 from clarifai_grpc.grpc.api import resources_pb2
 from support.answers import (
@@ -30,7 +31,7 @@ def test_a_row_says_which_input_run_model_and_call_it_comes_from() -> None:
     message.created_at.seconds, message.created_at.nanos = 1_700_000_000, 5_000
 
     (row,) = rows(
-        prediction(message, width=640, height=480, model_version="v2"),
+        prediction(message, width=640, height=480, model_version="v2", orientation=3),
         model_url="https://m",
         model_version="v1",
     )
@@ -43,6 +44,7 @@ def test_a_row_says_which_input_run_model_and_call_it_comes_from() -> None:
         "media_type": "image",
         "width": 640,
         "height": 480,
+        "orientation": 3,
         "output_id": "out-1",
         "status_code": 10000,
         "created_at": row["created_at"],
@@ -58,20 +60,37 @@ def test_a_row_says_which_input_run_model_and_call_it_comes_from() -> None:
     assert row["created_at"].isoformat() == "2023-11-14T22:13:20.000005+00:00"
 
 
-def test_an_odd_mask_is_one_error_and_leaves_nothing_behind() -> None:
+def test_an_odd_mask_costs_its_own_region_alone() -> None:
+    odd = region(b"\x89PNG broken", id="odd", concepts={"cat": 0.5})
+    answer = returned(regions=[region(square()), odd, region(square(side=3))], string_value="text")
+    told = process_metrics().snapshot()["masks_unreadable"]
+
+    built = tables(prediction(answer, width=60, height=40))
+
+    (row,), found = built.predictions.to_pylist(), built.masks.to_pylist()
+    assert (row["num_regions"], row["text"]) == (3, "text")
+    assert [mask["area"] for mask in found] == [225, None, 9]
+    assert [mask["segmentation"] is None for mask in found] == [False, True, False]
+    assert (found[1]["region_id"], found[1]["label"], found[1]["bbox"]) == ("odd", "cat", None)
+    assert [mask["note"] for mask in found] == [
+        None,
+        "unreadable: the model sent 11 bytes as a mask that Pillow cannot read: UnidentifiedImageError",
+        None,
+    ]
+    assert process_metrics().snapshot()["masks_unreadable"] == told + 1
+
+
+def test_an_odd_answer_is_one_error_and_leaves_nothing_behind() -> None:
     builder = builder_of(keep_schema=pa.schema([("n", pa.int64())]))
     good = prediction(
         returned(regions=[region(square(), concepts={"cat": 1})]), input_id="good", columns={"n": 1}
     )
-    bad = prediction(
-        returned(regions=[region(square()), region(b"\x89PNG broken")], string_value="text"), input_id="bad"
-    )
+    odd = returned(regions=[region(square()), region(b"\x89PNG broken")], string_value="text")
+    bad = prediction(odd, input_id="bad", columns={"n": "no number"})
     add(builder, good)
-    size = builder.nbytes
+    size, told = builder.nbytes, process_metrics().snapshot()["masks_unreadable"]
 
-    with pytest.raises(
-        DecodeError, match="region 1: the model sent 11 bytes as a mask that Pillow cannot read"
-    ):
+    with pytest.raises(DecodeError, match="the kept column 'n' is int64"):
         add(builder, bad)
 
     assert (builder.nbytes, builder.inputs) == (size, 1)
@@ -82,6 +101,7 @@ def test_an_odd_mask_is_one_error_and_leaves_nothing_behind() -> None:
     assert built.predictions["text"].to_pylist() == [None, None]
     assert [len(one) for one in built.predictions["regions"].to_pylist()] == [1, 1]
     assert built.prediction_inputs.tolist() == built.mask_inputs.tolist() == [0, 1]
+    assert process_metrics().snapshot()["masks_unreadable"] == told
 
 
 def test_a_number_too_large_for_its_column_is_one_error() -> None:

@@ -127,6 +127,18 @@ def test_a_part_carries_the_growth_of_the_counters(open_writer):
     assert writer.take()[0].metrics == {"calls": 3}
 
 
+def test_a_part_counts_its_masks_that_cannot_be_read(open_writer):
+    process_metrics().take_delta()
+    odd = prediction("a", masks=3)
+    odd.answer[0].data.regions[1].region_info.mask.image.base64 = b"no picture"
+
+    writer = open_writer()
+    writer.add(odd)
+    writer.flush()
+
+    assert writer.take()[0].metrics == {"masks_unreadable": 1}
+
+
 def test_closing_saves_what_a_failed_bundle_left(tmp_path, open_writer):
     writer = open_writer()
     writer.add(prediction("a"))

@@ -87,6 +87,7 @@ class _HashFn(beam.DoFn):
             storage=source.storage,
             idle=source.timeout.idle,
             timeout=source.timeout.file,
+            max_pixels=source.image.max_pixels,
         )
 
     def start_bundle(self) -> None:

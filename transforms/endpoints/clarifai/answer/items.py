@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,6 +10,7 @@ from ....errors import DecodeError
 
 __all__ = [
     "INT64_MAX",
+    "best_of",
     "cluster_row",
     "color_row",
     "hit_row",
@@ -81,6 +83,21 @@ def cluster_row(cluster: Any) -> dict[str, Any]:
     }
 
 
+def best_of(concepts: Any, value: float) -> tuple[str | None, float | None]:
+    """Label and score of a region: of its best concept, or the region's own value where no concept scores."""
+    count = len(concepts)
+    if not count:
+        return None, value if value and not math.isnan(value) else None
+    best = concepts[0] if count == 1 else max(concepts, key=_score)
+    score = best.value or value
+    return best.name or best.id or None, None if math.isnan(score) else score
+
+
+def _score(concept: Any) -> float:
+    score: float = concept.value
+    return -math.inf if math.isnan(score) else score  # NaN is no score
+
+
 def concept_rows(concepts: Iterable[Any]) -> list[dict[str, Any]] | None:
     """`Concept` messages; None when there are none."""
     return [{"id": concept.id, "name": concept.name, "value": concept.value} for concept in concepts] or None
@@ -129,15 +146,15 @@ def _track_frame(frame: Any) -> dict[str, Any]:
 
 
 def _track_region(at: int, region: Any) -> dict[str, Any]:
-    best = max(region.data.concepts, key=lambda concept: concept.value, default=None)
+    label, score = best_of(region.data.concepts, region.value)
     box = region.region_info.bounding_box
     boxed = region.region_info.HasField("bounding_box")
     return {
         "region_index": at,
         "region_id": region.id or None,
         "track_id": region.track_id or None,
-        "label": (best.name or best.id or None) if best is not None else None,
-        "score": (best.value if best is not None else 0.0) or region.value or None,
+        "label": label,
+        "score": score,
         "bbox": None,
         "bbox_rel": [box.left_col, box.top_row, box.right_col - box.left_col, box.bottom_row - box.top_row]
         if boxed

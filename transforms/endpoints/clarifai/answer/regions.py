@@ -7,6 +7,7 @@ from typing import Any
 
 from ....rows.columns import NO_CONCEPTS, Concepts
 from ....rows.region_rows import RegionRows, Shape
+from .items import best_of
 
 __all__ = ["concepts_of", "read_regions"]
 
@@ -15,16 +16,14 @@ _COCO_VISIBILITY = {1: 2.0, 2: 1.0, 3: 0.0}
 
 
 def read_regions(regions: Iterable[Any], rows: RegionRows) -> None:
-    """Add the regions of one row.
-
-    Raises:
-        DecodeError: a mask cannot be decoded.
-    """
+    """Add the regions of one row."""
+    if rows.may_turn:
+        rows.turn_by(region.region_info.mask.image.base64 for region in regions)
     add, has_shapes = rows.add, rows.has_shapes
     for region in regions:
         info = region.region_info
         concepts = region.data.concepts
-        label, score = _best(concepts, region.value)
+        label, score = best_of(concepts, region.value)
         box_rel: Sequence[float] = ()
         if info.HasField("bounding_box"):
             box = info.bounding_box
@@ -48,8 +47,9 @@ def concepts_of(concepts: Sequence[Any]) -> Concepts:
 
 def _shape(region: Any, info: Any, concepts: Sequence[Any]) -> Shape:
     image = info.mask.image
+    picture = image.base64 or image.decoded_bytes
     return Shape(
-        image.base64 or image.decoded_bytes,
+        picture if picture or (info.HasField("mask") and not image.url) else None,
         image.url,
         [axis for point in info.polygon.points for axis in (point.col, point.row)],
         [
@@ -61,20 +61,6 @@ def _shape(region: Any, info: Any, concepts: Sequence[Any]) -> Shape:
         region.data.text.raw or region.data.string_value,
         concepts_of(concepts),
     )
-
-
-def _best(concepts: Any, value: float) -> tuple[str | None, float | None]:
-    """Label and score of a region: of its best concept, or the region's own value where no concept scores."""
-    count = len(concepts)
-    if not count:
-        return None, value or None
-    best = concepts[0] if count == 1 else max(concepts, key=_value)
-    return best.name or best.id or None, best.value or value
-
-
-def _value(concept: Any) -> float:
-    score: float = concept.value
-    return score
 
 
 def _has_shape(info: Any) -> bool:
