@@ -1,4 +1,4 @@
-"""Says where an argument's value comes from, and encodes it for one input.
+"""Encodes the value of an argument for one input.
 
 Bytes travel as segments: small headers around the content's own bytes, which are joined once, when a call is
 framed.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Any, TypeAlias
+from typing import Any
 
 from ....errors import EncodeError
 from ....job.config import StreamConfig
@@ -16,86 +16,23 @@ from ....records import Content
 from ..signatures import Field
 from .framing import MEDIA, PART, RAW, TEXTUAL, URL, wrap
 from .pieces import cut_bytes, cut_text
+from .sources import (
+    Constant,
+    FromColumn,
+    FromContent,
+    FromList,
+    FromStructure,
+    FromTemplate,
+    FromUri,
+    Source,
+    column_value,
+    content_bytes,
+    decoded,
+    utf8,
+)
 from .values import MisfitError, encode_value
 
-__all__ = [
-    "Argument",
-    "Constant",
-    "FromColumn",
-    "FromContent",
-    "FromList",
-    "FromTemplate",
-    "FromUri",
-    "Source",
-]
-
-
-@dataclasses.dataclass(frozen=True)
-class Constant:
-    """A value of the job file, the same for every input; `items` where it feeds a stream."""
-
-    data: bytes
-    items: tuple[bytes, ...] = ()
-
-
-@dataclasses.dataclass(frozen=True)
-class FromContent:
-    """The input's fetched bytes."""
-
-
-@dataclasses.dataclass(frozen=True)
-class FromUri:
-    """The input's reference, for the server to fetch."""
-
-
-@dataclasses.dataclass(frozen=True)
-class FromColumn:
-    """A value of the input's row; with `fetched`, the bytes that the value refers to."""
-
-    name: str
-    fetched: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class FromTemplate:
-    """Text with values of the row in it: (text before, column or None, format of the value)."""
-
-    pieces: tuple[tuple[str, str | None, str], ...]
-
-    def render(self, content: Content) -> str:
-        """The text for one input.
-
-        Raises:
-            EncodeError: a column is null or does not take the format.
-        """
-        text = []
-        for before, column, form in self.pieces:
-            text.append(before)
-            if column is None:
-                continue
-            value = content.reference.columns.get(column)
-            if value is None:
-                raise EncodeError(
-                    "null_column",
-                    f"column {column!r} is null, but a template of model.arguments needs it; fill it",
-                )
-            try:
-                text.append(format(value, form))
-            except (TypeError, ValueError) as error:
-                raise EncodeError(
-                    "wrong_type", f"column {column!r} does not take the format {form!r} of the template"
-                ) from error
-        return "".join(text)
-
-
-@dataclasses.dataclass(frozen=True)
-class FromList:
-    """A list whose items come from different sources; those that are null are left out."""
-
-    items: tuple[Source, ...]
-
-
-Source: TypeAlias = "Constant | FromContent | FromUri | FromColumn | FromTemplate | FromList"
+__all__ = ["Argument"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,11 +100,17 @@ def _data(field: Field, source: Source, content: Content) -> list[bytes] | None:
             return _from_bytes(field, value, _place(source))
         return None if value is None else [_encoded(field, value, _place(source))]
     if isinstance(source, FromTemplate):
-        return _from_bytes(field, _utf8(source.render(content), "the template's text"), "the template's text")
-    return _from_uri(field, content) if isinstance(source, FromUri) else _from_list(field, source, content)
+        return _from_bytes(field, utf8(source.render(content), "the template's text"), "the template's text")
+    return _from_uri(field, content) if isinstance(source, FromUri) else _from_parts(field, source, content)
 
 
-def _from_list(field: Field, source: FromList, content: Content) -> list[bytes]:
+def _from_parts(field: Field, source: FromStructure | FromList, content: Content) -> list[bytes]:
+    """A list of several sources; or a structure, as it is for a parameter of JSON, and as JSON text for one of text."""
+    if isinstance(source, FromStructure):
+        value, place = source.render(content), "the structure in model.arguments"
+        if field.type in TEXTUAL:
+            return _from_bytes(field, utf8(json.dumps(value, ensure_ascii=False), place), place)
+        return [_encoded(field, value, place)]
     segments: list[bytes] = []
     for item in source.items:
         data = _data(field.type_args[0], item, content)
@@ -193,7 +136,7 @@ def _items(field: Field, source: Source, content: Content, stream: StreamConfig)
     elif isinstance(source, FromTemplate):
         value = source.render(content)
     if field.type in TEXTUAL and isinstance(value, (bytes, str)):
-        return [wrap([piece], RAW[field.type]) for piece in cut_text(_decoded(value, _place(source)), stream)]
+        return [wrap([piece], RAW[field.type]) for piece in cut_text(decoded(value, _place(source)), stream)]
     if field.type in RAW and isinstance(value, bytes):
         return [wrap([piece], RAW[field.type]) for piece in cut_bytes(value, stream)]
     data = _data(field, source, content)
@@ -216,11 +159,11 @@ def _from_bytes(field: Field, data: bytes, place: str) -> list[bytes]:
     prefixes = RAW.get(field.type)
     if prefixes is not None:
         if field.type in TEXTUAL:
-            _decoded(data, place)
+            decoded(data, place)
         return wrap([data], prefixes)
     if _is_raw_list(field):
         return wrap(_from_bytes(field.type_args[0], data, place), PART)
-    return [_encoded(field, _decoded(data, place), place)]
+    return [_encoded(field, decoded(data, place), place)]
 
 
 def _from_uri(field: Field, content: Content) -> list[bytes]:
@@ -231,57 +174,7 @@ def _from_uri(field: Field, content: Content) -> list[bytes]:
         )
     if field.type == "LIST":
         return wrap(_from_uri(field.type_args[0], content), PART)
-    return wrap([_utf8(uri, "the reference")], URL[field.type])
-
-
-def content_bytes(content: Content) -> bytes:
-    """The input's content.
-
-    Raises:
-        EncodeError: it was not fetched and the source does not hold it either.
-    """
-    data = content.data if content.data is not None else content.reference.inline
-    if data is None:
-        raise EncodeError(
-            "no_content", "the input has no content; its source must name a reference or a content"
-        )
-    return _utf8(data, "the content") if isinstance(data, str) else data
-
-
-def column_value(source: FromColumn, content: Content) -> Any:
-    """A column's value; for a column of references, the bytes behind it.
-
-    Raises:
-        EncodeError: the bytes were not fetched.
-    """
-    fetched = content.columns.get(source.name)
-    if fetched is not None:
-        return fetched
-    value = content.reference.columns.get(source.name)
-    if isinstance(value, (bytearray, memoryview)):
-        return bytes(value)
-    if source.fetched and not isinstance(value, bytes) and value is not None:
-        raise EncodeError("no_content", f"what column {source.name!r} refers to was not fetched")
-    return value
-
-
-def _utf8(text: str, place: str) -> bytes:
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        raise EncodeError(
-            "not_text", f"{place} holds characters that UTF-8 does not have; mend its source"
-        ) from None
-
-
-def _decoded(data: bytes | str, place: str) -> str:
-    try:
-        return _utf8(data, place).decode() if isinstance(data, str) else data.decode()
-    except UnicodeDecodeError as error:
-        raise EncodeError(
-            "not_text",
-            f"{place} is not UTF-8 text (byte {error.start} is the first that is wrong); convert it",
-        ) from None
+    return wrap([utf8(uri, "the reference")], URL[field.type])
 
 
 def _encoded(field: Field, value: Any, place: str) -> bytes:

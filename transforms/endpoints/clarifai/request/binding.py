@@ -12,18 +12,20 @@ from clarifai_grpc.grpc.api import resources_pb2, service_pb2
 from ....errors import EndpointError, MethodError
 from ....job.config import StreamConfig
 from ..signatures import Field, Method
-from .arguments import (
-    Argument,
-    Constant,
-    FromColumn,
-    FromContent,
-    FromTemplate,
-    Source,
+from .arguments import Argument
+from .expressions import (
+    ArgumentError,
+    closest,
+    holds_expression,
+    is_expression,
+    parse_constant,
+    parse_source,
+    source_parts,
 )
-from .expressions import ArgumentError, closest, is_expression, parse_constant, parse_source, source_parts
 from .fitting import check_stream, content_field, example, located
 from .framing import tag, varint
 from .prompts import kind
+from .sources import Constant, FromColumn, FromContent, FromTemplate, Source
 from .values import MisfitError, encode_value
 
 __all__ = ["Binding", "bind", "find_method"]
@@ -253,7 +255,7 @@ def _legacy_params(method: Method, params: Mapping[str, Any], media_type: str | 
     request = service_pb2.PostModelOutputsRequest()
     struct = request.model.model_version.output_info.params
     for name, value in params.items():
-        if media_type is not None and is_expression(value):
+        if media_type is not None and (is_expression(value) or holds_expression(value)):
             raise MethodError(
                 located(
                     method, name, "a model without signatures takes it once a call, so it must be a constant"

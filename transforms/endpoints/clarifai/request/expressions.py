@@ -1,12 +1,15 @@
 """Parses the arguments of a job file.
 
-Their forms are $content, $uri, $column.NAME, {template: ...}, lists of these, and constants.
+Their forms are $content, $uri, $column.NAME, {template: ...}, lists and mappings with these inside, and constants.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import datetime
 import difflib
+import json
 import re
 import string
 from collections.abc import Collection, Iterator
@@ -14,22 +17,24 @@ from typing import Any
 
 from ....errors import MethodError
 from ..signatures import Field
-from .arguments import (
+from .framing import MEDIA, TEXTUAL
+from .prompts import kind
+from .sources import (
     Constant,
     FromColumn,
     FromContent,
     FromList,
+    FromStructure,
     FromTemplate,
     FromUri,
     Source,
 )
-from .framing import MEDIA, TEXTUAL
-from .prompts import kind
 from .values import REPEATED, MisfitError, encode_value
 
 __all__ = [
     "ArgumentError",
     "closest",
+    "holds_expression",
     "is_expression",
     "named_columns",
     "parse_constant",
@@ -55,8 +60,12 @@ def parse_source(field: Field, value: Any, media_type: str, columns: Collection[
         return _template(value["template"], columns)
     if isinstance(value, str) and _REFERENCE.fullmatch(value):
         return _reference(field, value, media_type, columns)
-    if isinstance(value, list) and any(is_expression(item) for item in value):
+    if holds_expression(value):
+        if field.type in ("JSON_DATA", *TEXTUAL) and not field.iterator:
+            return _structure(field, value, media_type, columns)
         return _list(field, value, media_type, columns)
+    if field.type in TEXTUAL and isinstance(value, dict) and not field.iterator:
+        value = json.dumps(value, ensure_ascii=False)
     return parse_constant(field, value)
 
 
@@ -82,10 +91,10 @@ def parse_constant(field: Field, value: Any) -> Constant:
     return Constant(data)
 
 
-def source_parts(source: Source) -> Iterator[Source]:
-    """The source and all sources inside it."""
+def source_parts(source: Any) -> Iterator[Any]:
+    """The source and all sources inside it, a structure's plain values among them."""
     yield source
-    if isinstance(source, FromList):
+    if isinstance(source, FromList | FromStructure):
         for item in source.items:
             yield from source_parts(item)
 
@@ -119,6 +128,39 @@ def _is_template(value: Any) -> bool:
 def is_expression(value: Any) -> bool:
     """True for a $ reference or a template, False for a constant."""
     return _is_template(value) or (isinstance(value, str) and _REFERENCE.fullmatch(value) is not None)
+
+
+def holds_expression(value: Any) -> bool:
+    """True for a mapping or a list with a $ reference or a template somewhere inside."""
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(is_expression(item) or holds_expression(item) for item in inside)
+
+
+def _structure(field: Field, value: Any, media_type: str, columns: Collection[str]) -> Any:
+    """A mapping or a list with references inside, down to its last value."""
+    if _is_template(value):
+        return _template(value["template"], columns)
+    if isinstance(value, str) and _REFERENCE.fullmatch(value):
+        return _inner_reference(field, value, media_type, columns)
+    if isinstance(value, dict):
+        items = tuple(_structure(field, item, media_type, columns) for item in value.values())
+        return FromStructure(items, tuple(map(str, value)))
+    if isinstance(value, list):
+        return FromStructure(tuple(_structure(field, item, media_type, columns) for item in value))
+    if isinstance(value, datetime.date):
+        return value.isoformat()  # YAML reads 2026-01-31 as a date
+    return value
+
+
+def _inner_reference(field: Field, text: str, media_type: str, columns: Collection[str]) -> Source:
+    if text == "$uri":
+        return FromUri()
+    if text == "$content" and media_type != "text":
+        raise ArgumentError(
+            f"$content is {_article(media_type)}, which JSON does not hold; write $uri there, or bind a parameter of "
+            "its own to $content"
+        )
+    return _reference(dataclasses.replace(field, type="STR", type_args=()), text, media_type, columns)
 
 
 def _reference(field: Field, text: str, media_type: str, columns: Collection[str]) -> Source:
@@ -168,11 +210,16 @@ def _template(text: str, columns: Collection[str]) -> FromTemplate:
     return FromTemplate(tuple(pieces))
 
 
-def _list(field: Field, values: list[Any], media_type: str, columns: Collection[str]) -> FromList:
-    if field.type != "LIST" or field.iterator or field.type_args[0].type in REPEATED:
+def _list(field: Field, values: Any, media_type: str, columns: Collection[str]) -> FromList:
+    if (
+        not isinstance(values, list)
+        or field.type != "LIST"
+        or field.iterator
+        or field.type_args[0].type in REPEATED
+    ):
         raise ArgumentError(
-            "a list with $ references or templates in it fits a parameter of type List[...] only, not "
-            f"{field.type_text}"
+            "a list or a mapping with $ references or templates in it fits a parameter of JSON or text, and such a "
+            f"list one of type List[...], but the parameter is {field.type_text}"
         )
     return FromList(tuple(parse_source(field.type_args[0], value, media_type, columns) for value in values))
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import datetime
+import decimal
 import json
+import pickle
+from typing import Any
 
 import pytest
+from bulkinfer.transforms.endpoints.clarifai.answer.answers import struct_json
+from bulkinfer.transforms.endpoints.clarifai.request.binding import bind
 from bulkinfer.transforms.endpoints.clarifai.request.wire import (
     encode_input,
 )
 from bulkinfer.transforms.endpoints.clarifai.signatures import Field, Method
-from bulkinfer.transforms.errors import EncodeError
+from bulkinfer.transforms.errors import EncodeError, MethodError
+from bulkinfer.transforms.records import Content
 from clarifai.runners.utils.data_types import Video
 from support.wire import answered, bound, content_of, request_of
 
@@ -236,3 +243,93 @@ def test_a_template_fits_numbers_and_json_too():
 
     assert n.data.int_value == 40
     assert j.data.struct_value["city"] == "Rome"
+
+
+NESTED = {
+    "model": "m",
+    "messages": [
+        {"role": "system", "content": {"template": 'Say "{a}"\n'}},
+        {"role": "user", "content": "$content", "tags": ["$column.a", "$column.b", 3, None, True]},
+    ],
+    "source": {"uri": "$uri", "on": datetime.date(2026, 1, 31)},
+}
+
+
+def nested_value(kind: str, arguments: Any, content: Content) -> Any:
+    """What a parameter of JSON, or of text, gets for an argument, as JSON."""
+    method = Method("m", "UNARY_UNARY", (Field("v", kind, required=True),))
+    binding = bind(method, {"v": arguments}, media_type="text", columns=("a", "b"))
+    assert hash(binding)
+    assert pickle.loads(pickle.dumps(binding)) == binding
+    request = request_of(binding, content)
+    data = request.inputs[0].data.parts[0].data
+    if kind == "JSON_DATA":
+        return struct_json(data.struct_value)
+    return json.loads(data.string_value or data.text.raw)
+
+
+@pytest.mark.parametrize("kind", ["STR", "TEXT", "JSON_DATA"])
+def test_structures_take_the_inputs_values_where_references_stand(kind: str) -> None:
+    content = content_of(b'quo"te \\ \n{x} \xc3\xa9', {"a": 'he said "no"', "b": [1, {"c": 2.5}]})
+
+    assert nested_value(kind, NESTED, content) == {
+        "model": "m",
+        "messages": [
+            {"role": "system", "content": 'Say "he said "no""\n'},
+            {
+                "role": "user",
+                "content": 'quo"te \\ \n{x} é',
+                "tags": ['he said "no"', [1, {"c": 2.5}], 3, None, True],
+            },
+        ],
+        "source": {"uri": "https://h/x", "on": "2026-01-31"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("value", "sent"),
+    [
+        (None, None),
+        (datetime.datetime(2026, 1, 2, 3, 4, 5), "2026-01-02T03:04:05"),
+        (decimal.Decimal("2.50"), 2.5),
+        (decimal.Decimal("3"), 3),
+        (b"\xc3\xa9", "é"),
+        ({"x": (1, 2)}, {"x": [1, 2]}),
+    ],
+)
+def test_a_columns_value_stands_in_a_structure_as_json_has_it(value: Any, sent: Any) -> None:
+    assert nested_value("STR", {"v": "$column.a"}, content_of(b"", {"a": value})) == {"v": sent}
+
+
+@pytest.mark.parametrize("value", [float("nan"), [float("inf")], b"\xff"])
+def test_what_json_does_not_have_is_an_encode_error(value: Any) -> None:
+    with pytest.raises(EncodeError, match="column 'a'"):
+        nested_value("STR", {"v": "$column.a"}, content_of(b"", {"a": value}))
+
+
+def test_a_mapping_without_references_is_json_for_a_parameter_of_text() -> None:
+    method = Method("m", "UNARY_UNARY", (Field("t", "TEXT"), Field("v", "STR")))
+    binding = bind(method, {"t": "$content", "v": {"a": ["é"]}}, media_type="text", columns=())
+
+    parts = {part.id: part.data for part in request_of(binding, content_of(b"x")).inputs[0].data.parts}
+    assert parts["v"].string_value == '{"a": ["é"]}'
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "media", "said"),
+    [
+        ("STR", {"v": ["$column.zzz"]}, "text", r"the source has no column 'zzz'"),
+        ("JSON_DATA", {"v": {"template": "{zzz}"}}, "text", r"the source has no column 'zzz'"),
+        ("STR", {"v": "$contnet"}, "text", r"did you mean \$content\?"),
+        ("STR", {"v": "$content"}, "image", r"\$content is an image, which JSON does not hold; write \$uri"),
+        ("INT", {"v": "$column.a"}, "text", r"fits a parameter of JSON or text.*the parameter is"),
+        ("IMAGE", ["$uri"], "image", r"fits a parameter of JSON or text"),
+    ],
+)
+def test_a_structure_that_cannot_be_filled_is_told_before_any_call(
+    kind: str, arguments: Any, media: str, said: str
+) -> None:
+    method = Method("m", "UNARY_UNARY", (Field("v", kind, required=True),))
+
+    with pytest.raises(MethodError, match=said):
+        bind(method, {"v": arguments}, media_type=media, columns=("a",))

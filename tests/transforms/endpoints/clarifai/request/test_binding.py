@@ -191,12 +191,12 @@ def test_a_list_of_images_takes_several_references():
         (
             "predict",
             {"image": ["$content"]},
-            "a list with $ references or templates in it fits a parameter of type L",
+            "such a list one of type List[...], but the parameter is Image",
         ),
         (
             "segment",
             {"image": "$content", "regions": ["$column.n"]},
-            "fits a parameter of type List[...] only, not Lis",
+            "such a list one of type List[...], but the parameter is List[Region]",
         ),
         (
             "segment",
