@@ -93,7 +93,8 @@ def from_text(text: str) -> Any:
 
 
 def _note(field: Any, key: bytes) -> str:
-    return (field.metadata or {}).get(key, b"").decode()
+    note: bytes = (field.metadata or {}).get(key, b"")
+    return note.decode()
 
 
 def one_schema(schemas: Iterable[Any]) -> Any:

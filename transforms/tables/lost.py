@@ -88,7 +88,7 @@ def lost_files(store: Store, runs: Sequence[RunRecord]) -> Mapping[str, LostFile
     there = {entry.path for entries in visible_files(store).values() for entry in entries}
     gone = named - there
     if gone:
-        gone -= _removed(store, runs)
+        gone -= set(_removed(store, runs))
     return {
         run.run_id: LostFiles(
             tuple(path for path in run.files if path in gone),
