@@ -15,8 +15,19 @@ from typing import Any
 
 from .errors import InputError
 
-__all__ = ["MEDIA_TYPES", "CallStats", "Content", "Failure", "Prediction", "Reference", "failure_of"]
+__all__ = [
+    "CONTENT_LIST",
+    "MEDIA_TYPES",
+    "CallStats",
+    "Content",
+    "Failure",
+    "Prediction",
+    "Reference",
+    "failure_of",
+]
 
+#: Among a reference's columns the list that its content is, where the source holds one; `inline` is its JSON then.
+CONTENT_LIST = "$content"
 MEDIA_TYPES = ("image", "text", "video", "audio")
 
 

@@ -199,8 +199,8 @@ class ModelConfig(_Section):
     method: str = Field("predict", min_length=1, description="Name of the model's method.")
     arguments: dict[str, Any] = Field(
         {},
-        description="The method's parameters by name: $content, $uri, $column.NAME, {template: ...}, constants, and lists "
-        "and mappings with these inside, which a parameter of text gets as JSON.",
+        description="The method's parameters by name: $content, $uri, $column.NAME, {template: ...}, constants, and "
+        "lists and mappings with these inside, which a parameter of text gets as JSON.",
     )
     stream: StreamConfig = Field(StreamConfig(), description="How content is cut for a streaming argument.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
@@ -11,7 +12,7 @@ import pyarrow as pa
 from ..content.media import media_of
 from ..kept.types import is_json, source_of
 from ..kept.values import fitting, is_utf8
-from ..records import Failure, Reference
+from ..records import CONTENT_LIST, Failure, Reference
 from ..storage.filesystems import Filesystems, resolve
 from .manifests.files import BrokenFile, Manifest, Row, Split, as_text, check_unchanged, version_of_row
 from .manifests.formats import read_split
@@ -110,6 +111,10 @@ class RowReader:
         for name, cast in self._casts.items():
             if columns.get(name) is not None:
                 columns[name] = cast(columns[name] or 0)
+        listed = content.tolist() if hasattr(content, "tolist") else content
+        if isinstance(listed, list | tuple) and spec.media_type != "image":
+            columns[CONTENT_LIST] = list(listed)
+            content = json.dumps(columns[CONTENT_LIST], ensure_ascii=False, default=_shown)
         fault = self._fault(uri, content, columns, place)
         if fault is not None:
             kind, message = fault
@@ -179,3 +184,8 @@ class RowReader:
 
     def _broken(self, place: str, kind: str, message: str) -> Failure:
         return Failure(Reference(place, None, self._spec.media_type, place=place), "list", kind, message)
+
+
+def _shown(value: Any) -> str:
+    """A value that JSON does not have, in the text by which a list of content is told from another."""
+    return value.hex() if isinstance(value, bytes) else str(value)

@@ -16,10 +16,11 @@ import pyarrow.parquet as pq
 import pytest
 from bulkinfer.transforms.content.fetch import Fetcher
 from bulkinfer.transforms.errors import SourceError
-from bulkinfer.transforms.job.config import SourceConfig
+from bulkinfer.transforms.job.config import ColumnsConfig, SourceConfig
 from bulkinfer.transforms.kept.types import is_json, source_of
 from bulkinfer.transforms.kept.values import fitting
-from bulkinfer.transforms.records import Failure, Reference
+from bulkinfer.transforms.records import CONTENT_LIST, Failure, Reference
+from bulkinfer.transforms.runs.chunks import from_chunk, to_chunk
 from bulkinfer.transforms.sources.pieces import PieceReader, first_pieces
 from bulkinfer.transforms.sources.rows import RowReader
 from bulkinfer.transforms.sources.source import SourceCount, SourceSpec, count_source, inspect_source
@@ -279,6 +280,38 @@ def test_inline_text_is_content(tmp_path: Path) -> None:
     references, failures = read(inspect_source(source))
     assert [(item.input_id, item.inline, item.media_type) for item in references] == [("1", "hi", "text")]
     assert [item.error_type for item in failures] == ["null_content"]
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+def test_a_list_is_content_that_keeps_its_items(tmp_path: Path, suffix: str) -> None:
+    rows = [{"k": "a", "words": ["one", "zw\u00f6"]}, {"k": "b", "words": ["one"]}]
+    path = tmp_path / f"t.{suffix}"
+    if suffix == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    else:
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    columns = ColumnsConfig(content="words", id="k")
+
+    references, failures = read(
+        inspect_source(SourceConfig(manifest=str(path), columns=columns, media="text"))
+    )
+
+    assert not failures
+    assert [one.columns[CONTENT_LIST] for one in references] == [["one", "zw\u00f6"], ["one"]]
+    assert [one.inline for one in references] == ['["one", "zw\u00f6"]', '["one"]']
+    assert len({one.version for one in references}) == 2
+    again = from_chunk(to_chunk(references))
+    assert [one.columns[CONTENT_LIST] for one in again] == [["one", "zw\u00f6"], ["one"]]
+    fetched = Fetcher(max_bytes=99, storage={}).content(references[0])
+    assert fetched.reference.columns[CONTENT_LIST] == ["one", "zw\u00f6"]
+
+
+def test_a_list_is_no_picture(tmp_path: Path) -> None:
+    source = manifest(tmp_path / "t.jsonl", '{"k": 1, "body": ["hi"]}\n', content="body", id="k")
+
+    _, failures = read(inspect_source(source.model_copy(update={"media": "image"})))
+
+    assert [one.error_type for one in failures] == ["null_content"]
 
 
 def test_versions_come_from_the_row(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from bulkinfer.transforms.endpoints.clarifai.addresses import ModelAddress, parse_endpoint
+from bulkinfer.transforms.endpoints.clarifai.addresses import ModelAddress, ServerAddress, parse_endpoint
+from bulkinfer.transforms.endpoints.clarifai.client import open_async_channel, open_channel
 from bulkinfer.transforms.endpoints.clarifai.model_client import ModelClient
 from bulkinfer.transforms.endpoints.clarifai.proxies import proxy_variable
 from bulkinfer.transforms.endpoints.clarifai.session import GrpcSession
@@ -66,6 +67,17 @@ def test_a_remote_endpoint_behind_a_proxy_is_told_with_the_variable(monkeypatch:
             await session.close()
 
     assert "through the proxy of the variable grpc_proxy" in asyncio.run(connect())
+
+
+@pytest.mark.parametrize("tls", [True, False])
+def test_each_kind_of_channel_opens(tls: bool) -> None:
+    server = ServerAddress("localhost:9", tls=tls)
+
+    async def open_one() -> None:
+        await open_async_channel(server).close()
+
+    open_channel(server).close()
+    asyncio.run(open_one())
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from .sources import (
     Source,
     column_value,
     content_bytes,
+    content_value,
     decoded,
     utf8,
 )
@@ -125,16 +126,16 @@ def _items(field: Field, source: Source, content: Content, stream: StreamConfig)
         return [[item] for item in source.items]
     value: Any = None
     if isinstance(source, FromContent):
-        value = content_bytes(content)
+        value = content_value(content)
     elif isinstance(source, FromColumn):
         value = column_value(source, content)
         if value is None:
             return []
         value = _listed(field, value)
-        if isinstance(value, (list, tuple)):
-            return [[_encoded(field, item, _place(source))] for item in value]
     elif isinstance(source, FromTemplate):
         value = source.render(content)
+    if isinstance(value, (list, tuple)):
+        return [[_encoded(field, item, _place(source))] for item in value]
     if field.type in TEXTUAL and isinstance(value, (bytes, str)):
         return [wrap([piece], RAW[field.type]) for piece in cut_text(decoded(value, _place(source)), stream)]
     if field.type in RAW and isinstance(value, bytes):

@@ -9,7 +9,7 @@ import math
 from typing import Any, TypeAlias
 
 from ....errors import EncodeError
-from ....records import Content
+from ....records import CONTENT_LIST, Content
 
 __all__ = [
     "Constant",
@@ -22,6 +22,7 @@ __all__ = [
     "Source",
     "column_value",
     "content_bytes",
+    "content_value",
     "decoded",
     "utf8",
 ]
@@ -131,6 +132,16 @@ def content_bytes(content: Content) -> bytes:
     return utf8(data, "the content") if isinstance(data, str) else data
 
 
+def content_value(content: Content) -> bytes | list[Any]:
+    """The input's content: the list that the source holds, or bytes.
+
+    Raises:
+        EncodeError: it was not fetched and the source does not hold it either.
+    """
+    listed = content.reference.columns.get(CONTENT_LIST)
+    return listed if isinstance(listed, list) else content_bytes(content)
+
+
 def column_value(source: FromColumn, content: Content) -> Any:
     """A column's value; for a column of references, the bytes behind it.
 
@@ -182,7 +193,7 @@ def _value(item: Any, content: Content) -> Any:
     if isinstance(item, FromStructure):
         return item.render(content)
     if isinstance(item, FromContent):
-        return decoded(content_bytes(content), "the content")
+        return _json_value(content_value(content), "the content")
     if isinstance(item, FromUri):
         return content.reference.uri
     if isinstance(item, FromTemplate):

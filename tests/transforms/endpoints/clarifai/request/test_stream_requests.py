@@ -11,6 +11,7 @@ from bulkinfer.transforms.endpoints.clarifai.request.wire import (
 )
 from bulkinfer.transforms.errors import EncodeError, MethodError
 from bulkinfer.transforms.job.config import StreamConfig
+from bulkinfer.transforms.records import CONTENT_LIST
 from clarifai_grpc.grpc.api import service_pb2
 from support.wire import ENVELOPE, bound, content_of, streamed
 
@@ -34,6 +35,16 @@ def test_a_column_streams_its_list_or_lines(value):
     binding = bound("stream_text", {"lines": "$column.a"}, "text")
 
     assert streamed(binding, content_of(columns={"a": value})) == ["one!", "two!"]
+
+
+def test_content_that_is_a_list_streams_item_by_item():
+    """As `columns.content` gives it, which names a column of lists."""
+    binding = bound("stream_text", {"lines": "$content"}, "text")
+    content = content_of(b'["one", "a\\nb"]', {CONTENT_LIST: ["one", "a\nb"]})
+
+    assert streamed(binding, content) == ["one!", "a\nb!"]
+    with pytest.raises(EncodeError, match="gives nothing to stream"):
+        stream_requests(binding, ENVELOPE, content_of(b"[]", {CONTENT_LIST: []}))
 
 
 def test_constants_and_templates_stream_too():
