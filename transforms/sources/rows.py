@@ -111,7 +111,7 @@ class RowReader:
         for name, cast in self._casts.items():
             if columns.get(name) is not None:
                 columns[name] = cast(columns[name] or 0)
-        listed = content.tolist() if hasattr(content, "tolist") else content
+        listed: Any = content.tolist() if content is not None and hasattr(content, "tolist") else content
         if isinstance(listed, list | tuple) and spec.media_type != "image":
             columns[CONTENT_LIST] = list(listed)
             content = json.dumps(columns[CONTENT_LIST], ensure_ascii=False, default=_shown)

@@ -62,7 +62,8 @@ def parse_source(field: Field, value: Any, media_type: str, columns: Collection[
         return _reference(field, value, media_type, columns)
     if holds_expression(value):
         if field.type in ("JSON_DATA", *TEXTUAL) and not field.iterator:
-            return _structure(field, value, media_type, columns)
+            structure: Source = _structure(field, value, media_type, columns)
+            return structure
         return _list(field, value, media_type, columns)
     if field.type in TEXTUAL and isinstance(value, dict) and not field.iterator:
         value = json.dumps(value, ensure_ascii=False)
