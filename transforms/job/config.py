@@ -9,13 +9,14 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     field_validator,
     model_validator,
 )
 
+from .model_keys import DeploymentConfig, ModelConfig, NodepoolConfig, StreamConfig
+from .section import Section
+from .source_keys import ColumnsConfig, SourceConfig, SourceImageConfig, SourceTimeoutConfig
 from .units import Duration, Size, size
 
 __all__ = [
@@ -34,192 +35,8 @@ __all__ = [
     "StreamConfig",
 ]
 
-MediaType = Literal["image", "text", "video", "audio"]
 
-
-class _Section(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, protected_namespaces=(), use_attribute_docstrings=False
-    )
-
-
-class ColumnsConfig(_Section):
-    """Which columns of a manifest or table mean what."""
-
-    uri: str | None = Field(None, description="Column with the reference, any fsspec URL or path.")
-    content: str | None = Field(None, description="Column with the content itself: text or bytes.")
-    id: str | None = Field(None, description="Column with the input's id; default: the uri.")
-    version: str | None = Field(None, description="Column with the content's version, such as an etag.")
-    keep: tuple[str, ...] | dict[str, str] = Field(
-        (),
-        description="Columns copied into the predictions table: a list, or {gold: label} to keep `label` as `gold`.",
-    )
-
-    @property
-    def kept(self) -> dict[str, str]:
-        """Each kept column's name in the predictions table, and the column that it is a copy of."""
-        return self.keep if isinstance(self.keep, dict) else {name: name for name in self.keep}
-
-    @model_validator(mode="after")
-    def _one_content(self) -> ColumnsConfig:
-        if self.uri and self.content:
-            raise ValueError(
-                f"uri={self.uri!r} and content={self.content!r} both say where the content is; keep one of them"
-            )
-        if self.content and not self.id:
-            raise ValueError(
-                f"content={self.content!r} needs an id column as well, because there is no uri to name an input by; "
-                "add id: COLUMN"
-            )
-        return self
-
-
-class SourceTimeoutConfig(_Section):
-    """How long a file of a remote store may keep the others waiting."""
-
-    idle: Duration = Field(
-        30.0, description="An HTTP server that sends no byte for so long is given up and asked again."
-    )
-    file: Duration = Field(
-        300.0, description="A file that is not read by then, further attempts included, becomes an error row."
-    )
-
-
-class SourceImageConfig(_Section):
-    """What is asked of pictures, and done to them, before they are sent."""
-
-    orientation: Literal["keep", "apply"] = Field(
-        "keep",
-        description="apply: pictures are turned upright by their EXIF orientation and sent so; boxes and masks are "
-        "those of the upright picture.",
-    )
-    max_pixels: Size | None = Field(
-        size("85M"), description="A larger picture becomes an error row; null for no limit."
-    )
-
-
-class SourceConfig(_Section):
-    """What the job reads: exactly one of files, manifest, table."""
-
-    files: tuple[str, ...] | None = Field(
-        None, description="A pattern or a list of patterns, any fsspec URL."
-    )
-    manifest: str | None = Field(
-        None, description="A CSV, TSV, JSONL or Parquet file, or a pattern; one row an input."
-    )
-    table: str | None = Field(None, description="A Parquet dataset; Hive partitions are understood.")
-    media: MediaType | None = Field(None, description="What the content is; by default told from the suffix.")
-    columns: ColumnsConfig = Field(ColumnsConfig(), description="Columns of a manifest or table.")
-    max_bytes: Size = Field(
-        size("128MB"), description="A larger content becomes an error row and is not fetched."
-    )
-    image: SourceImageConfig = Field(
-        SourceImageConfig(), description="What is asked of pictures, and done to them, before they are sent."
-    )
-    timeout: SourceTimeoutConfig = Field(
-        SourceTimeoutConfig(), description="How long reading a remote file may take."
-    )
-    deduplicate: Literal["none", "content"] = Field(
-        "none",
-        description="content: inputs with identical content are sent and paid once; each gets its rows.",
-    )
-    revalidate: bool = Field(
-        True,
-        description="Ask the store for the version of finished inputs again, to find those that changed.",
-    )
-    storage: dict[str, Any] = Field({}, description="fsspec options of the source's store.")
-
-    @field_validator("files", mode="before")
-    @classmethod
-    def _one_pattern_is_a_list(cls, value: object) -> object:
-        return (value,) if isinstance(value, str) else value
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> SourceConfig:
-        named = [key for key in ("files", "manifest", "table") if getattr(self, key)]
-        if len(named) != 1:
-            given = " and ".join(named) or "none of them"
-            raise ValueError(f"exactly one of files, manifest, table must be given, found {given}")
-        if self.files and self.columns != ColumnsConfig():
-            raise ValueError(
-                "columns belong to a manifest or a table, but this source is files; remove columns"
-            )
-        if not self.files and not (self.columns.uri or self.columns.content):
-            raise ValueError(
-                "a manifest or table needs columns: {uri: COLUMN} or columns: {content: COLUMN, id: COLUMN}"
-            )
-        return self
-
-
-class DeploymentConfig(_Section):
-    """A dedicated deployment."""
-
-    id: str = Field(min_length=1)
-    user_id: str = Field(min_length=1)
-
-
-class NodepoolConfig(_Section):
-    """A dedicated nodepool of a compute cluster."""
-
-    id: str = Field(min_length=1)
-    compute_cluster_id: str = Field(min_length=1)
-    user_id: str = Field(min_length=1)
-
-
-class StreamConfig(_Section):
-    """How content is cut for a method whose argument streams."""
-
-    piece_bytes: Size | None = Field(None, description="Bytes of one piece.")
-    piece_seconds: Duration | None = Field(None, description="Length of one piece of audio.")
-
-    @model_validator(mode="after")
-    def _one_way(self) -> StreamConfig:
-        if self.piece_bytes and self.piece_seconds:
-            raise ValueError("piece_bytes and piece_seconds both say where to cut; keep one of them")
-        return self
-
-
-class ModelConfig(_Section):
-    """Which model, where, and how its method is called."""
-
-    url: str | None = Field(None, description="https://clarifai.com/USER/APP/models/MODEL[/versions/VERSION]")
-    user_id: str | None = Field(None, description="Owner of the model, in place of url.")
-    app_id: str | None = Field(None, description="App of the model, in place of url.")
-    model_id: str | None = Field(None, description="Id of the model, in place of url.")
-    version_id: str | None = Field(None, description="Version of the model; latest by default.")
-    endpoint: str | None = Field(
-        None,
-        description="Address of the API; default $CLARIFAI_API_BASE, else the public API; `embedded` starts our own.",
-    )
-    allow_plaintext: bool = Field(
-        False, description="Allow sending the key unencrypted to a host that is not this one."
-    )
-    deployment: DeploymentConfig | None = Field(None, description="Dedicated deployment to send to.")
-    nodepool: NodepoolConfig | None = Field(None, description="Dedicated nodepool to send to.")
-    method: str = Field("predict", min_length=1, description="Name of the model's method.")
-    arguments: dict[str, Any] = Field(
-        {},
-        description="The method's parameters by name: $content, $uri, $column.NAME, {template: ...}, constants, and "
-        "lists and mappings with these inside, which a parameter of text gets as JSON.",
-    )
-    stream: StreamConfig = Field(StreamConfig(), description="How content is cut for a streaming argument.")
-
-    @model_validator(mode="after")
-    def _named_once(self) -> ModelConfig:
-        ids = [key for key in ("user_id", "app_id", "model_id") if getattr(self, key)]
-        if self.url and ids:
-            raise ValueError(f"url and {', '.join(ids)} both name the model; keep one of them")
-        if ids and len(ids) < 3:
-            missing = [key for key in ("user_id", "app_id", "model_id") if key not in ids]
-            raise ValueError(f"a model named by ids also needs {', '.join(missing)}")
-        if not self.url and not ids and self.endpoint != "embedded":
-            raise ValueError("no model is named; add url, or user_id with app_id and model_id")
-        if self.deployment and self.nodepool:
-            raise ValueError("deployment and nodepool both say where to send; keep one of them")
-        return self
-
-
-class CallsConfig(_Section):
+class CallsConfig(Section):
     """How hard one worker process may press on the endpoint."""
 
     batch_size: int = Field(32, ge=1, le=128, description="Most inputs in one call.")
@@ -249,7 +66,7 @@ class CallsConfig(_Section):
         return self
 
 
-class OutputConfig(_Section):
+class OutputConfig(Section):
     """Where the tables go and what they hold."""
 
     uri: str = Field(min_length=1, description="Directory of the tables, any fsspec URL.")
@@ -281,7 +98,7 @@ class OutputConfig(_Section):
         return value
 
 
-class StopConfig(_Section):
+class StopConfig(Section):
     """When a job that goes wrong, or costs too much, stops by itself."""
 
     error_ratio: float = Field(
@@ -295,7 +112,7 @@ class StopConfig(_Section):
     )
 
 
-class RunnerConfig(_Section):
+class RunnerConfig(Section):
     """Where the job runs."""
 
     name: Literal["direct", "flink", "spark", "dataflow", "prism"] = "direct"
@@ -303,7 +120,7 @@ class RunnerConfig(_Section):
     options: dict[str, Any] = Field({}, description="Beam pipeline options, passed on.")
 
 
-class JobConfig(_Section):
+class JobConfig(Section):
     """A whole job file."""
 
     job: Literal["bulk-inference", "scheduled-labeling", "lake-enrichment"] = Field(

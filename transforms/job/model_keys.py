@@ -1,0 +1,80 @@
+"""The keys below `model`: what answers, and what it is asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from .section import Section
+from .units import Duration, Size
+
+__all__ = ["DeploymentConfig", "ModelConfig", "NodepoolConfig", "StreamConfig"]
+
+
+class DeploymentConfig(Section):
+    """A dedicated deployment."""
+
+    id: str = Field(min_length=1)
+    user_id: str = Field(min_length=1)
+
+
+class NodepoolConfig(Section):
+    """A dedicated nodepool of a compute cluster."""
+
+    id: str = Field(min_length=1)
+    compute_cluster_id: str = Field(min_length=1)
+    user_id: str = Field(min_length=1)
+
+
+class StreamConfig(Section):
+    """How content is cut for a method whose argument streams."""
+
+    piece_bytes: Size | None = Field(None, description="Bytes of one piece.")
+    piece_seconds: Duration | None = Field(None, description="Length of one piece of audio.")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> StreamConfig:
+        if self.piece_bytes and self.piece_seconds:
+            raise ValueError("piece_bytes and piece_seconds both say where to cut; keep one of them")
+        return self
+
+
+class ModelConfig(Section):
+    """Which model, where, and how its method is called."""
+
+    url: str | None = Field(None, description="https://clarifai.com/USER/APP/models/MODEL[/versions/VERSION]")
+    user_id: str | None = Field(None, description="Owner of the model, in place of url.")
+    app_id: str | None = Field(None, description="App of the model, in place of url.")
+    model_id: str | None = Field(None, description="Id of the model, in place of url.")
+    version_id: str | None = Field(None, description="Version of the model; latest by default.")
+    endpoint: str | None = Field(
+        None,
+        description="Address of the API; default $CLARIFAI_API_BASE, else the public API; `embedded` starts our own.",
+    )
+    allow_plaintext: bool = Field(
+        False, description="Allow sending the key unencrypted to a host that is not this one."
+    )
+    deployment: DeploymentConfig | None = Field(None, description="Dedicated deployment to send to.")
+    nodepool: NodepoolConfig | None = Field(None, description="Dedicated nodepool to send to.")
+    method: str = Field("predict", min_length=1, description="Name of the model's method.")
+    arguments: dict[str, Any] = Field(
+        {},
+        description="The method's parameters by name: $content, $uri, $column.NAME, {template: ...}, constants, and "
+        "lists and mappings with these inside, which a parameter of text gets as JSON.",
+    )
+    stream: StreamConfig = Field(StreamConfig(), description="How content is cut for a streaming argument.")
+
+    @model_validator(mode="after")
+    def _named_once(self) -> ModelConfig:
+        ids = [key for key in ("user_id", "app_id", "model_id") if getattr(self, key)]
+        if self.url and ids:
+            raise ValueError(f"url and {', '.join(ids)} both name the model; keep one of them")
+        if ids and len(ids) < 3:
+            missing = [key for key in ("user_id", "app_id", "model_id") if key not in ids]
+            raise ValueError(f"a model named by ids also needs {', '.join(missing)}")
+        if not self.url and not ids and self.endpoint != "embedded":
+            raise ValueError("no model is named; add url, or user_id with app_id and model_id")
+        if self.deployment and self.nodepool:
+            raise ValueError("deployment and nodepool both say where to send; keep one of them")
+        return self
