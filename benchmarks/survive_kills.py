@@ -5,8 +5,8 @@ before it. The endpoint counts how often it saw each input. The final tables mus
 by row; columns that depend on the run (run, times, attempts, request) are left out. One JSON line a case:
 
     twice        inputs that the endpoint saw again, over all kills; `most_twice` for the costliest kill
-    bound        most that one kill may cost: inputs in flight, and one open part, which is its seconds and the moment
-                 of writing it, times the endpoint's rate
+    bound        most that one kill may cost: inputs in flight, and what came home in the last 2 s (or in the last
+                 `--part-seconds`, if these are fewer), times the endpoint's rate
 
 With `--store s3` the tables lie on a real S3 API server on loopback that answers 503 to 2 % of all requests.
 """

@@ -41,7 +41,7 @@ def write(folder: str, inputs: int, partitions: int, file_bytes: int, part_every
     from bulkinfer.transforms.runs.parts import OutputSpec
     from bulkinfer.transforms.runs.record import begin_run
     from bulkinfer.transforms.tables.commit.commit import commit_run
-    from bulkinfer.transforms.tables.staging import PartWriter
+    from bulkinfer.transforms.tables.staging.part_writer import PartWriter
 
     spec = OutputSpec(
         folder,

@@ -13,7 +13,7 @@ from typing import Protocol
 
 __all__ = ["COUNTERS", "Metrics", "process_metrics"]
 
-#: Name to meaning. All but `in_flight` only grow.
+#: Name to meaning. All but the last two only grow.
 COUNTERS: Mapping[str, str] = {
     "calls": "calls started, retries and pieces of split batches included (engine)",
     "retries": "calls that sent inputs again, after a pause or in a split batch (engine)",
@@ -37,7 +37,10 @@ COUNTERS: Mapping[str, str] = {
     "inputs_undone": "inputs that a run of failed inputs alone left out although no run did them (completed)",
     "masks_unreadable": "rows of `masks` whose mask cannot be read (tables)",
     "in_flight": "calls under way at this moment (engine)",
+    "waiting_for_store": "writers of parts that wait for the output's store at this moment (tables)",
 }
+#: What goes up and down, and is no growth.
+_GAUGES = frozenset({"in_flight", "waiting_for_store"})
 
 
 class Counter(Protocol):
@@ -78,7 +81,7 @@ class Metrics:
             return {
                 name: value - before.get(name, 0)
                 for name, value in self._values.items()
-                if name != "in_flight" and value != before.get(name, 0)
+                if name not in _GAUGES and value != before.get(name, 0)
             }
 
     def report(self, counter: Callable[[str], Counter]) -> None:

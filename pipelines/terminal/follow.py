@@ -55,6 +55,7 @@ class _OwnCounters:
             skipped=grown["inputs_skipped"],
             retries=grown["retries"],
             in_flight=now["in_flight"],
+            waits_for_store=now["waiting_for_store"] > 0,
         )
 
 

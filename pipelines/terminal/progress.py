@@ -26,6 +26,7 @@ class ProgressSnapshot:
 
     Attributes:
         in_flight: calls in flight; None where workers are other processes.
+        waits_for_store: calls are held up, because the output's store takes nothing.
     """
 
     succeeded: int = 0
@@ -33,6 +34,7 @@ class ProgressSnapshot:
     skipped: int = 0
     retries: int = 0
     in_flight: int | None = None
+    waits_for_store: bool = False
 
 
 @contextlib.contextmanager
@@ -113,6 +115,8 @@ def describe(counts: ProgressSnapshot, total: int | None, rate: _Rate) -> str:
     parts += [f"{counts.failed} errors", f"{counts.retries} retries"]
     if counts.skipped:
         parts.append(f"{counts.skipped} skipped")
+    if counts.waits_for_store:
+        parts.append("waiting for the output's store")
     if total is not None and per_second > 0:
         parts.append(f"ETA {_clock((total - done) / per_second)}")
     return "  ".join(parts)

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from bulkinfer.transforms.tables.staging.part_writer import SEAL_S
+
 from support.fault_server import FaultServer
 from support.jobs import COMMAND, Ran, rows, run_cli, write_job
 
@@ -180,13 +182,13 @@ class Job:
         return found
 
     def bound(self, workers: int = 1) -> int:
-        """Count the inputs that a kill may send twice: those in flight, and those of one open part.
+        """Count the inputs that a kill may send twice: those in flight, and those that came home last.
 
-        A part is open for `part_seconds`, and for the 0.6 s that writing it may take on two busy cores.
+        They are in memory for `SEAL_S` or `part_seconds`, and for the 0.6 s that writing them may take on two busy cores.
         """
         places = self.places or self.in_flight
         rate = places * self.batch * 1000 / self.base_ms
-        return int(workers * self.in_flight * self.batch + rate * (self.part_seconds + 0.6))
+        return int(workers * self.in_flight * self.batch + rate * (min(self.part_seconds, SEAL_S) + 0.6))
 
     def tables(self, output: str = "out") -> dict[str, list[dict[str, Any]]]:
         """Read all visible rows, without the columns that depend on the run."""

@@ -19,7 +19,7 @@ from bulkinfer.transforms.storage.store import Store
 from bulkinfer.transforms.tables.commit.commit import commit_run
 from bulkinfer.transforms.tables.commit.recovery import recover
 from bulkinfer.transforms.tables.completed import CompletedSpec
-from bulkinfer.transforms.tables.staging import PartWriter
+from bulkinfer.transforms.tables.staging.part_writer import PartWriter
 
 from support.tables import failure, make_spec, prediction
 

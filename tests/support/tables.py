@@ -18,7 +18,7 @@ from bulkinfer.transforms.records import Failure, Prediction, Reference
 from bulkinfer.transforms.runs.parts import TABLES, OutputSpec
 from bulkinfer.transforms.runs.record import begin_run
 from bulkinfer.transforms.storage.store import Store
-from bulkinfer.transforms.tables.staging import PartWriter
+from bulkinfer.transforms.tables.staging.part_writer import PartWriter
 from clarifai_grpc.grpc.api import resources_pb2
 
 __all__ = [

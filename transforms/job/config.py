@@ -78,7 +78,8 @@ class OutputConfig(Section):
     partition_by: tuple[str, ...] = Field((), description="Hive partitions: kept columns, `date` or `model`.")
     file_bytes: Size = Field(size("128MB"), description="Size that table files aim for.")
     part_seconds: Duration = Field(
-        60.0, description="Finished rows are durable at the latest after this time."
+        60.0,
+        description="Finished rows are gathered for so long into a part of the tables; durable they are within 2 s.",
     )
     storage: dict[str, Any] = Field({}, description="fsspec options of the output's store.")
 

@@ -1,7 +1,7 @@
 """What a staged part is: its files, its manifest, and the names and paths of both. See docs/design/tables.md.
 
-A part is a set of inputs whose rows become durable together: first its files, last its manifest. A part
-without a manifest does not exist.
+A part is a set of inputs whose rows become visible together: first its files, last its manifest. A part without a
+manifest does not exist. Until they are in a part, rows are kept in segments.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from ..storage.store import Store
 
 __all__ = [
     "RUNS",
+    "SEGMENT",
     "TABLES",
     "OutputSpec",
     "PartFile",
@@ -33,11 +34,13 @@ __all__ = [
     "read_manifest",
     "run_directory",
     "run_id_of",
+    "segment_path",
     "staging_path",
 ]
 
 RUNS = "_runs"
 TABLES = ("predictions", "masks", "errors")
+SEGMENT = ".segment"
 FORMAT = 1  #: of part manifests, run records and commit plans; a higher number is a newer tool's
 
 _FINAL = re.compile(r"part-(?P<run>.+)-(?P<number>\d{5,}|empty)\.parquet")
@@ -55,7 +58,7 @@ class OutputSpec:
         pieces: keep a row for each piece of a streamed text.
         partition_by: Hive partitions of predictions and masks: kept columns, `date` or `model`.
         file_bytes: size that table files aim for.
-        part_seconds: finished rows are durable at the latest after this time.
+        part_seconds: finished rows are in a part at the latest after this time; durable they are much earlier.
         keep_schema: Arrow schema of the kept columns, or None.
         run_id: of this run.
         model_url: the model that is called.
@@ -122,6 +125,7 @@ class PartManifest:
         predictions: inputs that succeeded.
         errors: inputs that did not.
         metrics: growth of the process's counters since its last part.
+        segments: ids of the segments whose rows it holds; they are needed no more.
     """
 
     part_id: str
@@ -129,6 +133,7 @@ class PartManifest:
     predictions: int
     errors: int
     metrics: Mapping[str, int]
+    segments: tuple[str, ...] = ()
 
     def to_json(self) -> bytes:
         """As the bytes of the manifest file."""
@@ -163,6 +168,7 @@ def read_manifest(data: bytes, place: str) -> PartManifest:
             int(values["predictions"]),
             int(values["errors"]),
             dict(values["metrics"]),
+            tuple(map(str, values.get("segments", ()))),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(
@@ -179,6 +185,11 @@ def run_directory(run_id: str) -> str:
 def staging_path(run_id: str, part_id: str, table: str, suffix: str) -> str:
     """Where a part's file is staged."""
     return f"{RUNS}/{run_id}/staging/{part_id}-{table}.{suffix}"
+
+
+def segment_path(run_id: str, segment_id: str) -> str:
+    """Where a segment is written."""
+    return f"{RUNS}/{run_id}/staging/{segment_id}{SEGMENT}"
 
 
 def part_path(run_id: str, part_id: str) -> str:
@@ -208,6 +219,6 @@ def run_id_of(path: str) -> str | None:
 
 
 def new_part_id() -> str:
-    """Unlike any other, and later ones of a process sort after earlier ones."""
+    """An id of a part or a segment: unlike any other, and later ones of a process sort after earlier ones."""
     who = hashlib.blake2b(f"{socket.gethostname()}/{os.getpid()}".encode(), digest_size=3).hexdigest()
     return f"{time.time_ns():020d}-{who}{os.urandom(3).hex()}"

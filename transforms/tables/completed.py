@@ -25,7 +25,7 @@ from ..records import Reference
 from ..runs.parts import OutputSpec, index_directory
 from ..runs.record import RunRecord, list_runs
 from ..storage.store import Store
-from .commit.durable import durable_parts, read_index
+from .commit.durable import durable_inputs, read_index
 from .input_index import IdLookup, InputIndex, hash_ids, version_code
 from .lost import lost_files
 
@@ -282,7 +282,7 @@ class CompletedIndex:
 
 
 def _indexes(store: Store, run: RunRecord) -> Sequence[InputIndex]:
-    """Read what a run did; of one that is not committed, what its durable parts hold."""
+    """Read what a run did; of one that is not committed, what is durable of it."""
     found = [read_index(store, entry.path) for entry in store.files(index_directory(run.run_id))]
     # A commit that was interrupted has moved its index first.
-    return found if found or run.committed else durable_parts(store, run.run_id, {})[1]
+    return found if found or run.committed else durable_inputs(store, run.run_id)

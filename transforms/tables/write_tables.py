@@ -15,7 +15,7 @@ from ..runs.lock import RunLock, has_claim
 from ..runs.parts import OutputSpec, commit_path, run_directory
 from ..runs.record import begin_run
 from .commit.commit import CommitResult, commit_run
-from .staging import PartWriter
+from .staging.part_writer import PartWriter
 
 __all__ = ["WriteTables"]
 

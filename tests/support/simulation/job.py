@@ -11,19 +11,27 @@ import io
 from collections import Counter
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from bulkinfer.transforms.errors import BulkinferError, StoppedError
 from bulkinfer.transforms.records import Failure, Reference
 from bulkinfer.transforms.runs.control import ControlSpec, JobControl
 from bulkinfer.transforms.runs.lock import RunLock
-from bulkinfer.transforms.runs.parts import OutputSpec, commit_path, part_path, read_manifest, run_directory
+from bulkinfer.transforms.runs.parts import (
+    SEGMENT,
+    OutputSpec,
+    commit_path,
+    part_path,
+    read_manifest,
+    run_directory,
+)
 from bulkinfer.transforms.runs.record import begin_run
 from bulkinfer.transforms.tables.commit.commit import commit_run
 from bulkinfer.transforms.tables.commit.plan import read_plan
 from bulkinfer.transforms.tables.commit.recovery import recover
 from bulkinfer.transforms.tables.completed import CompletedIndex, CompletedSpec
 from bulkinfer.transforms.tables.input_index import InputIndex, hash_ids
-from bulkinfer.transforms.tables.staging import PartWriter
+from bulkinfer.transforms.tables.staging.part_writer import PartWriter
 
 from support.tables import failure, make_spec, prediction
 
@@ -63,6 +71,7 @@ class Job:
         self._durable: set[bytes] = set()  # hashed inputs
         self._parsed: dict[tuple[str, bytes], list[str]] = {}
         self._number = 0
+        self.part_seconds = world.random.choice((1.0, 4.0, 60.0))
         disk.changed = self._check
 
     # What must hold at every step.
@@ -81,6 +90,9 @@ class Job:
         data = self.disk.files[path][0]
         if "/parts/" in short and short.endswith(".json") and not self._committing(run_id):
             self._durable.update(self._codes_of(data))
+        elif short.endswith(SEGMENT) and not self._committing(run_id):
+            index = pa.ipc.open_file(data).get_batch(0).column("index")[0].as_buffer()
+            self._durable.update(_codes(pa.ipc.open_stream(index).read_all()))
         elif short == commit_path(run_id):
             # What a part holds that came while its run was being committed counts once the plan names it.
             for part_id in read_plan(data, "").parts:
@@ -96,9 +108,7 @@ class Job:
 
     def _codes_of(self, data: bytes) -> list[bytes]:
         index = read_manifest(data, "").files["index"].path
-        table = pq.read_table(io.BytesIO(self.disk.files[f"{ROOT}/{index}"][0]))
-        found = InputIndex.from_table(table)
-        return [row.tobytes() for row in found.ids]
+        return _codes(pq.read_table(io.BytesIO(self.disk.files[f"{ROOT}/{index}"][0])))
 
     def visible(self) -> list[str]:
         """Every input that a reader sees, as often as it sees it; a file that is not whole raises."""
@@ -129,7 +139,9 @@ class Job:
         return process
 
     def _spec(self, run_id: str) -> OutputSpec:
-        return make_spec(f"{self.protocol}://{ROOT}", run_id, part_seconds=2.0, file_bytes=1 << 20)
+        return make_spec(
+            f"{self.protocol}://{ROOT}", run_id, part_seconds=self.part_seconds, file_bytes=1 << 20
+        )
 
     def _launcher(self, process: Process, run_id: str) -> None:
         spec = self._spec(run_id)
@@ -190,3 +202,8 @@ class Job:
             refused = failure(name, kind="refused", stage="call")
             return Failure(refused.reference, "call", "refused", "no")
         return prediction(name)
+
+
+def _codes(index: Any) -> list[bytes]:
+    """The inputs that an index lists, hashed."""
+    return [row.tobytes() for row in InputIndex.from_table(index).ids]

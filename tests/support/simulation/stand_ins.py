@@ -14,8 +14,9 @@ import tenacity
 from bulkinfer.transforms.calls.limits import divided
 from bulkinfer.transforms.runs import claims, control, lock, parts, rebalance, record
 from bulkinfer.transforms.storage import files
-from bulkinfer.transforms.tables import completed, staging
+from bulkinfer.transforms.tables import completed
 from bulkinfer.transforms.tables.commit import claim, commit, recovery
+from bulkinfer.transforms.tables.staging import part_writer
 
 from .world import Task, World
 
@@ -217,9 +218,9 @@ def simulated(world: World) -> Iterator[None]:
         def put(module: Any, name: str, value: Any) -> None:
             stack.enter_context(mock.patch.object(module, name, value))
 
-        for module in (claims, lock, parts, rebalance, staging, recovery, claim, divided, tenacity.nap):
+        for module in (claims, lock, parts, rebalance, part_writer, recovery, claim, divided, tenacity.nap):
             put(module, "time", time)
-        for module in (claims, control, rebalance, staging):
+        for module in (claims, control, rebalance, part_writer):
             put(module, "threading", threads)
         for module in (record, commit, completed):
             put(module, "ThreadPoolExecutor", own(_Pool))

@@ -1,4 +1,4 @@
-"""The parts of a run that are durable: their manifests, their files and the inputs that they hold."""
+"""What of a run is durable before its commit: parts, their files and inputs, and segments that no part holds yet."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import pyarrow.parquet as pq
 from ...runs.parts import PartFile, PartManifest, read_manifest, run_directory
 from ...storage.store import Store
 from ..input_index import InputIndex
+from .adopt import loose_segments
 from .merge import BrokenPartError
 
-__all__ = ["durable_parts", "read_index"]
+__all__ = ["durable_inputs", "durable_parts", "read_index"]
 
 _READ_ROWS = 65_536
 
@@ -37,6 +38,12 @@ def durable_parts(
         except (pa.ArrowException, KeyError) as error:
             invalid[part_id] = f"its index is unreadable: {error}"
     return parts, indexes
+
+
+def durable_inputs(store: Store, run_id: str) -> list[InputIndex]:
+    """List the inputs of a run that its commit will make visible."""
+    loose = [piece.index for piece in loose_segments(store, run_id, {})]
+    return durable_parts(store, run_id, {})[1] + loose
 
 
 def _check_size(part: PartManifest, file: PartFile, found: int | None) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import StoreError
+from ...errors import StoppedError, StoreError
 from ...kept.types import to_text
 from ...rows.footers import footer_metadata
 from ...rows.schemas import errors_schema, masks_schema, predictions_schema
@@ -31,6 +31,7 @@ from ...runs.record import RunRecord, list_runs
 from ...storage.store import Entry, Store
 from ..files import write_parquet
 from ..input_index import IdLookup, InputIndex
+from .adopt import adopt_segments
 from .columns import KeptColumns, TooNarrowError
 from .durable import durable_parts, read_index
 from .merge import BrokenPartError, NewFile, merge_table
@@ -125,6 +126,10 @@ def make_plan(store: Store, record: RunRecord, ready: str, *, complete: bool) ->
         StoreError: the store fails, or a visible file of an earlier run cannot be read.
     """
     invalid: dict[str, str] = {}
+    try:
+        adopt_segments(store, record, invalid)
+    except StoppedError:
+        return None
     parts, indexes = durable_parts(store, record.run_id, invalid)
     while not (invalid and store.exists(commit_path(record.run_id))):
         try:

@@ -15,8 +15,8 @@ from bulkinfer.transforms.runs.parts import PartManifest, read_manifest
 from bulkinfer.transforms.runs.record import begin_run
 from bulkinfer.transforms.storage.store import Store
 from bulkinfer.transforms.tables.commit.recovery import recover
-from bulkinfer.transforms.tables.part import options_of
-from bulkinfer.transforms.tables.staging import PartWriter
+from bulkinfer.transforms.tables.staging.part import options_of
+from bulkinfer.transforms.tables.staging.part_writer import PartWriter
 from support.paths import TESTS
 from support.tables import failure, make_spec, prediction, rows_seen
 
@@ -172,7 +172,7 @@ import sys
 sys.path.insert(0, sys.argv[2])
 from bulkinfer.transforms.errors import StoreError
 from bulkinfer.transforms.runs.record import begin_run
-from bulkinfer.transforms.tables.staging import PartWriter
+from bulkinfer.transforms.tables.staging.part_writer import PartWriter
 from support.tables import make_spec, prediction
 import os, pathlib
 

@@ -1,24 +1,33 @@
-"""Writes one part: the rows of a set of inputs that become durable together, files first, manifest last."""
+"""Writes one part: the rows of a set of inputs that become visible together, files first, manifest last."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import StoppedError, StoreError
-from ..metrics import process_metrics
-from ..records import Failure, Prediction, Reference
-from ..rows.answer_rows import ReadOptions
-from ..rows.footers import footer_metadata
-from ..rows.table_builder import TableOptions
-from ..runs.parts import OutputSpec, PartFile, PartManifest, commit_path, new_part_id, part_path, staging_path
-from ..storage.store import Store
-from .files import write_ipc, write_parquet
-from .input_index import InputIndex, hash_ids, version_code
-from .partitions import partition_of_inputs, split_rows
+from ...errors import StoppedError, StoreError
+from ...records import Failure, Prediction, Reference
+from ...rows.answer_rows import ReadOptions
+from ...rows.footers import footer_metadata
+from ...rows.table_builder import TableOptions, Tables
+from ...runs.parts import (
+    OutputSpec,
+    PartFile,
+    PartManifest,
+    commit_path,
+    new_part_id,
+    part_path,
+    staging_path,
+)
+from ...storage.store import Store
+from ..files import write_ipc, write_parquet
+from ..input_index import InputIndex, hash_ids, version_code
+from ..partitions import partition_of_inputs, split_rows
+from .segment import Piece, joined
 
-__all__ = ["Entries", "options_of", "references_of", "write_part"]
+__all__ = ["Entries", "options_of", "raise_if_committed", "references_of", "write_part"]
 
 
 class Entries(NamedTuple):
@@ -63,27 +72,33 @@ def options_of(spec: OutputSpec) -> TableOptions:
     )
 
 
-def write_part(store: Store, spec: OutputSpec, tables: Any, index: InputIndex) -> PartManifest:
-    """Make the rows of some inputs durable: the files first, the manifest last.
+def write_part(store: Store, spec: OutputSpec, pieces: Sequence[Piece]) -> PartManifest:
+    """Make a part of some inputs: the files first, the manifest last.
 
     Args:
-        tables: the result of `TableBuilder.finish`.
-        index: the same inputs, in the builder's order.
+        pieces: the inputs and their rows; no input is in two of them.
 
     Raises:
         StoreError: the store is full or out of reach; the part does not exist then.
         StoppedError: a later start of the job has committed this run already.
     """
-    _raise_if_committed(store, spec)
+    raise_if_committed(store, spec)
     try:
-        return _write_part(store, spec, tables, index)
+        return _write_part(
+            store, spec, joined(pieces), tuple(piece.segment for piece in pieces if piece.segment)
+        )
     except StoreError:
         # A worker that was silent for long may find its run committed, and its staged files cleaned away under it.
-        _raise_if_committed(store, spec)
+        raise_if_committed(store, spec)
         raise
 
 
-def _raise_if_committed(store: Store, spec: OutputSpec) -> None:
+def raise_if_committed(store: Store, spec: OutputSpec) -> None:
+    """End a worker whose run somebody else has committed.
+
+    Raises:
+        StoppedError: a later start of the job has.
+    """
     if store.exists(commit_path(spec.run_id)):
         raise StoppedError(
             f"run {spec.run_id} was taken over by a later start of the job and is committed; this worker's "
@@ -91,9 +106,28 @@ def _raise_if_committed(store: Store, spec: OutputSpec) -> None:
         )
 
 
-def _write_part(store: Store, spec: OutputSpec, tables: Any, index: InputIndex) -> PartManifest:
-    part_id = new_part_id()
+def _write_part(store: Store, spec: OutputSpec, piece: Piece, segments: tuple[str, ...]) -> PartManifest:
+    part_id, tables, index = new_part_id(), piece.tables, piece.index
     files = {}
+    for name, table, ranges in _divided(tables, spec):
+        # A file of one partition can become visible as it is; the commit splits the others by partition.
+        path = staging_path(spec.run_id, part_id, name, "parquet" if len(ranges) == 1 else "arrow")
+        if len(ranges) == 1:
+            size = write_parquet(store, path, table, spec.file_bytes)
+        else:
+            size = write_ipc(store, path, table, [rows for _, rows in ranges])
+        files[name] = PartFile(path, size, table.num_rows, ranges)
+    path = staging_path(spec.run_id, part_id, "index", "parquet")
+    size = write_parquet(store, path, index.to_table(), spec.file_bytes)
+    files["index"] = PartFile(path, size, len(index), (("", len(index)),))
+    errors = int((index.error_codes >= 0).sum())
+    manifest = PartManifest(part_id, files, len(index) - errors, errors, dict(piece.metrics), segments)
+    store.write(part_path(spec.run_id, part_id), manifest.to_json())
+    return manifest
+
+
+def _divided(tables: Tables, spec: OutputSpec) -> Iterator[tuple[str, Any, tuple[tuple[str, int], ...]]]:
+    """Name the tables that have rows, each sorted by partition, with the rows of each partition."""
     by_input, paths = None, None
     if spec.partition_by:
         by_input, paths = partition_of_inputs(tables.predictions, tables.prediction_inputs, spec)
@@ -108,21 +142,7 @@ def _write_part(store: Store, spec: OutputSpec, tables: Any, index: InputIndex) 
         ranges: tuple[tuple[str, int], ...] = (("", table.num_rows),)
         if by_input is not None and paths is not None and inputs is not None:
             table, ranges = split_rows(table, inputs, by_input, paths, spec)
-        table = _with_footer(table, spec)
-        # A file of one partition can become visible as it is; the commit splits the others by partition.
-        path = staging_path(spec.run_id, part_id, name, "parquet" if len(ranges) == 1 else "arrow")
-        if len(ranges) == 1:
-            size = write_parquet(store, path, table, spec.file_bytes)
-        else:
-            size = write_ipc(store, path, table, [rows for _, rows in ranges])
-        files[name] = PartFile(path, size, table.num_rows, ranges)
-    path = staging_path(spec.run_id, part_id, "index", "parquet")
-    size = write_parquet(store, path, index.to_table(), spec.file_bytes)
-    files["index"] = PartFile(path, size, len(index), (("", len(index)),))
-    errors = int((index.error_codes >= 0).sum())
-    manifest = PartManifest(part_id, files, len(index) - errors, errors, process_metrics().take_delta())
-    store.write(part_path(spec.run_id, part_id), manifest.to_json())
-    return manifest
+        yield name, _with_footer(table, spec), ranges
 
 
 def _with_footer(table: Any, spec: OutputSpec) -> Any:
