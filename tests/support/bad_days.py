@@ -184,7 +184,7 @@ class Job:
     def bound(self, workers: int = 1) -> int:
         """Count the inputs that a kill may send twice: those in flight, and those that came home last.
 
-        They are in memory for `SEAL_S` or `part_seconds`, and for the 0.6 s that writing them may take on two busy cores.
+        They are in memory for `SEAL_S` or `part_seconds`, and for the 0.6 s that writing may take on two busy cores.
         """
         places = self.places or self.in_flight
         rate = places * self.batch * 1000 / self.base_ms

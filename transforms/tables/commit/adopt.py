@@ -79,7 +79,8 @@ def loose_segments(store: Store, run_id: str, invalid: dict[str, str]) -> Iterat
 
 
 def _is_full(group: list[Piece]) -> bool:
-    return sum(table.nbytes for piece in group for table in piece.tables[:3]) >= _PART_BYTES
+    nbytes: int = sum(table.nbytes for piece in group for table in piece.tables[:3])
+    return nbytes >= _PART_BYTES
 
 
 def _meet(group: list[Piece], piece: Piece) -> bool:
