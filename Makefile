@@ -8,7 +8,7 @@ PYTEST_WORKERS ?= auto
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := quickstart
-.PHONY: help quickstart test slow-test cluster-test cluster-test-all cluster-downloads soak mutants lint types format docs dev clean
+.PHONY: help quickstart test slow-test cluster-test cluster-test-all cluster-downloads soak mutants peers lint types format docs dev clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -55,6 +55,13 @@ soak: $(VENV)/.test ## an hour of what the tests do for a minute: simulated hist
 mutants: $(VENV)/.test ## what the tests of the core do not notice
 	$(BIN)/python -m pip install --quiet "cosmic-ray>=8.7"
 	$(BIN)/python tests/mutants.py $(MUTANTS)
+
+# What others do the same work with, in a venv of its own; the vendor's messages must be those that we use.
+PEERS := build/peers
+peers: $(VENV)/.test ## set up what benchmarks/peers.py compares with
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --upgrade pip
+	$(PEERS)/bin/python -m pip install --quiet "daft>=0.7.26" "pyarrow>=17" "clarifai-grpc>=12"
 
 lint: $(VENV)/.dev ## style and types
 	$(BIN)/ruff check .
