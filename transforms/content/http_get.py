@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import aiohttp
-
 __all__ = ["http_get"]
 
 
@@ -28,6 +26,8 @@ async def http_get(
     Raises:
         TimeoutError: no byte came for so long.
     """
+    import aiohttp  # noqa: PLC0415  (takes a tenth of a second, which jobs of local files need not spend)
+
     session = await filesystem.set_session()
     silence = aiohttp.ClientTimeout(total=None, sock_connect=idle, sock_read=idle)
     options = {**filesystem.kwargs, "timeout": silence}

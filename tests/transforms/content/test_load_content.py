@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
+import sys
 import threading
 import time
 import zipfile
@@ -435,3 +437,8 @@ def test_a_fast_disk_is_read_at_once_and_a_slow_one_by_threads_until_it_is_fast_
     while not pace.is_fast:
         pass
     assert all(pace.is_fast for _ in range(100))
+
+
+def test_an_http_client_is_imported_for_http_alone() -> None:
+    code = "import sys, bulkinfer.transforms.content.load_content; sys.exit('aiohttp' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
