@@ -14,7 +14,7 @@ from bulkinfer.transforms.calls.batch_sender import BatchSender
 from bulkinfer.transforms.calls.batching import Item
 from bulkinfer.transforms.calls.endpoint import Fault, Reply, Verdict
 from bulkinfer.transforms.calls.limits.local import LocalLimiter
-from bulkinfer.transforms.calls.message_limit import MessageLimit
+from bulkinfer.transforms.calls.limits.message_size import MessageLimit
 from bulkinfer.transforms.calls.settings import Settings
 from bulkinfer.transforms.endpoints.clarifai.request.wire import EncodedInput
 from bulkinfer.transforms.endpoints.clarifai.statuses import fault_of_grpc, fault_of_status

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
@@ -62,21 +63,26 @@ class Batcher(Generic[T]):
         return len(self._items)
 
     @property
-    def age(self) -> float:
-        """Seconds since the first input of the open batch was added; 0 when it is empty."""
-        return time.monotonic() - self._since if self._items else 0.0
+    def since(self) -> float:
+        """When the first input of the open batch was added, in monotonic seconds; infinite when it is empty."""
+        return self._since if self._items else math.inf
 
     def add(self, item: T, nbytes: int) -> list[list[T]]:
         """Add one input; return the batches that it completes: none, one or two."""
+        return self.extend([item], [nbytes])
+
+    def extend(self, items: Sequence[T], sizes: Sequence[int]) -> list[list[T]]:
+        """Add inputs of so many bytes each; return the batches that they complete."""
         complete = []
-        if self._items and self._nbytes + nbytes > self._max_bytes:
-            complete.append(self.flush())
-        if not self._items:
-            self._since = time.monotonic()
-        self._items.append(item)
-        self._nbytes += nbytes
-        if len(self._items) >= self._max_count or self._nbytes >= self._max_bytes:
-            complete.append(self.flush())
+        for item, nbytes in zip(items, sizes, strict=True):
+            if self._items and self._nbytes + nbytes > self._max_bytes:
+                complete.append(self.flush())
+            if not self._items:
+                self._since = time.monotonic()
+            self._items.append(item)
+            self._nbytes += nbytes
+            if len(self._items) >= self._max_count or self._nbytes >= self._max_bytes:
+                complete.append(self.flush())
         return complete
 
     def flush(self) -> list[T]:

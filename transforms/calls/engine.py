@@ -26,8 +26,8 @@ from .endpoint import Fault, stopping_error
 from .limits.choose import limiter_for
 from .limits.divided import DividedLimits
 from .limits.local import LocalLimiter
+from .limits.message_size import MessageLimit
 from .loop import engine_loop
-from .message_limit import MessageLimit
 from .model_call import ModelCall
 from .settings import Settings
 from .submissions import Capacity, Submission, Submitter

@@ -10,7 +10,7 @@ from typing import Protocol
 from ..metrics import Metrics
 from .endpoint import Fault, Session
 from .limits.limiter import Limiter
-from .message_limit import MessageLimit
+from .limits.message_size import MessageLimit
 
 __all__ = ["Budget", "Settings"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import pytest
@@ -32,16 +33,16 @@ def test_an_oversized_input_goes_alone_and_closes_the_batch_before_it() -> None:
     assert batcher.flush() == []
 
 
-def test_age_counts_from_the_first_input_of_the_open_batch() -> None:
+def test_the_open_batch_is_as_old_as_its_first_input() -> None:
     batcher: Batcher[int] = Batcher(10, 100)
-    assert batcher.age == 0.0
+    assert batcher.since == math.inf
     batcher.add(1, 1)
     time.sleep(0.05)
     batcher.add(2, 1)
 
-    assert batcher.age >= 0.05
+    assert batcher.since <= time.monotonic() - 0.05
     assert batcher.flush() == [1, 2]
-    assert batcher.age == 0.0
+    assert batcher.since == math.inf
 
 
 @pytest.mark.parametrize(

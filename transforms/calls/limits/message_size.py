@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .batching import Item
-from .endpoint import Fault, Verdict
+from ..batching import Item
+from ..endpoint import Fault, Verdict
 
 __all__ = ["MessageLimit"]
 
