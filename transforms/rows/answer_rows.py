@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from ..records import Prediction, Reference
@@ -89,6 +89,18 @@ class AnswerRows:
         size = (width, height) if width and height else None
         self.regions.start(answered.ordinal, self.predictions.key, size, self._coded, prediction.orientation)
         self.set_frame(NO_FRAME)
+
+    def add_rows(self, answered: Sequence[Answered], columns: Mapping[str, Sequence[Any]]) -> None:
+        """Add one row for each of these inputs, without concepts, regions and frames: all rows of a reply at once.
+
+        Args:
+            columns: values of the rows, by column; `status_code`, `output_id` and `created_at` as in `close`.
+
+        Raises:
+            DecodeError: a kept column's value is not of its type.
+        """
+        self._last, self._coded = None, None
+        self.predictions.extend(answered, columns)
 
     def set_frame(self, frame: Frame) -> None:
         """Say which frame of a video the row that begins belongs to; before any of its regions.

@@ -58,6 +58,11 @@ class SparseColumn:
         self.rows.append(row)
         self.values.append(value)
 
+    def extend(self, first: int, values: Sequence[Any]) -> None:
+        """Set the values of rows that follow each other; None for no value."""
+        self.rows.extend(row for row, value in enumerate(values, first) if value is not None)
+        self.values.extend(value for value in values if value is not None)
+
     def has(self, row: int) -> bool:
         """True when the latest row that was put is this one."""
         return bool(self.rows) and self.rows[-1] == row
@@ -92,6 +97,10 @@ class _Lists:
     def close(self, length: int) -> None:
         self.total += length
         self.ends.append(self.total)
+
+    def skip(self, count: int) -> None:
+        """Close so many empty lists."""
+        self.ends.extend([self.total] * count)
 
     def cut(self, count: int) -> int:
         """Keep the first `count` lists; returns how many items they hold."""
@@ -168,6 +177,10 @@ class ConceptColumn:
         best = values.index(score)
         return ids[best] or None, names[best] or ids[best] or None, None if math.isnan(score) else score
 
+    def skip(self, count: int) -> None:
+        """Add so many empty lists."""
+        self._lists.skip(count)
+
     def cut(self, count: int) -> None:
         """Keep the first `count` lists."""
         items = self._lists.cut(count)
@@ -206,6 +219,10 @@ class RegionColumn:
         length = len(self.indexes) - self._lists.total
         self._lists.close(length)
         return length
+
+    def skip(self, count: int) -> None:
+        """Add so many empty lists, when no list is open."""
+        self._lists.skip(count)
 
     def cut(self, count: int) -> None:
         """Keep the first `count` lists, and drop what belongs to a list that was not closed."""

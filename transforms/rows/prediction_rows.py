@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -12,6 +13,9 @@ from ..kept.types import source_of
 from ..kept.values import fitting
 from ..records import Prediction, Reference
 from .columns import ConceptColumn, Concepts, RegionColumn, SparseColumn, utf8
+
+if TYPE_CHECKING:
+    from .answer_rows import Answered
 
 __all__ = ["DENSE", "NO_FRAME", "Frame", "PredictionRows"]
 
@@ -99,18 +103,21 @@ class PredictionRows:
         self.nbytes += len(value)
 
     def _put_kept(self, field: Any, value: Any) -> None:
-        if value is None:
-            return
+        kept = self._kept(field, value)
+        if kept is not None:
+            self.put(field.name, kept)
+            self.nbytes += len(kept) if isinstance(kept, (str, bytes)) else 0
+
+    def _kept(self, field: Any, value: Any) -> Any:
+        """The value of a kept column as its table holds it."""
         try:
-            kept = fitting(value, field)
+            return None if value is None else fitting(value, field)
         except ValueError as error:
             raise DecodeError(
                 "keep",
                 f"the kept column {field.name!r} is {field.type} in the source, but this row holds {error}; make the "
                 "column one type in the source",
             ) from error
-        self.put(field.name, kept)
-        self.nbytes += len(kept) if isinstance(kept, (str, bytes)) else 0
 
     def close(
         self,
@@ -158,6 +165,52 @@ class PredictionRows:
         self.inputs.append(self._ordinal)
         self.nbytes += 120 + len(self.key[0]) + len(self.key[1] or "") + 40 * len(concepts[0]) + 60 * regions
         self._index += 1
+
+    def extend(self, answered: Sequence[Answered], columns: Mapping[str, Sequence[Any]]) -> None:
+        """Add a row for each of these inputs; arguments as in `AnswerRows.add_rows`.
+
+        Raises:
+            DecodeError: a kept column's value is not of its type.
+        """
+        references = [one.reference for one in answered]
+        predictions = [one.prediction for one in answered]
+        first, count = len(self.inputs), len(answered)
+        kept = [self._kept_values(column, field, references) for column, field in self._keep]
+        ids = [utf8(reference.input_id) for reference in references]
+        uris = [None if reference.uri is None else utf8(reference.uri) for reference in references]
+        dense = zip(
+            ids,
+            uris,
+            *(itertools.repeat(value) for value in NO_FRAME),
+            itertools.repeat(0),
+            [reference.media_type for reference in references],
+            [prediction.width for prediction in predictions],
+            [prediction.height for prediction in predictions],
+            [prediction.orientation for prediction in predictions],
+            columns["output_id"],
+            columns["status_code"],
+            columns["created_at"],
+            itertools.repeat(None),
+            itertools.repeat(None),
+            itertools.repeat(0),
+            [prediction.stats.latency_ms for prediction in predictions],
+            [prediction.stats.attempts for prediction in predictions],
+            [prediction.model_version or self._model_version for prediction in predictions],
+            strict=False,  # repeat() has no end
+        )
+        self._dense.extend(itertools.chain.from_iterable(dense))
+        self.inputs.extend([one.ordinal for one in answered])
+        self.concepts.skip(count)
+        self.regions.skip(count)
+        self.nbytes += 120 * count + sum(map(len, ids)) + sum(len(uri or "") for uri in uris)
+        values = {name: column for name, column in columns.items() if name in self.sparse}
+        for name, column in (*values.items(), *kept):
+            self.sparse[name].extend(first, column)
+            self.nbytes += sum(len(value) if isinstance(value, (str, bytes)) else 8 for value in column)
+
+    def _kept_values(self, column: str, field: Any, references: Sequence[Reference]) -> tuple[str, list[Any]]:
+        """The name of a kept column, and its values of these inputs."""
+        return field.name, [self._kept(field, reference.columns.get(column)) for reference in references]
 
     @property
     def index(self) -> int:

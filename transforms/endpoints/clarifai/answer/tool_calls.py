@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-__all__ = ["Answer", "join_pieces", "read_text", "read_value"]
+__all__ = ["Answer", "join_pieces", "may_hold_calls", "read_text", "read_value"]
 
 
 class Answer(NamedTuple):
@@ -34,7 +34,7 @@ def read_text(text: str) -> Answer:
     >>> read_text('[{"type": "function", "function": {"name": "f", "arguments": "{}"}}]').text is None
     True
     """
-    if not _may_hold_calls(text):
+    if not may_hold_calls(text):
         return Answer(text)
     try:
         value = json.loads(text)
@@ -44,7 +44,8 @@ def read_text(text: str) -> Answer:
     return Answer(text) if answer is None else answer
 
 
-def _may_hold_calls(text: str) -> bool:
+def may_hold_calls(text: str) -> bool:
+    """Whether a text is worth parsing: JSON with a word that only tool calls and completions have."""
     start = text[:64].lstrip()[:1]
     return start in ("{", "[") and any(
         word in text for word in ('"tool_calls"', '"function"', '"function_call"', '"choices"')
@@ -103,7 +104,7 @@ def join_pieces(pieces: Sequence[str]) -> Answer:
 
 def _delta(piece: str) -> tuple[str, list[Any]] | None:
     """Content and tool calls of a piece that is a chunk; None when it is plain text."""
-    if not (_may_hold_calls(piece) or '"chat.completion.chunk"' in piece):
+    if not (may_hold_calls(piece) or '"chat.completion.chunk"' in piece):
         return None
     try:
         value = json.loads(piece)

@@ -1,0 +1,120 @@
+"""A reply of plain texts is read as columns: the same rows as one by one, whatever is in it."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+from unittest import mock
+
+import pyarrow as pa
+import pytest
+from bulkinfer.transforms.endpoints.clarifai.answer import reader
+from bulkinfer.transforms.endpoints.clarifai.answer.plain_texts import read_texts
+from bulkinfer.transforms.endpoints.clarifai.answer.reader import OutputReader
+from bulkinfer.transforms.endpoints.clarifai.signatures import Field, Method
+from bulkinfer.transforms.records import CallStats, Prediction, Reference
+from bulkinfer.transforms.rows.answer_rows import Answered, ReadOptions
+from bulkinfer.transforms.rows.table_builder import TableBuilder, TableOptions
+from clarifai_grpc.grpc.api import resources_pb2
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+STR = Method("predict", "UNARY_UNARY", (), (Field("return", "STR"),))
+TEXTS = st.one_of(
+    st.text(max_size=20),
+    st.sampled_from(['{"choices": []}', '[{"function": 1}]', '{"a": 1}', "", "\x00", "é", "𝄞" * 5]),
+)
+OUTPUTS = st.tuples(
+    TEXTS, st.booleans(), st.integers(0, 3), st.sampled_from(["", "id"]), st.sampled_from([0, 1_760_000_000])
+)
+
+
+def output(text: str, part: bool, tokens: int, name: str, created: int) -> Any:
+    made = resources_pb2.Output(id=name, prompt_tokens=tokens)
+    made.status.code = 10000
+    made.created_at.seconds = created
+    data = made.data.parts.add(id="return").data if part else made.data
+    data.string_value = text
+    return made
+
+
+def tables(predictions: list[Prediction], method: Method | None, *, columns: bool) -> Any:
+    builder = TableBuilder(
+        TableOptions(
+            "run",
+            functools.partial(OutputReader, method),
+            keep_schema=pa.schema([("k", pa.int64())]),
+            model_url="m",
+            model_version="v",
+        )
+    )
+    read = read_texts if columns else lambda answered, field: None
+    with mock.patch.object(reader, "read_texts", read):
+        for start in range(0, len(predictions), 4):
+            assert builder.add(predictions[start : start + 4]) == [None] * len(predictions[start : start + 4])
+    return builder.finish()
+
+
+@settings(deadline=None)
+@given(st.lists(OUTPUTS, min_size=1, max_size=9), st.sampled_from([STR, None]))
+def test_columns_hold_what_single_rows_would(outputs: list[Any], method: Method | None) -> None:
+    predictions = [
+        Prediction(
+            Reference(
+                f"{number}é",
+                f"u{number}" if number % 2 else None,
+                "text",
+                columns={"k": number} if number % 3 else {},
+                aliases=(Reference(f"alias{number}", None, "text"),) if number % 4 == 3 else (),
+            ),
+            (output(*one),),
+            CallStats(1 + number % 2, 12.5),
+            model_version="w" if number % 5 else "",
+        )
+        for number, one in enumerate(outputs)
+    ]
+
+    fast = tables(predictions, method, columns=True)
+    slow = tables(predictions, method, columns=False)
+
+    for name in ("predictions", "masks", "errors"):
+        assert getattr(fast, name).equals(getattr(slow, name))
+    assert fast.prediction_inputs.tolist() == slow.prediction_inputs.tolist()
+
+
+def test_a_reply_of_texts_is_read_as_columns_and_another_is_not() -> None:
+    def read(*outputs: Any) -> Any:
+        answered = [
+            Answered(n, Reference(f"{n}", None, "text"), Prediction(Reference(f"{n}", None, "text"), (one,)))
+            for n, one in enumerate(outputs)
+        ]
+        return read_texts(answered, STR.outputs[0])
+
+    plain, picture = output("yes", True, 0, "", 0), resources_pb2.Output()
+    picture.data.image.url = "u"
+
+    assert read(plain, plain)["text"] == ["yes", "yes"]
+    assert "prompt_tokens" not in read(plain)
+    assert read(plain, output("no", False, 7, "", 0))["prompt_tokens"] == [None, 7]
+    assert read(plain, picture) is None
+    assert read(plain, output('[{"function": 1}]', True, 0, "", 0)) is None
+
+
+def test_a_number_too_large_for_its_column_costs_its_own_answer_alone() -> None:
+    good, odd = output("yes", True, 0, "", 0), output("no", True, 0, "", 0)
+    odd.completion_tokens = 2**31
+    builder = TableBuilder(TableOptions("run", functools.partial(OutputReader, STR)))
+
+    added = builder.add(
+        [Prediction(Reference(f"{n}", None, "text"), (one,)) for n, one in enumerate([good, odd, good])]
+    )
+
+    assert [error is None for error in added] == [True, False, True]
+    assert builder.finish().predictions["text"].to_pylist() == ["yes", "yes"]
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_raw_messages_are_kept_one_by_one(raw: bool) -> None:
+    builder = TableBuilder(TableOptions("run", functools.partial(OutputReader, STR), ReadOptions(raw=raw)))
+    builder.add([Prediction(Reference("a", None, "text"), (output("yes", True, 0, "", 0),))])
+    assert (builder.finish().predictions["raw"].to_pylist()[0] is not None) is raw
