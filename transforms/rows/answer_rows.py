@@ -100,7 +100,8 @@ class AnswerRows:
             DecodeError: a kept column's value is not of its type.
         """
         self._last, self._coded = None, None
-        self.predictions.extend(answered, columns)
+        ordinals, references, predictions = zip(*answered, strict=True)
+        self.predictions.extend(ordinals, references, predictions, columns)
 
     def set_frame(self, frame: Frame) -> None:
         """Say which frame of a video the row that begins belongs to; before any of its regions.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 
@@ -13,9 +13,6 @@ from ..kept.types import source_of
 from ..kept.values import fitting
 from ..records import Prediction, Reference
 from .columns import ConceptColumn, Concepts, RegionColumn, SparseColumn, utf8
-
-if TYPE_CHECKING:
-    from .answer_rows import Answered
 
 __all__ = ["DENSE", "NO_FRAME", "Frame", "PredictionRows"]
 
@@ -166,15 +163,19 @@ class PredictionRows:
         self.nbytes += 120 + len(self.key[0]) + len(self.key[1] or "") + 40 * len(concepts[0]) + 60 * regions
         self._index += 1
 
-    def extend(self, answered: Sequence[Answered], columns: Mapping[str, Sequence[Any]]) -> None:
-        """Add a row for each of these inputs; arguments as in `AnswerRows.add_rows`.
+    def extend(
+        self,
+        ordinals: Sequence[int],
+        references: Sequence[Reference],
+        predictions: Sequence[Prediction],
+        columns: Mapping[str, Sequence[Any]],
+    ) -> None:
+        """Add a row for each of these inputs; see `start`, and `AnswerRows.add_rows` for the columns.
 
         Raises:
             DecodeError: a kept column's value is not of its type.
         """
-        references = [one.reference for one in answered]
-        predictions = [one.prediction for one in answered]
-        first, count = len(self.inputs), len(answered)
+        first, count = len(self.inputs), len(ordinals)
         kept = [self._kept_values(column, field, references) for column, field in self._keep]
         ids = [utf8(reference.input_id) for reference in references]
         uris = [None if reference.uri is None else utf8(reference.uri) for reference in references]
@@ -199,7 +200,7 @@ class PredictionRows:
             strict=False,  # repeat() has no end
         )
         self._dense.extend(itertools.chain.from_iterable(dense))
-        self.inputs.extend([one.ordinal for one in answered])
+        self.inputs.extend(ordinals)
         self.concepts.skip(count)
         self.regions.skip(count)
         self.nbytes += 120 * count + sum(map(len, ids)) + sum(len(uri or "") for uri in uris)
