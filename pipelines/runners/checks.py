@@ -18,6 +18,7 @@ from typing import Any
 from bulkinfer.transforms.calls.limits.redis_limiter import check_limiter
 from bulkinfer.transforms.errors import RunnerError
 from bulkinfer.transforms.job.config import JobConfig, RunnerConfig
+from bulkinfer.transforms.storage.references import is_data
 
 from .flink import flink_overview
 from .options import Workers, master_of, merged_options, workers_of
@@ -249,7 +250,7 @@ def _check_locations(config: JobConfig, workers: Workers) -> None:
                 f"{key}: {uri} is the memory of one process, but the job runs in several; use a directory or an object "
                 "store"
             )
-        if workers.remote and uri and "://" not in uri:
+        if workers.remote and uri and "://" not in uri and not is_data(uri):
             raise RunnerError(
                 f"{key}: {uri} is a path on this machine, which the workers of runner {config.runner.name} do not see; "
                 f"use an object store, or file://{Path(uri).absolute()} when that folder is mounted on every worker"

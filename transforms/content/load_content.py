@@ -18,7 +18,8 @@ from ..runs.control import ControlSpec, JobControl
 from ..runs.rebalance import WorkPass, WorkPassSpec
 from ..storage.filesystems import local_path
 from ..windows import beside
-from .fetch import Fetcher, PassingReadError
+from .faults import PassingReadError
+from .fetch import Fetcher
 from .media import MAX_PIXELS
 from .prefetch import Prefetcher, process_budget
 

@@ -11,6 +11,7 @@ from ..errors import DecodeError
 from ..kept.types import source_of
 from ..kept.values import fitting
 from ..records import Prediction, Reference
+from ..storage.references import masked_value, recorded
 from .columns import ConceptColumn, Concepts, RegionColumn, SparseColumn, utf8
 
 __all__ = ["DENSE", "NO_FRAME", "Frame", "PredictionRows"]
@@ -74,7 +75,7 @@ class PredictionRows:
             prediction: the answer.
         """
         self._ordinal, self._reference, self._prediction = ordinal, reference, prediction
-        self.key = utf8(reference.input_id), None if reference.uri is None else utf8(reference.uri)
+        self.key = utf8(reference.input_id), None if reference.uri is None else utf8(recorded(reference.uri))
         self._index = 0
 
     def cut(self, count: int) -> None:
@@ -101,6 +102,8 @@ class PredictionRows:
     def _put_kept(self, field: Any, value: Any) -> None:
         if value is None:
             return
+        # A kept column may hold the very reference, or others that were signed.
+        value = recorded(value) if value == self._reference.uri else masked_value(value)
         try:
             kept = fitting(value, field)
         except ValueError as error:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import tenacity
 
 from ..errors import BulkinferError, SourceError, StoreError
+from .references import shortened
 
 __all__ = ["is_transient", "patiently", "redact", "source_faults", "store_error"]
 
@@ -103,7 +104,10 @@ def patiently(action: Callable[[], T], *, what: str, local: bool) -> T:
 
 
 def redact(text: str, storage: Mapping[str, Any]) -> str:
-    """`text` without passwords in URLs, URL queries and the values of `storage`, which may all be secrets."""
+    """`text` without passwords in URLs, URL queries and the values of `storage`, which may all be secrets.
+
+    References in it are shortened, for a `data:` URI holds content.
+    """
 
     def hide(value: object) -> None:
         nonlocal text
@@ -114,7 +118,7 @@ def redact(text: str, storage: Mapping[str, Any]) -> str:
             text = text.replace(value, "***")
 
     hide(storage)
-    return _URL_SECRETS.sub(lambda match: "***@" if match[0].endswith("@") else "***", text)
+    return shortened(_URL_SECRETS.sub(lambda match: "***@" if match[0].endswith("@") else "***", text))
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from fsspec.registry import known_implementations
 
 from ..errors import SourceError
 from .faults import redact
+from .references import is_data
 
 __all__ = [
     "Filesystems",
@@ -45,6 +46,8 @@ _EXTRAS = {
 
 def protocol_of(url: str) -> str:
     """The outermost protocol: "zip" of `zip://a.jpg::s3://bucket/photos.zip`, "file" of a path."""
+    if is_data(url):
+        return "data"
     head = url.partition("::")[0]
     protocol, sep, _ = head.partition("://")
     if sep:
@@ -54,13 +57,15 @@ def protocol_of(url: str) -> str:
 
 def split_chain(url: str) -> tuple[str, str]:
     """The member and the archive of a chained URL, the latter with its `::`; ("path", "") of a plain one."""
+    if is_data(url):
+        return url, ""
     head, sep, rest = url.partition("::")
     return (head, sep + rest)
 
 
 def local_path(url: str) -> str | None:
     """The path of a local file, or None when the URL is on another store or inside an archive."""
-    if "::" in url:
+    if "::" in url or is_data(url):
         return None
     protocol, sep, path = url.partition("://")
     if not sep:
@@ -80,7 +85,7 @@ def references_in(value: Any) -> Any:
 
 def resolve(uri: str, base: str) -> str:
     """A reference as a manifest in the folder `base` means it: relative paths are relative to that folder."""
-    if uri.startswith("/") or not base:
+    if uri.startswith("/") or not base or is_data(uri):
         return uri
     head, sep, last = uri.rpartition("::")
     if "://" in last or last.startswith("/"):
