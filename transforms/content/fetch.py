@@ -21,6 +21,7 @@ from fsspec.asyn import sync
 
 from ..errors import ReadError
 from ..records import Content, Reference
+from ..storage.allowed import EVERYTHING, Allowed
 from ..storage.faults import redact
 from ..storage.filesystems import Filesystems, local_path, protocol_of, references_in, resolve
 from ..storage.references import data_of, is_data, shown
@@ -57,6 +58,7 @@ class Fetcher:
         attempts: how often a fault that passes by itself is tried.
         max_pixels: a larger picture is refused; None for no limit.
         turn: turn pictures upright by their EXIF orientation.
+        allowed: what columns of references, redirects and names of hosts may lead to.
     """
 
     def __init__(
@@ -72,12 +74,14 @@ class Fetcher:
         attempts: int = 4,
         max_pixels: int | None = MAX_PIXELS,
         turn: bool = False,
+        allowed: Allowed = EVERYTHING,
     ) -> None:
         self._max_bytes, self._storage, self._by_url = max_bytes, storage, by_url
         self._reference_columns, self._base = reference_columns, base
         self._idle, self._timeout, self._attempts = idle, timeout, attempts
         self._max_pixels, self._turn = max_pixels, turn
-        self._filesystems = Filesystems(storage)
+        self._allowed = allowed
+        self._filesystems = Filesystems(storage, allowed)
 
     def content(self, reference: Reference) -> Content:
         """The content of an input and of its columns.
@@ -130,6 +134,7 @@ class Fetcher:
             reraise=True,
         )
         try:
+            self._allowed.check_host(uri)
             if protocol_of(uri) in ("http", "https"):
                 return policy(self._http, uri, ends)
             if size and version.startswith("etag:"):
@@ -179,6 +184,7 @@ class Fetcher:
             return value
         uri = resolve(value, self._base)
         try:
+            self._allowed.check(uri)
             data = check_filled(self.fetch(uri).data)
             if media_of(uri) == "image":
                 data, _ = sendable(data, self._max_pixels, turn=self._turn)

@@ -34,6 +34,7 @@ class RowReader:
     def __init__(self, spec: SourceSpec) -> None:
         self._spec = spec
         self._filesystems = Filesystems(spec.source.storage)
+        self._allowed = spec.allowed
         columns = spec.source.columns
         wanted = (columns.uri, columns.content, columns.id, columns.version, *spec.columns)
         self._read = list(dict.fromkeys(name for name in wanted if name))
@@ -127,6 +128,10 @@ class RowReader:
         media = spec.media_type
         if uri is not None:
             uri = resolve(uri, spec.base)
+            refused = self._allowed.fault(uri)
+            if refused is not None:
+                reference = Reference(input_id, uri, media, columns=columns, place=place)
+                return Failure(reference, "list", "not_allowed", f"{place}: {refused}")
         version = version_of_row(values.get(named.version or ""), content)
         return Reference(
             input_id,

@@ -17,6 +17,7 @@ from fsspec.core import url_to_fs
 from fsspec.registry import known_implementations
 
 from ..errors import SourceError
+from .allowed import EVERYTHING, Allowed
 from .faults import redact
 from .references import is_data
 
@@ -114,10 +115,11 @@ class Filesystems:
 
     Args:
         storage: fsspec options of the source, flat or nested by protocol.
+        allowed: what redirects and names of hosts may lead to.
     """
 
-    def __init__(self, storage: Mapping[str, Any]) -> None:
-        self._storage = storage
+    def __init__(self, storage: Mapping[str, Any], allowed: Allowed = EVERYTHING) -> None:
+        self._storage, self._client = storage, allowed.client()
         self._opened: dict[tuple[str, str], Any] = {}
 
     def open(self, url: str) -> tuple[Any, str]:
@@ -142,6 +144,8 @@ class Filesystems:
     def _connect(self, url: str) -> tuple[Any, str]:
         protocols = [protocol_of(bit) for bit in url.split("::")]
         options = {protocol: options_for(protocol, self._storage) for protocol in protocols}
+        for protocol in {"http", "https"}.intersection(protocols if self._client else ()):
+            options[protocol]["get_client"] = self._client
         if len(protocols) > 1:
             # An archive's table of contents must be read anew by each run, so its filesystem is not shared.
             options[protocols[0]]["skip_instance_cache"] = True
