@@ -234,8 +234,9 @@ def _check_storage(config: JobConfig) -> None:
     ):
         if without_secrets(storage) != storage:
             _warn(
-                f"{key} holds secrets, and they travel with the job to the cluster; give them to the workers in their "
-                "own environment (AWS_SECRET_ACCESS_KEY, a credentials file, ...) and leave them out of the job file"
+                f"{key} holds secrets, and they travel with the job to the cluster; write {{env: NAME}} or "
+                "{file: PATH} in place of each, which every worker reads for itself, or leave them out where the "
+                "store's driver finds them in the workers' environment"
             )
 
 

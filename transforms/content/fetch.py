@@ -11,6 +11,7 @@ import dataclasses
 import logging
 import os
 import stat
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,6 +35,11 @@ from .versions import GIVEN, hashed_version, local_version, version_of
 __all__ = ["Fetched", "Fetcher"]
 
 logger = logging.getLogger(__name__)
+
+_FLAGS = os.O_RDONLY
+if sys.platform != "win32":
+    # Non-blocking, so that a named pipe without a writer cannot hold a thread for ever.
+    _FLAGS |= os.O_NONBLOCK | os.O_CLOEXEC
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -210,8 +216,7 @@ class Fetcher:
 
     def _local(self, path: str) -> Fetched:
         try:
-            # Non-blocking, so that a named pipe without a writer cannot hold a thread for ever.
-            handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            handle = os.open(path, _FLAGS)
         except OSError as error:
             raise self._read_error(path, error) from None
         try:

@@ -80,7 +80,11 @@ class OutputConfig(Section):
     part_seconds: Duration = Field(
         60.0, description="Finished rows are durable at the latest after this time."
     )
-    storage: dict[str, Any] = Field({}, description="fsspec options of the output's store.")
+    storage: dict[str, Any] = Field(
+        {},
+        description="fsspec options of the output's store; {env: NAME} or {file: PATH} for a value, as in "
+        "source.storage.",
+    )
 
     @field_validator("partition_by", mode="before")
     @classmethod

@@ -105,7 +105,11 @@ class SourceConfig(Section):
         "this machine. By default a manifest that came over the network may name neither files of this machine nor "
         "such addresses.",
     )
-    storage: dict[str, Any] = Field({}, description="fsspec options of the source's store.")
+    storage: dict[str, Any] = Field(
+        {},
+        description="fsspec options of the source's store. {env: NAME} or {file: PATH} in place of a value is read by "
+        "each worker for itself.",
+    )
 
     @field_validator("files", mode="before")
     @classmethod

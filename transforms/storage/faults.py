@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import tenacity
 
 from ..errors import BulkinferError, SourceError, StoreError
+from .options import filled_in
 from .references import shortened
 
 __all__ = ["is_transient", "patiently", "redact", "source_faults", "store_error"]
@@ -117,7 +118,7 @@ def redact(text: str, storage: Mapping[str, Any]) -> str:
         elif isinstance(value, str) and len(value) >= 4 and not value.startswith(("http://", "https://")):
             text = text.replace(value, "***")
 
-    hide(storage)
+    hide(filled_in(storage, forgiving=True))
     return shortened(_URL_SECRETS.sub(lambda match: "***@" if match[0].endswith("@") else "***", text))
 
 

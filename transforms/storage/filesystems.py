@@ -19,6 +19,7 @@ from fsspec.registry import known_implementations
 from ..errors import SourceError
 from .allowed import EVERYTHING, Allowed
 from .faults import redact
+from .options import filled_in
 from .references import is_data
 
 __all__ = [
@@ -143,7 +144,11 @@ class Filesystems:
 
     def _connect(self, url: str) -> tuple[Any, str]:
         protocols = [protocol_of(bit) for bit in url.split("::")]
-        options = {protocol: options_for(protocol, self._storage) for protocol in protocols}
+        try:
+            storage = filled_in(self._storage)
+        except ValueError as error:
+            raise SourceError(f"source.storage: {error}") from None
+        options = {protocol: options_for(protocol, storage) for protocol in protocols}
         for protocol in {"http", "https"}.intersection(protocols if self._client else ()):
             options[protocol]["get_client"] = self._client
         if len(protocols) > 1:
