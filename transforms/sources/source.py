@@ -21,7 +21,7 @@ from ..job.config import SourceConfig
 from ..kept.types import is_json, kept_field, values_of
 from ..storage.allowed import EVERYTHING, Allowed
 from ..storage.faults import source_faults
-from ..storage.filesystems import Filesystems, resolve
+from ..storage.filesystems import Filesystems, check_address, resolve
 from .listing import Folder, Found, Pattern, expanded, list_folder, parse_pattern
 from .manifests.files import Manifest, as_text
 from .manifests.formats import columns_of
@@ -213,6 +213,7 @@ def _inspect_files(source: SourceConfig, limit: int | None, filesystems: Filesys
         sample: list[Found] = []
         with source_faults(f"source.files: cannot list {text}", source.storage):
             for one in expanded(text):
+                check_address(one, source.storage)
                 pattern = parse_pattern(one, filesystems)
                 group.append(pattern)
                 listed = list_folder(pattern, Folder(pattern.root), filesystems)

@@ -8,10 +8,13 @@ files, archives or HTTP.
 
 from __future__ import annotations
 
+import functools
 import json
 import posixpath
+import socket
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from fsspec.core import url_to_fs
 from fsspec.registry import known_implementations
@@ -24,6 +27,7 @@ from .references import is_data
 
 __all__ = [
     "Filesystems",
+    "check_address",
     "local_path",
     "options_for",
     "protocol_of",
@@ -109,6 +113,35 @@ def options_for(protocol: str, storage: Mapping[str, Any]) -> dict[str, Any]:
         # A worker lives long, and what a listing said an hour ago is not what the store holds now.
         options.setdefault("use_listings_cache", False)
     return options
+
+
+def check_address(url: str, storage: Mapping[str, Any]) -> None:
+    """Check that the host of an HTTP URL is known, as far as this machine can tell without asking it.
+
+    Raises:
+        OSError: no name server knows it.
+    """
+    options = options_for(protocol_of(url), storage)
+    if protocol_of(url) not in ("http", "https") or options.get("proxy") or "client_kwargs" in options:
+        return  # behind a proxy names are not resolved here
+    host = urlsplit(url.partition("::")[0]).hostname or ""
+    try:
+        known = _is_known(host)
+    except OSError:  # the name server itself may be out of reach for a while
+        return
+    if not known:
+        raise OSError(f"no name server knows the host {host!r}")
+
+
+@functools.lru_cache(1024)
+def _is_known(host: str) -> bool:
+    try:
+        socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        if error.errno != socket.EAI_NONAME:
+            raise
+        return False
+    return True
 
 
 class Filesystems:

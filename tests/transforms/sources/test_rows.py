@@ -134,12 +134,22 @@ def test_a_url_that_was_signed_anew_is_the_same_input_and_comes_twice_in_one_man
 
 
 def test_the_same_url_in_two_patterns_is_one_input_however_it_is_signed() -> None:
-    urls = ["https://h/a.jpg?sig=first&sv=1", "https://h/a.jpg?sig=other&sv=2", "https://h/b.jpg?sig=first"]
+    urls = [
+        f"https://127.0.0.1/{name}"
+        for name in ("a.jpg?sig=first&sv=1", "a.jpg?sig=other&sv=2", "b.jpg?sig=first")
+    ]
 
     references, failures = read(inspect_source(SourceConfig(files=urls)))
 
-    assert [one.input_id for one in references] == ["https://h/a.jpg", "https://h/b.jpg"]
+    assert [one.input_id for one in references] == ["https://127.0.0.1/a.jpg", "https://127.0.0.1/b.jpg"]
     assert not failures
+
+
+def test_a_url_whose_host_no_name_server_knows_is_told_before_anything_is_sent() -> None:
+    with pytest.raises(
+        SourceError, match=r"source\.files: cannot list http://nowhere\.invalid/a\.jpg: no name server"
+    ):
+        inspect_source(SourceConfig(files=["http://127.0.0.1/a.jpg", "http://nowhere.invalid/a.jpg"]))
 
 
 @pytest.mark.parametrize("query", ["", "?X-Amz-Signature=a/b.c"])
