@@ -62,6 +62,7 @@ class Preparation:
             "max_pixels": source.image.max_pixels,
             "turn": source.image.orientation == "apply",
             "storage": source.storage,
+            "allowed": self.source.allowed,
             "by_url": not needs.content,
             "reference_columns": needs.columns,
             "base": self.source.base,

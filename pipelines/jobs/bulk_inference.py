@@ -136,6 +136,7 @@ def run_job(file: JobFile, options: RunOptions) -> Summary:
             completed = CompletedSpec.of(
                 job.output,
                 source_storage=config.source.storage,
+                allowed=job.source.allowed,
                 revalidate=config.source.revalidate,
                 retry_failed=options.retry_failed,
                 error_types=options.error_types,

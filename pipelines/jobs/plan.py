@@ -58,6 +58,7 @@ class Plan:
         gone: inputs in `predictions` that the source names no more; None with a limit.
         calls: calls of the next run, without retries.
         keep: the columns that the predictions table gets from the source.
+        may_read: what the references of the manifest may name.
         left_out: columns of the table that a job that keeps all does not keep, and why.
         seconds: estimated time of the calls: the longer of what the limits allow and `assumed_call_seconds` a call
             at the calls in flight.
@@ -80,6 +81,7 @@ class Plan:
     assumed_call_seconds: float
     output: str
     runner: str
+    may_read: str = "any reference"
     keep: tuple[Kept, ...] = ()
     left_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
@@ -100,6 +102,7 @@ class Plan:
                 f"{self.changed} changed",
                 *([f"unread    {self.unreadable} rows or files name no input"] if self.unreadable else []),
                 *([f"gone      {self.gone} in `predictions` are named no more"] if self.gone else []),
+                *([f"may read  {self.may_read}"] if self.may_read != "any reference" else []),
                 f"to do     {self.new + self.changed}, {size}",
                 f"calls     {self.calls}",
                 f"time      about {self.seconds:.0f} s, at {self.assumed_call_seconds:g} s a call",
@@ -128,7 +131,10 @@ def plan_job(file: JobFile, *, limit: int | None = None) -> Plan:
         check_output_of(job, write=False)
         pipeline_options(config.runner)
         completed = CompletedSpec.of(
-            job.output, source_storage=config.source.storage, revalidate=config.source.revalidate
+            job.output,
+            source_storage=config.source.storage,
+            allowed=job.source.allowed,
+            revalidate=config.source.revalidate,
         )
         completed.warn_of_lost()
         found = compare(job.source, completed)
@@ -149,6 +155,7 @@ def plan_job(file: JobFile, *, limit: int | None = None) -> Plan:
             assumed_call_seconds=_ASSUMED_CALL_S,
             output=config.output.uri,
             runner=describe(config.runner),
+            may_read=str(job.source.allowed),
             keep=tuple(Kept.of(field) for field in job.source.keep_schema),
             left_out=left_out(config.source, job.source.schema.names) if keeps_all else {},
         )

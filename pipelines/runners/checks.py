@@ -18,6 +18,7 @@ from typing import Any
 from bulkinfer.transforms.calls.limits.redis_limiter import check_limiter
 from bulkinfer.transforms.errors import RunnerError
 from bulkinfer.transforms.job.config import JobConfig, RunnerConfig
+from bulkinfer.transforms.storage.references import is_data
 
 from .flink import flink_overview
 from .options import Workers, master_of, merged_options, workers_of
@@ -233,8 +234,9 @@ def _check_storage(config: JobConfig) -> None:
     ):
         if without_secrets(storage) != storage:
             _warn(
-                f"{key} holds secrets, and they travel with the job to the cluster; give them to the workers in their "
-                "own environment (AWS_SECRET_ACCESS_KEY, a credentials file, ...) and leave them out of the job file"
+                f"{key} holds secrets, and they travel with the job to the cluster; write {{env: NAME}} or "
+                "{file: PATH} in place of each, which every worker reads for itself, or leave them out where the "
+                "store's driver finds them in the workers' environment"
             )
 
 
@@ -249,7 +251,7 @@ def _check_locations(config: JobConfig, workers: Workers) -> None:
                 f"{key}: {uri} is the memory of one process, but the job runs in several; use a directory or an object "
                 "store"
             )
-        if workers.remote and uri and "://" not in uri:
+        if workers.remote and uri and "://" not in uri and not is_data(uri):
             raise RunnerError(
                 f"{key}: {uri} is a path on this machine, which the workers of runner {config.runner.name} do not see; "
                 f"use an object store, or file://{Path(uri).absolute()} when that folder is mounted on every worker"

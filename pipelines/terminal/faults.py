@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import click
 from bulkinfer.transforms.errors import BulkinferError, JobError, StoppedError
+from bulkinfer.transforms.storage.references import hide_secrets
 
 __all__ = ["faults_told"]
 
@@ -45,10 +46,12 @@ def faults_told() -> Iterator[None]:
 
 
 def _fail(error: BaseException, message: str, exit_code: int) -> NoReturn:
+    message = hide_secrets(message)
     parameters = click.get_current_context().params
     if parameters.get("as_json"):
         click.echo(json.dumps({"error": message, "exit_code": exit_code}))
     click.echo(f"bulkinfer: {message}", err=True)
     if parameters.get("verbose"):
-        traceback.print_exception(error)
+        # Drivers repeat references whole in errors of their own.
+        click.echo(hide_secrets("".join(traceback.format_exception(error))), err=True, nl=False)
     sys.exit(exit_code)

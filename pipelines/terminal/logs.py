@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 
+from bulkinfer.transforms.storage.references import hide_secrets
+
 from .console import LineHandler
 
 __all__ = ["configure_logging"]
@@ -19,16 +21,20 @@ def configure_logging(verbose: int) -> None:
     logging.getLogger().addFilter(_unless_about_clouds)
     # Its import also installs a root handler; `force` replaces it, whichever comes first.
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
-    logging.basicConfig(
-        level=level,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        handlers=[LineHandler()],
-        force=True,
-    )
+    handler = LineHandler()
+    handler.setFormatter(_Discreet("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
     for noisy in ("apache_beam", "grpc", "urllib3", "botocore", "aiobotocore", "fsspec"):
         logging.getLogger(noisy).setLevel(
             level if verbose > 1 else logging.CRITICAL if not verbose else logging.ERROR
         )
+
+
+class _Discreet(logging.Formatter):
+    """Leaves out the secrets of references, which drivers log whole."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return hide_secrets(super().format(record))
 
 
 def _unless_about_clouds(record: logging.LogRecord) -> bool:

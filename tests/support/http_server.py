@@ -24,6 +24,7 @@ class HttpServer:
             connection.
         delays: seconds to wait before answering, by path.
         drips: seconds from one byte to the next, by path.
+        redirects: where else to ask, by path.
         requests: requests seen by path.
     """
 
@@ -32,6 +33,7 @@ class HttpServer:
     faults: dict[str, list[int]] = dataclasses.field(default_factory=dict)
     delays: dict[str, float] = dataclasses.field(default_factory=dict)
     drips: dict[str, float] = dataclasses.field(default_factory=dict)
+    redirects: dict[str, str] = dataclasses.field(default_factory=dict)
     requests: Counter[str] = dataclasses.field(default_factory=Counter)
 
     def link(self, path: str) -> str:
@@ -60,6 +62,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         status = faults.pop(0) if faults else 200
         if status == 0:
             self.close_connection = True
+            return
+        if path in self.served.redirects:
+            self.send_response(302)
+            self.send_header("Location", self.served.redirects[path])
+            self.send_header("Content-Length", "0")
+            self.end_headers()
             return
         data = self.served.files.get(path)
         if status == 200 and data is None:

@@ -11,6 +11,7 @@ import dataclasses
 import logging
 import os
 import stat
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,26 +20,26 @@ from typing import Any
 import tenacity
 from fsspec.asyn import sync
 
-from ..errors import ReadError, SourceError
+from ..errors import ReadError
 from ..records import Content, Reference
-from ..storage.faults import is_transient, redact
+from ..storage.allowed import EVERYTHING, Allowed
+from ..storage.faults import redact
 from ..storage.filesystems import Filesystems, local_path, protocol_of, references_in, resolve
+from ..storage.references import data_of, is_data, shown
+from .faults import PassingReadError, check_status, passes, read_error
 from .http_get import http_get
 from .media import MAX_PIXELS, check_filled, check_text, media_of
 from .upright import sendable
 from .versions import GIVEN, hashed_version, local_version, version_of
 
-__all__ = ["Fetched", "Fetcher", "PassingReadError"]
+__all__ = ["Fetched", "Fetcher"]
 
 logger = logging.getLogger(__name__)
 
-_HTTP_MISSING = (404, 410)
-_HTTP_FORBIDDEN = (401, 403, 407, 451)
-_HTTP_PASSING = (408, 425, 429)
-
-
-class PassingReadError(ReadError):
-    """The store failed in a way that passes by itself; the same input may succeed another time."""
+_FLAGS = os.O_RDONLY
+if sys.platform != "win32":
+    # Non-blocking, so that a named pipe without a writer cannot hold a thread for ever.
+    _FLAGS |= os.O_NONBLOCK | os.O_CLOEXEC
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ class Fetcher:
         attempts: how often a fault that passes by itself is tried.
         max_pixels: a larger picture is refused; None for no limit.
         turn: turn pictures upright by their EXIF orientation.
+        allowed: what columns of references, redirects and names of hosts may lead to.
     """
 
     def __init__(
@@ -78,12 +80,14 @@ class Fetcher:
         attempts: int = 4,
         max_pixels: int | None = MAX_PIXELS,
         turn: bool = False,
+        allowed: Allowed = EVERYTHING,
     ) -> None:
         self._max_bytes, self._storage, self._by_url = max_bytes, storage, by_url
         self._reference_columns, self._base = reference_columns, base
         self._idle, self._timeout, self._attempts = idle, timeout, attempts
         self._max_pixels, self._turn = max_pixels, turn
-        self._filesystems = Filesystems(storage)
+        self._allowed = allowed
+        self._filesystems = Filesystems(storage, allowed)
 
     def content(self, reference: Reference) -> Content:
         """The content of an input and of its columns.
@@ -92,7 +96,7 @@ class Fetcher:
             ReadError: it is missing, empty, unreadable, too large, or not of its media type.
         """
         columns = self._columns(reference) if self._reference_columns else {}
-        if self._by_url and reference.inline is None:
+        if self._by_url and reference.inline is None and not is_data(reference.uri or ""):
             return Content(reference, None, columns)
         if reference.inline is not None:
             fetched = self._inline(reference.inline)
@@ -126,14 +130,17 @@ class Fetcher:
         path = local_path(uri)
         if path is not None:
             return self._local(path)
+        if is_data(uri):
+            return self._held(uri)
         ends = time.monotonic() + self._timeout
         policy = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(_passes),
+            retry=tenacity.retry_if_exception(passes),
             stop=tenacity.stop_after_attempt(self._attempts) | tenacity.stop_before_delay(self._timeout),
             wait=tenacity.wait_random_exponential(multiplier=0.3, max=8.0),
             reraise=True,
         )
         try:
+            self._allowed.check_host(uri)
             if protocol_of(uri) in ("http", "https"):
                 return policy(self._http, uri, ends)
             if size and version.startswith("etag:"):
@@ -154,6 +161,8 @@ class Fetcher:
         """
         uri = reference.uri or ""
         path = local_path(uri)
+        if is_data(uri):
+            return self._held(uri).version
         try:
             if path is not None:
                 return local_version(Path(path).stat())
@@ -181,12 +190,13 @@ class Fetcher:
             return value
         uri = resolve(value, self._base)
         try:
+            self._allowed.check(uri)
             data = check_filled(self.fetch(uri).data)
             if media_of(uri) == "image":
                 data, _ = sendable(data, self._max_pixels, turn=self._turn)
         except ReadError as error:
             raise type(error)(
-                error.error_type, f"column {column!r}, {redact(uri, self._storage)}: {error.message}"
+                error.error_type, f"column {column!r}, {self._shown(uri)}: {error.message}"
             ) from None
         return data
 
@@ -195,16 +205,24 @@ class Fetcher:
         self._check_size(len(data), "the content")
         return Fetched(data, hashed_version(data))
 
+    def _held(self, uri: str) -> Fetched:
+        """The content that a `data:` URI is."""
+        self._check_size(len(uri) * 3 // 4, uri)
+        try:
+            data = data_of(uri)
+        except ValueError as error:
+            raise ReadError("unreadable", f"{shown(uri)} cannot be decoded: {error}") from None
+        return Fetched(data, hashed_version(data))
+
     def _local(self, path: str) -> Fetched:
         try:
-            # Non-blocking, so that a named pipe without a writer cannot hold a thread for ever.
-            handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            handle = os.open(path, _FLAGS)
         except OSError as error:
             raise self._read_error(path, error) from None
         try:
             status = os.fstat(handle)
             if not stat.S_ISREG(status.st_mode):
-                raise ReadError("unreadable", f"{path} is no regular file; name a file")
+                raise ReadError("unreadable", f"{self._shown(path)} is no regular file; name a file")
             self._check_size(status.st_size, path)
             data = os.read(handle, status.st_size + 1)
             while data and len(data) < status.st_size:
@@ -218,7 +236,7 @@ class Fetcher:
             os.close(handle)
         if len(data) != status.st_size:
             raise PassingReadError(
-                "changed", f"{path} changed while it was read; run again when it is written"
+                "changed", f"{self._shown(path)} changed while it was read; run again when it is written"
             )
         return Fetched(data, local_version(status))
 
@@ -233,7 +251,7 @@ class Fetcher:
         filesystem, path = self._filesystems.open(uri)
         info = _within(ends, filesystem, "info", path)
         if info.get("type") == "directory":
-            raise ReadError("unreadable", f"{uri} is a folder; name a file")
+            raise ReadError("unreadable", f"{self._shown(uri)} is a folder; name a file")
         size = info.get("size")
         if size is not None:
             self._check_size(int(size), uri)
@@ -243,7 +261,7 @@ class Fetcher:
         data = _within(ends, filesystem, "cat_file", path, **whole)
         if size is not None and len(data) != int(size):
             raise PassingReadError(
-                "changed", f"{uri} changed while it was read; run again when it is written"
+                "changed", f"{self._shown(uri)} changed while it was read; run again when it is written"
             )
         self._check_size(len(data), uri)
         return Fetched(data, version_of(info))
@@ -254,56 +272,29 @@ class Fetcher:
             filesystem,
             uri,
             idle=self._idle,
-            check_status=lambda status: self._check_status(status, uri),
+            check_status=lambda status: check_status(status, self._shown(uri)),
             check_size=lambda size: self._check_size(size, uri),
         )
         data, info = sync(filesystem.loop, asyncio.wait_for, get, max(0.0, ends - time.monotonic()))
         return Fetched(data, version_of(info))
 
-    def _check_status(self, status: int, uri: str) -> None:
-        if status < 400:
-            return
-        where = redact(uri, self._storage)
-        if status in _HTTP_MISSING:
-            raise ReadError("missing", f"{where} is not there: HTTP {status}")
-        if status in _HTTP_FORBIDDEN:
-            raise ReadError("unreadable", f"{where} may not be read: HTTP {status}; check the access rights")
-        if status >= 500 or status in _HTTP_PASSING:
-            raise PassingReadError("store_error", f"{where} answered HTTP {status}; run again later")
-        raise ReadError("unreadable", f"{where} answered HTTP {status}")
-
     def _check_size(self, size: int, where: str) -> None:
         if size > self._max_bytes:
             raise ReadError(
                 "too_large",
-                f"{redact(where, self._storage)} has {size} bytes, more than the {self._max_bytes} that "
+                f"{self._shown(where)} has {size} bytes, more than the {self._max_bytes} that "
                 "source.max_bytes allows; make it smaller or raise source.max_bytes",
             )
 
     def _named(self, reference: Reference) -> str:
-        return redact(reference.uri or reference.place or reference.input_id, self._storage)
+        return self._shown(reference.uri or reference.place or reference.input_id)
+
+    def _shown(self, uri: str) -> str:
+        """A reference as a message has it."""
+        return redact(shown(uri), self._storage)
 
     def _read_error(self, uri: str, error: BaseException) -> ReadError:
-        where = redact(uri, self._storage)
-        reason = redact(" ".join(str(error).split()) or type(error).__name__, self._storage)
-        if isinstance(error, FileNotFoundError | NotADirectoryError | KeyError):
-            return ReadError("missing", f"{where} is not there; it may have been moved since it was listed")
-        if isinstance(error, PermissionError):
-            return ReadError("unreadable", f"{where} may not be read; check its permissions")
-        if isinstance(error, SourceError):
-            return ReadError("unreadable", redact(str(error), self._storage))
-        if isinstance(error, asyncio.TimeoutError | TimeoutError):
-            said = str(error) or str(
-                error.__cause__ or ""
-            )  # fsspec raises an error of its own, without words
-            return PassingReadError(
-                "timeout",
-                f"{where} was not read in time: {said or f'it took {self._timeout:g} s (source.timeout.file)'}; "
-                "run again later, or raise it",
-            )
-        if _passes(error):
-            return PassingReadError("store_error", f"{where} could not be read: {reason}; run again later")
-        return ReadError("unreadable", f"{where} could not be read: {reason}")
+        return read_error(uri, error, self._storage, self._timeout)
 
 
 def _within(ends: float, filesystem: Any, method: str, *args: Any, **kwargs: Any) -> Any:
@@ -312,16 +303,3 @@ def _within(ends: float, filesystem: Any, method: str, *args: Any, **kwargs: Any
         return getattr(filesystem, method)(*args, **kwargs)
     left = max(0.0, ends - time.monotonic())
     return sync(filesystem.loop, asyncio.wait_for, getattr(filesystem, f"_{method}")(*args, **kwargs), left)
-
-
-def _passes(error: BaseException) -> bool:
-    if isinstance(error, PassingReadError):
-        return True
-    if isinstance(error, ReadError | SourceError):
-        return False
-    if isinstance(error, asyncio.TimeoutError | TimeoutError):
-        return True
-    # aiohttp's own faults of an address; everything else about a connection may pass.
-    if type(error).__name__ in ("InvalidURL", "InvalidUrlClientError", "NonHttpUrlClientError", "BadZipFile"):
-        return False
-    return is_transient(error, local=False)

@@ -16,9 +16,11 @@ from ..records import Content, Failure, Reference, failure_of
 from ..runs.chunks import to_chunk
 from ..runs.control import ControlSpec, JobControl
 from ..runs.rebalance import WorkPass, WorkPassSpec
+from ..storage.allowed import EVERYTHING, Allowed
 from ..storage.filesystems import local_path
 from ..windows import beside
-from .fetch import Fetcher, PassingReadError
+from .faults import PassingReadError
+from .fetch import Fetcher
 from .media import MAX_PIXELS
 from .prefetch import Prefetcher, process_budget
 
@@ -49,6 +51,7 @@ class LoadContent(beam.PTransform):
         file_timeout: seconds that reading one remote file may take.
         max_pixels: a larger picture becomes a failure; None for no limit.
         turn: turn pictures upright by their EXIF orientation.
+        allowed: what columns of references, redirects and names of hosts may lead to.
         by_url: do not fetch the input itself, for the server does ($uri).
         reference_columns: columns that hold references of their own, fetched like the content.
         base: the folder that relative references in those columns are relative to.
@@ -67,6 +70,7 @@ class LoadContent(beam.PTransform):
         file_timeout: float = 300.0,
         max_pixels: int | None = MAX_PIXELS,
         turn: bool = False,
+        allowed: Allowed = EVERYTHING,
         by_url: bool = False,
         reference_columns: tuple[str, ...] = (),
         base: str = "",
@@ -83,6 +87,7 @@ class LoadContent(beam.PTransform):
             file_timeout,
             max_pixels,
             turn,
+            allowed,
             by_url,
             tuple(reference_columns),
             base,
@@ -107,6 +112,7 @@ class _Options:
     file_timeout: float
     max_pixels: int | None
     turn: bool
+    allowed: Allowed
     by_url: bool
     reference_columns: tuple[str, ...]
     base: str
@@ -165,6 +171,7 @@ class _LoadFn(beam.DoFn):
             timeout=options.file_timeout,
             max_pixels=options.max_pixels,
             turn=options.turn,
+            allowed=options.allowed,
         )
 
     def start_bundle(self) -> None:

@@ -17,7 +17,9 @@ from typing import NamedTuple
 from PIL import Image, UnidentifiedImageError
 
 from ..errors import ReadError
+from ..records import MEDIA_TYPES
 from ..storage.filesystems import split_chain
+from ..storage.references import is_data, media_of_data, without_query
 
 __all__ = [
     "MAX_PIXELS",
@@ -49,20 +51,18 @@ _MARKERS_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xDA)})
 
 
 def media_of(uri: str) -> str | None:
-    """The media type that a reference's suffix stands for, or None.
+    """The media type that a reference's suffix stands for, or that a `data:` URI names, or None.
 
     >>> media_of("https://example.org/a/b.JPG?size=large")
     'image'
     """
+    if is_data(uri):
+        media = media_of_data(uri).partition("/")[0]
+        return media if media in MEDIA_TYPES else None
     plain = _MEDIA.get(uri[uri.rfind(".") + 1 :])
     if plain is not None and "::" not in uri and "?" not in uri:
         return plain
-    path = split_chain(uri)[0]
-    if path.startswith(
-        ("http://", "https://")
-    ):  # other stores know no queries: there they are part of the name
-        path = path.partition("?")[0].partition("#")[0]
-    name = path.rpartition("/")[2]
+    name = without_query(split_chain(uri)[0]).rpartition("/")[2]
     return _MEDIA.get(name.rpartition(".")[2].lower())
 
 

@@ -81,7 +81,11 @@ class OutputConfig(Section):
         60.0,
         description="Finished rows are gathered for so long into a part of the tables; durable they are within 2 s.",
     )
-    storage: dict[str, Any] = Field({}, description="fsspec options of the output's store.")
+    storage: dict[str, Any] = Field(
+        {},
+        description="fsspec options of the output's store; {env: NAME} or {file: PATH} for a value, as in "
+        "source.storage.",
+    )
 
     @field_validator("partition_by", mode="before")
     @classmethod

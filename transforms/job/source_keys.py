@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -10,6 +11,8 @@ from .section import MediaType, Section
 from .units import Duration, Size, size
 
 __all__ = ["ColumnsConfig", "SourceConfig", "SourceImageConfig", "SourceTimeoutConfig"]
+
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*", re.IGNORECASE)
 
 
 class ColumnsConfig(Section):
@@ -96,12 +99,32 @@ class SourceConfig(Section):
         True,
         description="Ask the store for the version of finished inputs again, to find those that changed.",
     )
-    storage: dict[str, Any] = Field({}, description="fsspec options of the source's store.")
+    allow: tuple[str, ...] | None = Field(
+        None,
+        description="Schemes that a manifest's references may have, e.g. [https, s3]; `loopback` adds addresses of "
+        "this machine. By default a manifest that came over the network may name neither files of this machine nor "
+        "such addresses.",
+    )
+    storage: dict[str, Any] = Field(
+        {},
+        description="fsspec options of the source's store. {env: NAME} or {file: PATH} in place of a value is read by "
+        "each worker for itself.",
+    )
 
     @field_validator("files", mode="before")
     @classmethod
     def _one_pattern_is_a_list(cls, value: object) -> object:
         return (value,) if isinstance(value, str) else value
+
+    @field_validator("allow")
+    @classmethod
+    def _schemes(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for word in value or ():
+            if not _SCHEME.fullmatch(word):
+                raise ValueError(
+                    f"{word!r} is no scheme; write the word before `://`, such as https, s3 or file"
+                )
+        return value
 
     @model_validator(mode="after")
     def _exactly_one(self) -> SourceConfig:
@@ -112,6 +135,10 @@ class SourceConfig(Section):
         if self.files and self.columns != ColumnsConfig():
             raise ValueError(
                 "columns belong to a manifest or a table, but this source is files; remove columns"
+            )
+        if self.files and self.allow is not None:
+            raise ValueError(
+                "allow is about what a manifest or a table names, but this source is files; remove allow"
             )
         if not self.files and not (self.columns.uri or self.columns.content):
             raise ValueError(

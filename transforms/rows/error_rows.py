@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from ..records import Failure, Reference
+from ..storage.references import recorded, told
 from .columns import utf8
 
 __all__ = ["ErrorRows"]
@@ -46,11 +47,12 @@ class ErrorRows:
         failed_at = failure.failed_at
         if failed_at.tzinfo is None:
             failed_at = failed_at.replace(tzinfo=datetime.timezone.utc)
-        message = utf8(failure.message)
+        message = utf8(told(failure.message, failure.reference.uri))
+        uri = None if reference.uri is None else utf8(recorded(reference.uri))
         self.rows.append(
             (
                 utf8(reference.input_id),
-                utf8(reference.uri) if reference.uri is not None else None,
+                uri,
                 failure.stage,
                 failure.error_type,
                 message,
@@ -63,7 +65,7 @@ class ErrorRows:
             )
         )
         self.inputs.append(ordinal)
-        self.nbytes += 120 + len(reference.input_id) + len(reference.uri or "") + len(message)
+        self.nbytes += 120 + len(reference.input_id) + len(uri or "") + len(message)
 
     def build(self, schema: Any, run_id: str) -> Any:
         """The rows as an Arrow table."""

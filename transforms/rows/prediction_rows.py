@@ -12,6 +12,7 @@ from ..errors import DecodeError
 from ..kept.types import source_of
 from ..kept.values import fitting
 from ..records import Prediction, Reference
+from ..storage.references import masked_value, recorded
 from .columns import ConceptColumn, Concepts, RegionColumn, SparseColumn, utf8
 
 __all__ = ["DENSE", "NO_FRAME", "Frame", "PredictionRows"]
@@ -75,7 +76,7 @@ class PredictionRows:
             prediction: the answer.
         """
         self._ordinal, self._reference, self._prediction = ordinal, reference, prediction
-        self.key = utf8(reference.input_id), None if reference.uri is None else utf8(reference.uri)
+        self.key = utf8(reference.input_id), None if reference.uri is None else utf8(recorded(reference.uri))
         self._index = 0
 
     def cut(self, count: int) -> None:
@@ -100,15 +101,19 @@ class PredictionRows:
         self.nbytes += len(value)
 
     def _put_kept(self, field: Any, value: Any) -> None:
-        kept = self._kept(field, value)
+        kept = self._kept(field, value, self._reference.uri)
         if kept is not None:
             self.put(field.name, kept)
             self.nbytes += len(kept) if isinstance(kept, (str, bytes)) else 0
 
-    def _kept(self, field: Any, value: Any) -> Any:
+    def _kept(self, field: Any, value: Any, uri: str | None) -> Any:
         """The value of a kept column as its table holds it."""
+        if value is None:
+            return None
+        # A kept column may hold the very reference, or others that were signed.
+        value = recorded(value) if value == uri else masked_value(value)
         try:
-            return None if value is None else fitting(value, field)
+            return fitting(value, field)
         except ValueError as error:
             raise DecodeError(
                 "keep",
@@ -178,7 +183,7 @@ class PredictionRows:
         first, count = len(self.inputs), len(ordinals)
         kept = [self._kept_values(column, field, references) for column, field in self._keep]
         ids = [utf8(reference.input_id) for reference in references]
-        uris = [None if reference.uri is None else utf8(reference.uri) for reference in references]
+        uris = [None if reference.uri is None else utf8(recorded(reference.uri)) for reference in references]
         dense = zip(
             ids,
             uris,
@@ -211,7 +216,9 @@ class PredictionRows:
 
     def _kept_values(self, column: str, field: Any, references: Sequence[Reference]) -> tuple[str, list[Any]]:
         """The name of a kept column, and its values of these inputs."""
-        return field.name, [self._kept(field, reference.columns.get(column)) for reference in references]
+        return field.name, [
+            self._kept(field, reference.columns.get(column), reference.uri) for reference in references
+        ]
 
     @property
     def index(self) -> int:

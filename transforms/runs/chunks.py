@@ -88,7 +88,7 @@ class Chunker:
         """Take one reference; give back the ones that make a chunk now, if any."""
         self._held.append(reference)
         self._seen += 1
-        self._inline += len(reference.inline or b"")
+        self._inline += len(reference.inline or reference.uri or "")  # a `data:` URI is content
         if len(self._held) >= min(MAX_CHUNK, 1 + self._seen // _SPREAD) or self._inline >= _MAX_INLINE:
             return self.flush()
         return None

@@ -20,12 +20,14 @@ from fsspec.utils import glob_translate
 from ..content.versions import local_version, version_of
 from ..errors import SourceError
 from ..storage.filesystems import Filesystems, local_path, protocol_of, split_chain
+from ..storage.references import identity, is_data, shown
 
 __all__ = ["Folder", "Found", "Pattern", "expanded", "folders", "list_folder", "parse_pattern"]
 
 _MAGIC = re.compile(r"[*?\[]")
 _BRACES = re.compile(r"\{([^{}]*,[^{}]*)\}")
 _PAGE = 1000
+_NAMED_WHOLE = ("http", "https", "data")  #: these give no listings
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -70,6 +72,8 @@ class Pattern:
 
     def matches(self, uri: str) -> bool:
         """Whether a listed file would be matched by this pattern as well, however its path is written."""
+        if protocol_of(self.text) in _NAMED_WHOLE:
+            return identity(uri) == identity(self.text)
         path = uri.removeprefix(self.prefix).removesuffix(self.suffix)
         if not self.remote:
             path = os.path.abspath(uri.removeprefix("file://").removeprefix("local://"))
@@ -106,7 +110,7 @@ def expanded(text: str) -> list[str]:
     >>> expanded("{a,b}/*.{jpg,png}")
     ['a/*.jpg', 'a/*.png', 'b/*.jpg', 'b/*.png']
     """
-    found = _BRACES.search(text)
+    found = None if is_data(text) else _BRACES.search(text)
     if found is None:
         return [text]
     head, tail = text[: found.start()], text[found.end() :]
@@ -124,10 +128,10 @@ def parse_pattern(text: str, filesystems: Filesystems) -> Pattern:
     protocol = protocol_of(text)
     head, rest = split_chain(text)
     local = local_path(text)
-    if protocol in ("http", "https"):
-        if "*" in text.partition("?")[0]:
+    if protocol in _NAMED_WHOLE:
+        if protocol != "data" and "*" in text.partition("?")[0]:
             raise SourceError(
-                f"{text} is a pattern, but HTTP servers give no listings; name each URL in source.files, "
+                f"{shown(text)} is a pattern, but HTTP servers give no listings; name each URL in source.files, "
                 "or use a manifest"
             )
         return Pattern(text, "", rest, head, ())
@@ -197,7 +201,7 @@ def list_folder(
 
 
 def _named(pattern: Pattern, filesystems: Filesystems) -> Iterator[Found]:
-    if protocol_of(pattern.text) in ("http", "https"):
+    if protocol_of(pattern.text) in _NAMED_WHOLE:
         yield Found(pattern.text)
         return
     uri = pattern.prefix + pattern.root + pattern.suffix

@@ -9,6 +9,7 @@ import pyarrow as pa
 from ..content.media import media_of
 from ..errors import SourceError
 from ..job.config import SourceConfig
+from ..storage.references import shown
 from .manifests.files import Row
 
 __all__ = ["manifest_media", "one_media"]
@@ -29,10 +30,10 @@ def one_media(seen: dict[str | None, str], key: str) -> str:
         return next(iter(known))
     if not known:
         raise SourceError(
-            f"{key}: the suffix of {next(iter(seen.values()), 'the first reference')!r} does not tell the "
+            f"{key}: the suffix of {shown(next(iter(seen.values()), 'the first reference'))!r} does not tell the "
             "media type; add source.media: image, text, video or audio"
         )
-    examples = " and ".join(f"{media} ({uri})" for media, uri in sorted(known.items()))
+    examples = " and ".join(f"{media} ({shown(uri)})" for media, uri in sorted(known.items()))
     raise SourceError(
         f"{key} holds {examples}, but a job sends one media type; narrow the pattern, or set source.media to "
         "the one to send"

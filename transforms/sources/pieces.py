@@ -10,6 +10,7 @@ from ..content.media import media_of
 from ..records import Failure, Reference
 from ..runs.chunks import MAX_CHUNK, Chunker
 from ..storage.filesystems import Filesystems
+from ..storage.references import identity, shown
 from .listing import Folder, Found, folders
 from .manifests.files import BrokenFile, Split
 from .rows import RowReader
@@ -83,7 +84,7 @@ class PieceReader:
 
 def _of_file(found: Found, spec: SourceSpec) -> Reference | Failure:
     media = spec.media_type
-    reference = Reference(found.uri, found.uri, media, found.version, found.size)
+    reference = Reference(identity(found.uri), found.uri, media, found.version, found.size)
     if spec.source.media is None:
         other = media_of(found.uri)
         if other != media:
@@ -92,7 +93,7 @@ def _of_file(found: Found, spec: SourceSpec) -> Reference | Failure:
                 reference,
                 "list",
                 "other_media",
-                f"{found.uri} {what}, while the source holds {media}; narrow source.files, or set "
+                f"{shown(found.uri)} {what}, while the source holds {media}; narrow source.files, or set "
                 "source.media",
             )
     return reference

@@ -14,6 +14,7 @@ from ..kept.types import is_json, source_of
 from ..kept.values import fitting, is_utf8
 from ..records import CONTENT_LIST, Failure, Reference
 from ..storage.filesystems import Filesystems, resolve
+from ..storage.references import identity, shown
 from .manifests.files import BrokenFile, Manifest, Row, Split, as_text, check_unchanged, version_of_row
 from .manifests.formats import read_split
 from .source import SourceSpec
@@ -33,6 +34,7 @@ class RowReader:
     def __init__(self, spec: SourceSpec) -> None:
         self._spec = spec
         self._filesystems = Filesystems(spec.source.storage)
+        self._allowed = spec.allowed
         columns = spec.source.columns
         wanted = (columns.uri, columns.content, columns.id, columns.version, *spec.columns)
         self._read = list(dict.fromkeys(name for name in wanted if name))
@@ -47,13 +49,14 @@ class RowReader:
             OSError: the manifest cannot be read.
         """
         manifest = self._spec.manifests[split.file]
+        named = identity(manifest.path)  # it names the rows that have no id
         repeats = {
             line: (file, first)
             for line, file, first in self._spec.scan.repeats.get(split.file, [])
             if split.line <= line
         }
         for row in self._rows(manifest, split):
-            place = f"{manifest.path}:{row.line}"
+            place = f"{named}:{row.line}"
             repeated = repeats.get(row.line) if repeats else None
             if row.fault:
                 yield self._broken(place, "broken_line", f"{place} {row.fault}; correct or remove the line")
@@ -80,7 +83,7 @@ class RowReader:
 
     def broken(self, file: BrokenFile) -> Failure:
         """The failure of a file that names no inputs, because it cannot be read."""
-        path = self._spec.manifests[file.file].path
+        path = identity(self._spec.manifests[file.file].path)
         return self._broken(
             path, "broken_file", f"{path} cannot be read: {file.reason}; write it anew, or move it away"
         )
@@ -105,7 +108,7 @@ class RowReader:
                 )
         if isinstance(content, Mapping):  # Hugging Face's Image feature: {bytes, path}
             content = content.get("bytes")
-        input_id = as_text(key)
+        input_id = identity(as_text(key))
         uri = as_text(uri) if uri is not None else None
         columns = {name: values.get(name) for name in spec.columns}
         for name, cast in self._casts.items():
@@ -125,6 +128,10 @@ class RowReader:
         media = spec.media_type
         if uri is not None:
             uri = resolve(uri, spec.base)
+            refused = self._allowed.fault(uri)
+            if refused is not None:
+                reference = Reference(input_id, uri, media, columns=columns, place=place)
+                return Failure(reference, "list", "not_allowed", f"{place}: {refused}")
         version = version_of_row(values.get(named.version or ""), content)
         return Reference(
             input_id,
@@ -166,7 +173,7 @@ class RowReader:
             if media is not None and media != spec.media_type:
                 return (
                     "other_media",
-                    f"{place} names a {media} ({uri}) where the source holds {spec.media_type}; set "
+                    f"{place} names a {media} ({shown(uri)}) where the source holds {spec.media_type}; set "
                     "source.media to send it",
                 )
         return None
@@ -177,8 +184,8 @@ class RowReader:
         return self._broken(
             place,
             "duplicate_id",
-            f"{place} has the id {as_text(row.values.get(column))!r} in the column {column!r}, as "
-            f"{spec.manifests[file].path}:{first} had before; only the first is sent. Give each row an "
+            f"{place} has the id {identity(as_text(row.values.get(column)))!r} in the column {column!r}, as "
+            f"{identity(spec.manifests[file].path)}:{first} had before; only the first is sent. Give each row an "
             "id of its own",
         )
 

@@ -11,6 +11,7 @@ import difflib
 import functools
 import itertools
 from collections.abc import Collection, Iterator, Sequence
+from typing import Any
 
 import pyarrow as pa
 
@@ -18,10 +19,11 @@ from ..content.media import media_of
 from ..errors import EmptySourceError, SourceError
 from ..job.config import SourceConfig
 from ..kept.types import is_json, kept_field, values_of
+from ..storage.allowed import EVERYTHING, Allowed
 from ..storage.faults import source_faults
-from ..storage.filesystems import Filesystems
+from ..storage.filesystems import Filesystems, check_address, resolve
 from .listing import Folder, Found, Pattern, expanded, list_folder, parse_pattern
-from .manifests.files import Manifest
+from .manifests.files import Manifest, as_text
 from .manifests.formats import columns_of
 from .manifests.parquet import FOOTERS, common_schema
 from .manifests.scan import SourceScan, scan_manifests
@@ -85,6 +87,11 @@ class SourceSpec:
     def inline(self) -> bool:
         """Whether the source holds the content itself."""
         return self.source.columns.content is not None
+
+    @property
+    def allowed(self) -> Allowed:
+        """What references may name; those that the job file holds itself are all meant."""
+        return _allowed(self.source)
 
     @functools.cached_property
     def partitions(self) -> dict[str, pa.DataType]:
@@ -206,6 +213,7 @@ def _inspect_files(source: SourceConfig, limit: int | None, filesystems: Filesys
         sample: list[Found] = []
         with source_faults(f"source.files: cannot list {text}", source.storage):
             for one in expanded(text):
+                check_address(one, source.storage)
                 pattern = parse_pattern(one, filesystems)
                 group.append(pattern)
                 listed = list_folder(pattern, Folder(pattern.root), filesystems)
@@ -244,6 +252,7 @@ def _inspect_manifest(
     else:
         raise EmptySourceError(f"{key}: {manifests[0].path} has no rows; nothing to do")
     columns = source.columns
+    _check_allowed(source, key, base, [row.values.get(columns.uri or "") for row in rows])
     if manifest.kind == "parquet":
         required = {name for name in (columns.uri, columns.content, columns.id) if name}
         with source_faults(
@@ -281,6 +290,21 @@ def _inspect_manifest(
         base=base,
         schema=schema,
     )
+
+
+def _allowed(source: SourceConfig) -> Allowed:
+    manifest = source.manifest or source.table
+    return Allowed.of(source.allow, manifest) if manifest else EVERYTHING
+
+
+def _check_allowed(source: SourceConfig, key: str, base: str, uris: Sequence[Any]) -> None:
+    """Refuse a manifest of which no reference may be read; of others each becomes an error row."""
+    allowed = _allowed(source)
+    if allowed.everything:
+        return
+    faults = [allowed.fault(resolve(as_text(uri), base)) for uri in uris if uri]
+    if faults and all(faults):
+        raise SourceError(f"{key}: none of its first references may be read: {faults[0]}")
 
 
 def _require(name: str, place: str, manifest: Manifest, schema: pa.Schema) -> None:

@@ -10,6 +10,7 @@ from ..errors import SourceError
 from ..job.config import SourceConfig
 from ..storage.faults import source_faults
 from ..storage.filesystems import Filesystems, split_chain
+from ..storage.references import without_query
 from .listing import Folder, expanded, list_folder, parse_pattern
 from .manifests.files import Manifest, version_now
 from .manifests.formats import manifest_of
@@ -51,7 +52,7 @@ def manifest_files(
     if not paths:
         what = "holds no .parquet file" if source.table is not None else "does not exist or matches no file"
         raise SourceError(f"{key}: {text} {what}; check the path")
-    base = below if pattern.parts else (pattern.prefix + pattern.root).rpartition("/")[0]
+    base = below if pattern.parts else without_query(below).rpartition("/")[0]
     partitioned = below if source.table is not None and pattern.parts else None
     manifests = tuple(
         manifest_of(path, partitioned, versions[path] or _version(path, filesystems)) for path in paths

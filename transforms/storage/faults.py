@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 import tenacity
 
 from ..errors import BulkinferError, SourceError, StoreError
+from .options import filled_in
+from .references import shortened
 
 __all__ = ["is_transient", "patiently", "redact", "source_faults", "store_error"]
 
@@ -103,7 +105,10 @@ def patiently(action: Callable[[], T], *, what: str, local: bool) -> T:
 
 
 def redact(text: str, storage: Mapping[str, Any]) -> str:
-    """`text` without passwords in URLs, URL queries and the values of `storage`, which may all be secrets."""
+    """`text` without passwords in URLs, URL queries and the values of `storage`, which may all be secrets.
+
+    References in it are shortened, for a `data:` URI holds content.
+    """
 
     def hide(value: object) -> None:
         nonlocal text
@@ -113,8 +118,8 @@ def redact(text: str, storage: Mapping[str, Any]) -> str:
         elif isinstance(value, str) and len(value) >= 4 and not value.startswith(("http://", "https://")):
             text = text.replace(value, "***")
 
-    hide(storage)
-    return _URL_SECRETS.sub(lambda match: "***@" if match[0].endswith("@") else "***", text)
+    hide(filled_in(storage, forgiving=True))
+    return shortened(_URL_SECRETS.sub(lambda match: "***@" if match[0].endswith("@") else "***", text))
 
 
 @contextlib.contextmanager

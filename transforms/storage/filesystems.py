@@ -8,19 +8,26 @@ files, archives or HTTP.
 
 from __future__ import annotations
 
+import functools
 import json
 import posixpath
+import socket
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from fsspec.core import url_to_fs
 from fsspec.registry import known_implementations
 
 from ..errors import SourceError
+from .allowed import EVERYTHING, Allowed
 from .faults import redact
+from .options import filled_in
+from .references import is_data
 
 __all__ = [
     "Filesystems",
+    "check_address",
     "local_path",
     "options_for",
     "protocol_of",
@@ -45,6 +52,8 @@ _EXTRAS = {
 
 def protocol_of(url: str) -> str:
     """The outermost protocol: "zip" of `zip://a.jpg::s3://bucket/photos.zip`, "file" of a path."""
+    if is_data(url):
+        return "data"
     head = url.partition("::")[0]
     protocol, sep, _ = head.partition("://")
     if sep:
@@ -54,13 +63,15 @@ def protocol_of(url: str) -> str:
 
 def split_chain(url: str) -> tuple[str, str]:
     """The member and the archive of a chained URL, the latter with its `::`; ("path", "") of a plain one."""
+    if is_data(url):
+        return url, ""
     head, sep, rest = url.partition("::")
     return (head, sep + rest)
 
 
 def local_path(url: str) -> str | None:
     """The path of a local file, or None when the URL is on another store or inside an archive."""
-    if "::" in url:
+    if "::" in url or is_data(url):
         return None
     protocol, sep, path = url.partition("://")
     if not sep:
@@ -80,7 +91,7 @@ def references_in(value: Any) -> Any:
 
 def resolve(uri: str, base: str) -> str:
     """A reference as a manifest in the folder `base` means it: relative paths are relative to that folder."""
-    if uri.startswith("/") or not base:
+    if uri.startswith("/") or not base or is_data(uri):
         return uri
     head, sep, last = uri.rpartition("::")
     if "://" in last or last.startswith("/"):
@@ -104,15 +115,45 @@ def options_for(protocol: str, storage: Mapping[str, Any]) -> dict[str, Any]:
     return options
 
 
+def check_address(url: str, storage: Mapping[str, Any]) -> None:
+    """Check that the host of an HTTP URL is known, as far as this machine can tell without asking it.
+
+    Raises:
+        OSError: no name server knows it.
+    """
+    options = options_for(protocol_of(url), storage)
+    if protocol_of(url) not in ("http", "https") or options.get("proxy") or "client_kwargs" in options:
+        return  # behind a proxy names are not resolved here
+    host = urlsplit(url.partition("::")[0]).hostname or ""
+    try:
+        known = _is_known(host)
+    except OSError:  # the name server itself may be out of reach for a while
+        return
+    if not known:
+        raise OSError(f"no name server knows the host {host!r}")
+
+
+@functools.lru_cache(1024)
+def _is_known(host: str) -> bool:
+    try:
+        socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        if error.errno != socket.EAI_NONAME:
+            raise
+        return False
+    return True
+
+
 class Filesystems:
     """The filesystems that one worker or one check uses, opened once each.
 
     Args:
         storage: fsspec options of the source, flat or nested by protocol.
+        allowed: what redirects and names of hosts may lead to.
     """
 
-    def __init__(self, storage: Mapping[str, Any]) -> None:
-        self._storage = storage
+    def __init__(self, storage: Mapping[str, Any], allowed: Allowed = EVERYTHING) -> None:
+        self._storage, self._client = storage, allowed.client()
         self._opened: dict[tuple[str, str], Any] = {}
 
     def open(self, url: str) -> tuple[Any, str]:
@@ -136,7 +177,13 @@ class Filesystems:
 
     def _connect(self, url: str) -> tuple[Any, str]:
         protocols = [protocol_of(bit) for bit in url.split("::")]
-        options = {protocol: options_for(protocol, self._storage) for protocol in protocols}
+        try:
+            storage = filled_in(self._storage)
+        except ValueError as error:
+            raise SourceError(f"source.storage: {error}") from None
+        options = {protocol: options_for(protocol, storage) for protocol in protocols}
+        for protocol in {"http", "https"}.intersection(protocols if self._client else ()):
+            options[protocol]["get_client"] = self._client
         if len(protocols) > 1:
             # An archive's table of contents must be read anew by each run, so its filesystem is not shared.
             options[protocols[0]]["skip_instance_cache"] = True

@@ -17,7 +17,7 @@ from typing import IO, Any, TypeVar, cast
 
 from fsspec.core import url_to_fs
 
-from ..errors import BulkinferError
+from ..errors import BulkinferError, StoreError
 from .faults import patiently, store_error
 from .files import (
     TEMPORARY,
@@ -29,6 +29,7 @@ from .files import (
     entry_of,
     sync_directory,
 )
+from .options import filled_in
 
 __all__ = ["Entry", "Store", "open_filesystem"]
 
@@ -44,7 +45,10 @@ def open_filesystem(url: str, options: Mapping[str, Any] | None = None) -> tuple
     Raises:
         StoreError: the protocol is unknown, its driver is not installed, or the options do not fit it.
     """
-    options = dict(options or {})
+    try:
+        options = filled_in(options or {})
+    except ValueError as error:
+        raise StoreError(f"output.storage: {error}") from None
     protocol = url.partition("://")[0] if "://" in url and "::" not in url else "file"
     if protocol in _OBJECT_STORES:
         options.setdefault("use_listings_cache", False)

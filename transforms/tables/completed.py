@@ -24,6 +24,7 @@ from ..metrics import process_metrics
 from ..records import Reference
 from ..runs.parts import OutputSpec, index_directory
 from ..runs.record import RunRecord, list_runs
+from ..storage.allowed import EVERYTHING, Allowed
 from ..storage.store import Store
 from .commit.durable import durable_inputs, read_index
 from .input_index import IdLookup, InputIndex, hash_ids, version_code
@@ -49,6 +50,7 @@ class CompletedSpec:
         error_types: with "failed", only errors of these types; empty for all.
         revalidate: ask the source's store for the version of finished inputs whose listing gives none.
         source_storage: fsspec options of the source.
+        allowed: what its references may lead to.
     """
 
     uri: str
@@ -59,6 +61,7 @@ class CompletedSpec:
     error_types: tuple[str, ...] = ()
     revalidate: bool = True
     source_storage: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False)
+    allowed: Allowed = EVERYTHING
 
     @classmethod
     def of(
@@ -66,6 +69,7 @@ class CompletedSpec:
         output: OutputSpec,
         *,
         source_storage: Mapping[str, Any] | None = None,
+        allowed: Allowed = EVERYTHING,
         revalidate: bool = True,
         retry_failed: bool = False,
         error_types: Sequence[str] = (),
@@ -81,6 +85,7 @@ class CompletedSpec:
             tuple(error_types),
             revalidate,
             source_storage or {},
+            allowed,
         )
 
     def remaining(self, references: list[Reference]) -> list[Reference]:
@@ -274,7 +279,9 @@ class CompletedIndex:
 
     def _version_now(self, reference: Reference) -> str:
         if self._fetcher is None:
-            self._fetcher = Fetcher(max_bytes=1, storage=self._spec.source_storage)
+            self._fetcher = Fetcher(
+                max_bytes=1, storage=self._spec.source_storage, allowed=self._spec.allowed
+            )
         try:
             return self._fetcher.version(reference)
         except ReadError:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -100,3 +102,26 @@ def test_with_v_the_traceback_follows(job: Path) -> None:
     assert ran.code == 1
     assert ran.err.startswith("bulkinfer: a fault of bulkinfer itself: RuntimeError: thrown over two lines")
     assert "Traceback (most recent call last)" in ran.err
+
+
+def test_neither_a_log_nor_a_traceback_holds_the_secrets_of_references() -> None:
+    script = (
+        "import logging, click\n"
+        "from bulkinfer.pipelines.terminal.faults import faults_told\n"
+        "from bulkinfer.pipelines.terminal.logs import configure_logging\n"
+        "from bulkinfer.transforms.errors import SourceError\n"
+        "configure_logging(2)\n"
+        "logging.getLogger('fsspec').debug('GET https://me:hunter2@h/a?sig=hunter3')\n"
+        "with click.Context(click.Command('run')) as context, faults_told():\n"
+        "    context.params['verbose'] = 1\n"
+        "    try:\n"
+        "        raise ValueError('https://h/a?X-Amz-Signature=hunter4')\n"
+        "    except ValueError as error:\n"
+        "        raise SourceError('cannot open https://me:hunter5@h/a') from error\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "GET https://***@h/a?sig=***" in done.stderr
+    assert "bulkinfer: cannot open https://***@h/a\nTraceback" in done.stderr
+    assert "hunter" not in done.stderr

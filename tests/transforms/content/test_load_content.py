@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import os
 import subprocess
@@ -18,7 +19,8 @@ import pytest
 from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.transforms.window import SlidingWindows, TimestampedValue
 from bulkinfer.transforms.content import prefetch
-from bulkinfer.transforms.content.fetch import Fetcher, PassingReadError
+from bulkinfer.transforms.content.faults import PassingReadError
+from bulkinfer.transforms.content.fetch import Fetcher
 from bulkinfer.transforms.content.load_content import LoadContent, _Pace
 from bulkinfer.transforms.content.prefetch import Budget, Prefetcher
 from bulkinfer.transforms.errors import ReadError
@@ -55,6 +57,31 @@ def web() -> Iterator[HttpServer]:
 def s3() -> Iterator[S3Server]:
     with s3_server("photos") as server:
         yield server
+
+
+@pytest.mark.parametrize("by_url", [False, True])
+def test_a_data_uri_is_the_content_for_every_reader(by_url: bool) -> None:
+    uri = "data:image/png;base64," + base64.b64encode(png()).decode()
+    here = fetcher(by_url=by_url, reference_columns=("other",))
+    reference = Reference("a", uri, "image", columns={"other": uri})
+
+    content = here.content(reference)
+
+    assert (content.data, content.width, content.columns) == (png(), 8, {"other": png()})
+    assert here.version(reference) == content.reference.version
+
+
+def test_a_broken_data_uri_is_told_without_its_content() -> None:
+    broken = fault("data:image/png;base64,a" + "!" * 500)
+    assert broken.error_type == "unreadable"
+    assert len(broken.message) < 200
+    assert fault("data:image/png;base64," + "A" * 500, max_bytes=100).error_type == "too_large"
+
+
+def test_a_long_reference_is_cut_in_every_message(tmp_path: Path) -> None:
+    long = str(tmp_path / ("a" * 120) / ("b" * 120) / "c.png")
+    assert 50 < len(fault(long).message) < 300
+    assert long not in fault(long).message
 
 
 def test_an_image_has_its_bytes_size_and_version(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from support.answers import (
     builder_of,
     method,
     output,
+    png,
     prediction,
     region,
     returned,
@@ -239,6 +240,40 @@ def test_failures_are_rows_of_errors() -> None:
         "attempts": 3,
     }
     assert (second["input_id"], second["uri"], built.error_inputs.tolist()) == ("b", "u", [0, 1])
+
+
+def test_no_table_holds_the_secrets_of_references() -> None:
+    uri = "https://me:hunter2@h/a.jpg?sig=hunter3"
+    keep = pa.schema([("u", pa.string()), ("other", pa.string()), ("many", pa.list_(pa.string()))])
+    columns = {"u": uri, "other": "https://h/b?sig=hunter4", "many": ["https://h/c?sig=hunter5"]}
+    reference = Reference("https://h/a.jpg", uri, "image", columns=columns)
+    message = output(resources_pb2.Data(regions=[region(mask=png(square()))]))
+    failure = Failure(reference, "call", "refused", f"cannot fetch {uri}: hunter3 is no signature")
+
+    builder = builder_of(keep_schema=keep)
+    add(builder, Prediction(reference, (message,)))
+    builder.add_failure(failure)
+    built = builder.finish()
+
+    [row], [mask], [error] = (table.to_pylist() for table in built[:3])
+    assert "hunter" not in str([row, mask, error])
+    assert row["uri"] == row["u"] == mask["uri"] == error["uri"] == "https://***@h/a.jpg?sig=***"
+    assert (row["other"], row["many"]) == ("https://h/b?sig=***", ["https://h/c?sig=***"])
+    assert error["message"] == "cannot fetch https://***@h/a.jpg?***: *** is no signature"
+
+
+def test_content_in_a_data_uri_stands_in_no_table() -> None:
+    uri = "data:image/png;base64," + "A" * 500
+    reference = Reference("a", uri, "image", columns={"u": uri})
+    builder = builder_of(keep_schema=pa.schema([("u", pa.string())]))
+    add(builder, Prediction(reference, (returned(),)))
+    builder.add_failure(Failure(reference, "call", "refused", f"cannot fetch {uri}"))
+    built = builder.finish()
+
+    [row], [error] = built.predictions.to_pylist(), built.errors.to_pylist()
+    assert row["uri"] == row["u"] == error["uri"]
+    assert row["uri"].startswith("data:image/png,blake2b:")
+    assert error["message"] == f"cannot fetch data:image/png;base64,... ({len(uri)} characters)"
 
 
 def test_names_that_are_not_utf8_are_escaped() -> None:

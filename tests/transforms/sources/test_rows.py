@@ -16,6 +16,7 @@ from bulkinfer.transforms.job.config import SourceConfig
 from bulkinfer.transforms.records import Failure, Reference
 from bulkinfer.transforms.sources.pieces import PieceReader, first_pieces
 from bulkinfer.transforms.sources.source import SourceSpec, inspect_source
+from support.http_server import http_server
 
 
 def read(spec: SourceSpec) -> tuple[list[Reference], list[Failure]]:
@@ -112,3 +113,70 @@ def test_a_fault_of_the_store_is_no_fault_of_the_rows(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(FileNotFoundError):
         list(PieceReader(unversioned, None).read(pieces[0]))
+
+
+def test_a_url_that_was_signed_anew_is_the_same_input_and_comes_twice_in_one_manifest(tmp_path: Path) -> None:
+    uris = [
+        "https://me:hunter2@h/a.jpg?w=1&X-Amz-Date=20260131&X-Amz-Signature=firstsecret",
+        "https://h/a.jpg?w=1&X-Amz-Date=20260201&X-Amz-Signature=othersecret",
+        "https://h/b.jpg?X-Amz-Signature=thirdsecret",
+    ]
+    path = tmp_path / "refs.jsonl"
+    path.write_text("".join(json.dumps({"u": uri}) + "\n" for uri in uris), encoding="utf-8")
+
+    references, [again] = read(inspect_source(SourceConfig(manifest=str(path), columns={"uri": "u"})))
+
+    assert [one.input_id for one in references] == ["https://h/a.jpg?w=1", "https://h/b.jpg"]
+    assert [one.uri for one in references] == [uris[0], uris[2]]  # it is fetched with its signature
+    assert again.error_type == "duplicate_id"
+    assert "secret" not in again.message
+    assert "hunter2" not in again.message
+
+
+def test_the_same_url_in_two_patterns_is_one_input_however_it_is_signed() -> None:
+    urls = [
+        f"https://127.0.0.1/{name}"
+        for name in ("a.jpg?sig=first&sv=1", "a.jpg?sig=other&sv=2", "b.jpg?sig=first")
+    ]
+
+    references, failures = read(inspect_source(SourceConfig(files=urls)))
+
+    assert [one.input_id for one in references] == ["https://127.0.0.1/a.jpg", "https://127.0.0.1/b.jpg"]
+    assert not failures
+
+
+def test_a_url_whose_host_no_name_server_knows_is_told_before_anything_is_sent() -> None:
+    with pytest.raises(
+        SourceError, match=r"source\.files: cannot list http://nowhere\.invalid/a\.jpg: no name server"
+    ):
+        inspect_source(SourceConfig(files=["http://127.0.0.1/a.jpg", "http://nowhere.invalid/a.jpg"]))
+
+
+@pytest.mark.parametrize("query", ["", "?X-Amz-Signature=a/b.c"])
+def test_a_manifest_behind_a_signed_url_is_read_and_names_its_rows_without_the_signature(query: str) -> None:
+    with http_server() as web:
+        web.files["lists/refs.csv"] = b"u\nb/a.jpg\n\xff\n"
+        here = web.link("lists")
+        source = SourceConfig(manifest=f"{here}/refs.csv{query}", columns={"uri": "u"}, media="image")
+        [reference], [broken] = read(inspect_source(source))
+
+    assert (reference.input_id, reference.uri) == ("b/a.jpg", f"{here}/b/a.jpg")
+    assert broken.reference.input_id == f"{here}/refs.csv:3"
+
+
+def test_content_in_data_uris_is_read_named_by_its_hash_and_never_shown_whole(tmp_path: Path) -> None:
+    uri = "data:image/png;base64," + "iVBORw0KGgo=" * 30
+    path = tmp_path / "refs.jsonl"
+    path.write_text(json.dumps({"u": uri}) + "\n")
+
+    [picture], _ = read(inspect_source(SourceConfig(manifest=str(path), columns={"uri": "u"})))
+
+    assert picture.uri == uri
+    assert picture.input_id.startswith("data:image/png,blake2b:")
+    assert len(picture.input_id) < 60
+    with pytest.raises(
+        SourceError, match=r"image \(data:image/png;base64,\.\.\. \(382 characters\)\) and text"
+    ):
+        inspect_source(SourceConfig(files=[uri, "data:,hello%20you"]))
+    [listed], _ = read(inspect_source(SourceConfig(files=[uri])))
+    assert listed == dataclasses.replace(picture, place="")

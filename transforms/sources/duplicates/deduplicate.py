@@ -85,6 +85,7 @@ class _HashFn(beam.DoFn):
         self._fetcher = Fetcher(
             max_bytes=int(source.max_bytes),
             storage=source.storage,
+            allowed=self._spec.allowed,
             idle=source.timeout.idle,
             timeout=source.timeout.file,
             max_pixels=source.image.max_pixels,

@@ -11,6 +11,7 @@ from typing import IO, Any, NamedTuple, cast
 from ...content.versions import GIVEN, hashed_version, local_version, version_of
 from ...errors import SourceError
 from ...storage.filesystems import Filesystems, local_path
+from ...storage.references import identity
 
 __all__ = [
     "BrokenFile",
@@ -110,7 +111,7 @@ def hash_id(value: Any, line: int, file: int) -> int:
     """Equal for equal ids; a row without one is like no other."""
     if value is None or value == "":
         return hash((line, file, "no id"))
-    return hash(value if type(value) is str else as_text(value))
+    return hash(identity(value if type(value) is str else as_text(value)))
 
 
 def as_text(value: Any) -> str:

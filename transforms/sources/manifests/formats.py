@@ -21,7 +21,8 @@ import pyarrow.parquet as pq
 
 from ...errors import SourceError
 from ...kept.types import kept_field, plain_type
-from ...storage.filesystems import Filesystems, local_path
+from ...storage.filesystems import Filesystems, local_path, split_chain
+from ...storage.references import shown, without_query
 from .files import FileScan, Manifest, Row, Split, check_unchanged, hash_id, open_manifest
 from .parquet import open_parquet, parquet_rows, read_parquet, scan_parquet
 from .text import DELIMITERS, Record, header_of, json_records, split_delimited
@@ -49,12 +50,12 @@ def manifest_of(path: str, partitioned_below: str | None = None, version: str = 
     Raises:
         SourceError: the name says no kind that is known.
     """
-    name = path.partition("::")[0].rpartition("/")[2].lower()
+    name = without_query(split_chain(path)[0]).rpartition("/")[2].lower()
     gz = name.endswith(".gz")
     kind = _KINDS.get(name.removesuffix(".gz").rpartition(".")[2])
     if kind is None or (gz and kind == "parquet"):
         raise SourceError(
-            f"{path}: the name does not say what kind of manifest it is; it must end in .csv, .tsv, .jsonl "
+            f"{shown(path)}: the name does not say what kind of manifest it is; it must end in .csv, .tsv, .jsonl "
             "(each also with .gz) or .parquet"
         )
     partitions: dict[str, str | None] = {}

@@ -13,6 +13,7 @@ from typing import Any
 from ....errors import EncodeError
 from ....job.config import StreamConfig
 from ....records import Content
+from ....storage.references import is_data
 from ..signatures import Field
 from .framing import MEDIA, PART, RAW, TEXTUAL, URL, wrap
 from .pieces import cut_bytes, cut_text
@@ -175,6 +176,8 @@ def _from_uri(field: Field, content: Content) -> list[bytes]:
         )
     if field.type == "LIST":
         return wrap(_from_uri(field.type_args[0], content), PART)
+    if is_data(uri) and field.type in MEDIA:  # no server fetches it: it is the content
+        return _from_bytes(field, content_bytes(content), "the content")
     return wrap([utf8(uri, "the reference")], URL[field.type])
 
 

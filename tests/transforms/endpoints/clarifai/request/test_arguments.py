@@ -43,6 +43,13 @@ def test_the_vendors_server_gets_a_reference_to_fetch():
     assert answered(bound("predict", {"image": "$uri"}), content_of(None)) == ["0|https://h/x|hello|256|0.5"]
 
 
+def test_a_data_uri_is_content_where_a_server_would_have_to_fetch_it():
+    content = content_of(b"12345", uri="data:image/png;base64,MTIzNDU=")
+    image = request_of(bound("predict", {"image": "$uri"}), content).inputs[0].data.parts[0].data.image
+
+    assert (image.base64, image.url) == (b"12345", "")
+
+
 def test_explicit_zeros_are_sent_and_arguments_left_out_get_the_defaults():
     zeros = bound("predict", {"image": "$content", "prompt": "", "max_tokens": 0, "factor": 0.0})
 
