@@ -62,7 +62,9 @@ def test_the_library_page_runs_as_it_stands(tmp_path):
     assert run(shrink) == "3 photographs\n"
     assert run(shrink) == "0 photographs\n"  # all is done
     found = rows(tmp_path / "out" / "small", "predictions")
-    assert {row["input_id"] for row in found} == {f"photos/{name}.jpg" for name in ("coins", "cat", "wren")}
+    assert {row["input_id"] for row in found} == {
+        f"{tmp_path}/photos/{name}.jpg" for name in ("coins", "cat", "wren")
+    }
     assert all(max(row["width"], row["height"]) == 256 for row in found)
     masks = rows(tmp_path / "out" / "small", "masks")
     assert all(max(row["segmentation"]["size"]) == 256 for row in masks)

@@ -28,9 +28,10 @@ from .job.job_file import check_sections
 from .kept.types import kept_field
 from .rows.schemas import keep_columns
 from .runs.parts import OutputSpec
+from .runs.record import list_runs
 from .sources.source import SourceSpec, inspect_source
 from .storage.store import Store
-from .tables.output_check import check_output
+from .tables.output_check import check_output, names_as_written
 
 __all__ = ["Preparation", "fingerprint", "new_run_id", "prepare", "prepare_job"]
 
@@ -122,12 +123,16 @@ def prepare(
     Raises:
         ConfigError: a call would be larger than the public API takes, or a rate limit cannot be divided.
         SourceError: the source matches nothing or lacks a column.
+        StoreError: the output cannot be read.
         CredentialsError, EndpointError, ModelNotFoundError, MethodError: as `prepare_call` says.
     """
     check_credentials(endpoint)
     calls = within_limits(config.calls, published_limits(config.model, endpoint), endpoint.url)
     check_divided(calls, config.stop, workers, fixed=fixed)
-    source = inspect_source(config.source, named_columns(config.model.arguments), limit)
+    as_written = names_as_written(list_runs(Store(config.output.uri, config.output.storage)))
+    source = inspect_source(
+        config.source, named_columns(config.model.arguments), limit, as_written=as_written
+    )
     _check_apart(source, config.output.uri)
     kept = config.source.columns.kept
     # Else the first worker would find a name that is taken.
@@ -164,6 +169,8 @@ def prepare(
         model_version=call.endpoint.version,
         fingerprint=fingerprint(config, call),
         reader=call.endpoint.reader,
+        as_written=as_written,
+        relative_to=source.relative_to,
         lists_all=limit is None and not partial,
     )
     return Preparation(config, source, call, output)

@@ -65,6 +65,8 @@ class OutputSpec:
         model_version: its version; "" when the server names none.
         fingerprint: what decides, with an input's id and version, whether it is done.
         reader: makes what writes answers to rows: `calls.endpoint.Endpoint.reader`.
+        as_written: inputs are named as the job spells them, as outputs of old do it.
+        relative_to: the folder that the inputs' ids are relative to; "" where they mean the same from everywhere.
         lists_all: this run goes through the whole source, so errors of listing that it does not find again
             are gone.
     """
@@ -83,6 +85,8 @@ class OutputSpec:
     model_version: str = ""
     fingerprint: str = ""
     reader: Callable[..., Any] | None = dataclasses.field(default=None, compare=False)
+    as_written: bool = False
+    relative_to: str = ""
     lists_all: bool = False
 
     def store(self) -> Store:
@@ -95,6 +99,8 @@ class OutputSpec:
             "schema_version": 2,
             "partition_by": list(self.partition_by),
             "keep": [[field.name, str(field.type)] for field in self.keep_schema or ()],
+            "ids": "written" if self.as_written else "canonical",
+            "relative_to": self.relative_to,
         }
 
 

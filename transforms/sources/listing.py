@@ -63,6 +63,11 @@ class Pattern:
         """Whether the files lie behind a filesystem other than the local one."""
         return local_path(self.text) is None
 
+    @property
+    def first(self) -> str:
+        """The reference of the root, which the references of all files begin and end as."""
+        return self.prefix + self.root + self.suffix
+
     def regex(self, *, absolute: bool = False) -> re.Pattern[str]:
         """What the paths of matching files look like."""
         root = os.path.abspath(self.root or ".") if absolute and not self.remote else self.root

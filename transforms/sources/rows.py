@@ -13,7 +13,7 @@ from ..content.media import media_of
 from ..kept.types import is_json, source_of
 from ..kept.values import fitting, is_utf8
 from ..records import CONTENT_LIST, Failure, Reference
-from ..storage.filesystems import Filesystems, resolve
+from ..storage.filesystems import Filesystems, canonical, resolve
 from ..storage.references import identity, shown
 from .manifests.files import BrokenFile, Manifest, Row, Split, as_text, check_unchanged, version_of_row
 from .manifests.formats import read_split
@@ -190,7 +190,10 @@ class RowReader:
         )
 
     def _broken(self, place: str, kind: str, message: str) -> Failure:
-        return Failure(Reference(place, None, self._spec.media_type, place=place), "list", kind, message)
+        spec = self._spec
+        # As for files: however a job spells the manifest, its line is one input.
+        name = place if spec.as_written else canonical(place, spec.source.storage)
+        return Failure(Reference(name, None, spec.media_type, place=place), "list", kind, message)
 
 
 def _shown(value: Any) -> str:

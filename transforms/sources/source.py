@@ -11,6 +11,7 @@ import difflib
 import functools
 import itertools
 from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -21,14 +22,14 @@ from ..job.config import SourceConfig
 from ..kept.types import is_json, kept_field, values_of
 from ..storage.allowed import EVERYTHING, Allowed
 from ..storage.faults import source_faults
-from ..storage.filesystems import Filesystems, check_address, resolve
+from ..storage.filesystems import Filesystems, canonical, check_address, is_relative, resolve
 from .listing import Folder, Found, Pattern, expanded, list_folder, parse_pattern
 from .manifests.files import Manifest, as_text
 from .manifests.formats import columns_of
 from .manifests.parquet import FOOTERS, common_schema
 from .manifests.scan import SourceScan, scan_manifests
 from .media_type import manifest_media, one_media
-from .table_files import manifest_files, partition_field
+from .table_files import manifest_files, partition_field, relative_to
 
 __all__ = ["SourceCount", "SourceSpec", "count_source", "inspect_source", "list_pattern"]
 
@@ -64,6 +65,8 @@ class SourceSpec:
         manifests: files of a manifest or table; empty for files.
         base: the folder that relative references of a manifest are relative to; "" is the working directory.
         schema: all columns of the manifest with their types.
+        as_written: inputs are named as the job spells them, which is how an output's earlier runs named them.
+        relative_to: the folder that the inputs' ids are relative to; "" where they mean the same from everywhere.
     """
 
     source: SourceConfig
@@ -76,6 +79,8 @@ class SourceSpec:
     manifests: tuple[Manifest, ...] = ()
     base: str = ""
     schema: pa.Schema = dataclasses.field(default_factory=lambda: pa.schema([]))
+    as_written: bool = False
+    relative_to: str = ""
 
     @property
     def id_column(self) -> str:
@@ -141,7 +146,11 @@ class SourceSpec:
 
 
 def inspect_source(
-    source: SourceConfig, needed_columns: Collection[str] = (), limit: int | None = None
+    source: SourceConfig,
+    needed_columns: Collection[str] = (),
+    limit: int | None = None,
+    *,
+    as_written: bool = False,
 ) -> SourceSpec:
     """Check that a source exists, has the columns that the job names and holds one media type.
 
@@ -149,6 +158,7 @@ def inspect_source(
         source: the job's `source` section.
         needed_columns: columns that the model's arguments name.
         limit: read only the first so many inputs.
+        as_written: name files as the job spells them, and not by their one canonical spelling.
 
     Raises:
         SourceError: a pattern matches nothing or cannot be listed, a manifest is missing or lacks a column,
@@ -161,8 +171,10 @@ def inspect_source(
                 f"the model's arguments name the columns {', '.join(map(repr, sorted(needed_columns)))}, but "
                 "source.files has no columns; use source.manifest or source.table"
             )
-        return _inspect_files(source, limit, filesystems)
-    return _inspect_manifest(source, needed_columns, limit, filesystems)
+        spec = _inspect_files(source, limit, filesystems, as_written=as_written)
+    else:
+        spec = _inspect_manifest(source, needed_columns, limit, filesystems)
+    return dataclasses.replace(spec, as_written=as_written)
 
 
 def count_source(spec: SourceSpec) -> SourceCount:
@@ -205,7 +217,9 @@ def list_pattern(spec: SourceSpec, index: int, folder: Folder, filesystems: File
                 yield found
 
 
-def _inspect_files(source: SourceConfig, limit: int | None, filesystems: Filesystems) -> SourceSpec:
+def _inspect_files(
+    source: SourceConfig, limit: int | None, filesystems: Filesystems, *, as_written: bool
+) -> SourceSpec:
     patterns: list[Pattern] = []
     seen: dict[str | None, str] = {}
     for text in source.files or ():
@@ -214,7 +228,8 @@ def _inspect_files(source: SourceConfig, limit: int | None, filesystems: Filesys
         with source_faults(f"source.files: cannot list {text}", source.storage):
             for one in expanded(text):
                 check_address(one, source.storage)
-                pattern = parse_pattern(one, filesystems)
+                named = one if as_written else canonical(one, source.storage)
+                pattern = parse_pattern(named, filesystems)
                 group.append(pattern)
                 listed = list_folder(pattern, Folder(pattern.root), filesystems)
                 sample += itertools.islice(listed, _SAMPLE)
@@ -224,7 +239,11 @@ def _inspect_files(source: SourceConfig, limit: int | None, filesystems: Filesys
             seen.setdefault(media_of(found.uri), found.uri)
         patterns += group
     return SourceSpec(
-        source, source.media or one_media(seen, "source.files"), limit=limit, patterns=tuple(patterns)
+        source,
+        source.media or one_media(seen, "source.files"),
+        limit=limit,
+        patterns=tuple(patterns),
+        relative_to=str(Path.cwd()) if any(is_relative(pattern.first) for pattern in patterns) else "",
     )
 
 
@@ -232,7 +251,7 @@ def _no_file(text: str, group: Sequence[Pattern]) -> SourceError:
     magic = any(pattern.parts for pattern in group)
     what = "matches no file" if magic else "does not exist"
     if len(group) > 1:
-        what = f"stands for {', '.join(pattern.text for pattern in group)}, which match no file"
+        what = f"stands for {', '.join(expanded(text))}, which match no file"
     kind = EmptySourceError if magic else SourceError
     return kind(f"source.files: {text} {what}; check the path, and that `**` is used to look into folders")
 
@@ -289,6 +308,7 @@ def _inspect_manifest(
         manifests=manifests,
         base=base,
         schema=schema,
+        relative_to=relative_to(source, base, rows),
     )
 
 

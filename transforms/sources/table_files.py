@@ -9,14 +9,14 @@ import pyarrow as pa
 from ..errors import SourceError
 from ..job.config import SourceConfig
 from ..storage.faults import source_faults
-from ..storage.filesystems import Filesystems, split_chain
+from ..storage.filesystems import Filesystems, canonical, is_relative, split_chain
 from ..storage.references import without_query
 from .listing import Folder, expanded, list_folder, parse_pattern
-from .manifests.files import Manifest, version_now
+from .manifests.files import Manifest, Row, as_text, version_now
 from .manifests.formats import manifest_of
 from .table_formats import refuse_formats
 
-__all__ = ["manifest_files", "partition_field"]
+__all__ = ["manifest_files", "partition_field", "relative_to"]
 
 
 def manifest_files(
@@ -58,6 +58,15 @@ def manifest_files(
         manifest_of(path, partitioned, versions[path] or _version(path, filesystems)) for path in paths
     )
     return manifests, split_chain(base)[0]
+
+
+def relative_to(source: SourceConfig, base: str, rows: Sequence[Row]) -> str:
+    """The folder of a manifest whose relative references are its inputs' ids; an id that a job names is its own."""
+    column = source.columns.uri
+    if source.columns.id is not None or column is None:
+        return ""
+    named = (as_text(row.values[column]) for row in rows if row.values.get(column))
+    return canonical(base, source.storage) if any(map(is_relative, named)) else ""
 
 
 def _version(path: str, filesystems: Filesystems) -> str:

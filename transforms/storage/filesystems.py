@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import posixpath
+import re
 import socket
 from collections.abc import Mapping
 from typing import Any
@@ -27,7 +29,9 @@ from .references import is_data
 
 __all__ = [
     "Filesystems",
+    "canonical",
     "check_address",
+    "is_relative",
     "local_path",
     "options_for",
     "protocol_of",
@@ -37,6 +41,9 @@ __all__ = [
 ]
 
 _LOCAL = ("file", "local")
+_ARCHIVES = ("zip", "tar", "libarchive")
+_ALIASES = {"s3a": "s3", "gcs": "gs"}
+_MAGIC = re.compile(r"[*?\[]")
 _WITHOUT_OPTIONS = {"file", "local", "zip", "tar", "libarchive", "http", "https", "data"}
 _EXTRAS = {
     "s3": "s3",
@@ -79,6 +86,47 @@ def local_path(url: str) -> str | None:
     return path if protocol in _LOCAL else None
 
 
+def canonical(url: str, storage: Mapping[str, Any]) -> str:
+    """The spelling that all references to one file share, and all patterns of one folder, wherever a job is started.
+
+    Local paths are absolute, without `file://`, `.` and `//`; members of archives begin without `./`; a protocol with
+    two names has the common one. Links are not followed: a link is a name that somebody chose.
+
+    Args:
+        storage: fsspec options of the source; a protocol that they name keeps its name.
+
+    >>> canonical("zip://./a.jpg::file:///photos//./2026.zip", {})
+    'zip://a.jpg::/photos/2026.zip'
+    """
+    *members, last = url.split("::")
+    protocol, sep, path = last.partition("://")
+    if not sep:
+        last = _absolute(last)
+    elif protocol in _LOCAL:
+        last = _absolute(path)
+    elif protocol in _ALIASES and protocol not in storage:
+        last = f"{_ALIASES[protocol]}://{path}"
+    return "::".join([*map(_member, members), last])
+
+
+def _absolute(path: str) -> str:
+    path = re.sub("//+", "/", os.path.expanduser(path))
+    components = path.split("/")
+    first = next((index for index, part in enumerate(components) if _MAGIC.search(part)), len(components))
+    root = "/".join(components[:first]) or ("/" if path.startswith("/") else ".")
+    absolute = os.path.abspath(root)
+    if ".." in components[:first] and os.path.realpath(absolute) != os.path.realpath(root):
+        absolute = os.path.realpath(root)  # behind a link, `..` is not what the text says
+    return posixpath.join(absolute, *(part for part in components[first:] if part != "."))
+
+
+def _member(head: str) -> str:
+    protocol, sep, path = head.partition("://")
+    if protocol not in _ARCHIVES:
+        return head
+    return protocol + sep + "/".join(part for part in path.split("/") if part not in ("", "."))
+
+
 def references_in(value: Any) -> Any:
     """The references of a column's list, which a CSV holds as JSON; any other value as it is."""
     if isinstance(value, str) and value.startswith("["):
@@ -89,13 +137,17 @@ def references_in(value: Any) -> Any:
     return value
 
 
+def is_relative(uri: str) -> bool:
+    """Whether a reference means another file from another folder."""
+    last = uri.rpartition("::")[2]
+    return not (uri.startswith(("/", "data:")) or last.startswith("/") or "://" in last)
+
+
 def resolve(uri: str, base: str) -> str:
     """A reference as a manifest in the folder `base` means it: relative paths are relative to that folder."""
-    if uri.startswith("/") or not base or is_data(uri):
+    if not base or not is_relative(uri) or is_data(uri):
         return uri
     head, sep, last = uri.rpartition("::")
-    if "://" in last or last.startswith("/"):
-        return uri
     if "://" in base or "::" in base:
         return f"{head}{sep}{base.rstrip('/')}/{last}"
     return head + sep + posixpath.join(base, last)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 import pyarrow as pa
 
@@ -10,11 +11,12 @@ from ..errors import ConfigError
 from ..kept.types import source_of
 from ..rows.schemas import masks_schema
 from ..runs.parts import RUNS, OutputSpec, run_id_of
-from ..runs.record import list_runs
+from ..runs.record import RunRecord, list_runs
+from ..storage.filesystems import canonical
 from ..storage.store import Store
 from .commit.replace import visible_files
 
-__all__ = ["check_output"]
+__all__ = ["check_output", "names_as_written"]
 
 
 def check_output(store: Store, spec: OutputSpec, *, write: bool) -> None:
@@ -57,10 +59,44 @@ def check_output(store: Store, spec: OutputSpec, *, write: bool) -> None:
                     f"output.uri: {store.uri} holds {what} {_words(theirs)} from run {latest.run_id}, but "
                     f"this job writes {_words(mine[key])}; {fix}, or set another output.uri"
                 )
+    _check_names(store, spec, runs)
     if write:
         probe = f"{RUNS}/probe-{os.urandom(4).hex()}"
         store.write(probe, b"can this be written?")
         store.remove(probe)
+
+
+def names_as_written(runs: Sequence[RunRecord]) -> bool:
+    """Whether the inputs at an output are named as their jobs spelt them, as before paths were made canonical.
+
+    Another name would be another input, which is paid again, so an output keeps the names that its first run gave.
+    """
+    first = next((run for run in runs if _has_inputs(run)), None)
+    if first is None:
+        return False
+    if "ids" in first.layout:
+        return bool(first.layout["ids"] == "written")
+    source = first.job.get("source") or {}
+    files = source.get("files") or [source.get("manifest") or source.get("table") or ""]
+    spelt = [files] if isinstance(files, str) else files
+    return any("${" in text or canonical(text, source.get("storage") or {}) != text for text in spelt)
+
+
+def _check_names(store: Store, spec: OutputSpec, runs: Sequence[RunRecord]) -> None:
+    """Refuse inputs that are named relative to another folder than those there: equal names would be other files."""
+    for run in runs:
+        theirs = run.layout.get("relative_to")
+        if theirs and spec.relative_to and theirs != spec.relative_to and _has_inputs(run):
+            raise ConfigError(
+                f"output.uri: {store.uri} holds inputs of run {run.run_id} whose ids are relative to {theirs}, and "
+                f"this job's are relative to {spec.relative_to}, so that equal ids would be different files; set "
+                "another output.uri, or name the rows by source.columns.id (the reference's own column, where equal "
+                "references are the same input wherever the manifest lies)"
+            )
+
+
+def _has_inputs(run: RunRecord) -> bool:
+    return not run.committed or bool(run.counts.get("inputs"))
 
 
 def _check_partitions(spec: OutputSpec) -> None:

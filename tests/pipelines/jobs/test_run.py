@@ -52,7 +52,7 @@ def test_texts_become_one_prediction_each(tmp_path, endpoint):
     assert (ran.json["inputs"], ran.json["predictions"], ran.json["errors"]) == (40, 40, 0)
     assert ran.json["calls"] <= 4
     found = rows(tmp_path / "out", "predictions")
-    assert [row["input_id"] for row in found] == [f"texts/{n:03}.txt" for n in range(40)]
+    assert [row["input_id"] for row in found] == [f"{tmp_path}/texts/{n:03}.txt" for n in range(40)]
     assert {row["label"] for row in found} == {"English"}
     assert {row["run_id"] for row in found} == {ran.json["run_id"]}
     assert not rows(tmp_path / "out", "errors")
@@ -74,7 +74,7 @@ def test_masks_decode_and_lie_on_the_object(tmp_path, endpoint):
         assert picture.shape == (72, 96)
         assert int(picture.sum()) == row["area"]
     discs = [row for row in masks if abs(row["area"] - 3.14 * 15 * 15) < 250]
-    assert {row["input_id"] for row in discs} == {f"photos/{seed}.jpg" for seed in range(3)}
+    assert {row["input_id"] for row in discs} == {f"{tmp_path}/photos/{seed}.jpg" for seed in range(3)}
 
 
 @pytest.mark.parametrize("masks", ["png", "both", "none"])
@@ -107,7 +107,7 @@ def test_bad_inputs_become_errors_and_every_other_input_lands(tmp_path, endpoint
     assert ran.code == 3, ran.err
     assert (ran.json["predictions"], ran.json["errors"]) == (10, 3)
     errors = {row["input_id"]: row for row in rows(tmp_path / "out", "errors")}
-    assert set(errors) == {"texts/empty.txt", "texts/latin1.txt", "texts/long.txt"}
+    assert set(errors) == {f"{tmp_path}/texts/{name}.txt" for name in ("empty", "latin1", "long")}
     assert {row["stage"] for row in errors.values()} == {"read"}
     assert len({row["error_type"] for row in errors.values()}) == 3
     assert len(rows(tmp_path / "out", "predictions")) == 10
@@ -122,8 +122,8 @@ def test_bytes_that_are_no_image_cost_their_own_row_only(tmp_path, endpoint):
     ran = run_cli("run", job, "--json", cwd=tmp_path)
 
     assert ran.code == 3, ran.err
-    assert "good.jpg" in {row["input_id"] for row in rows(tmp_path / "out", "predictions")}
-    assert "bad.jpg" in {row["input_id"] for row in rows(tmp_path / "out", "errors")}
+    assert f"{tmp_path}/good.jpg" in {row["input_id"] for row in rows(tmp_path / "out", "predictions")}
+    assert f"{tmp_path}/bad.jpg" in {row["input_id"] for row in rows(tmp_path / "out", "errors")}
     assert ran.json["predictions"] + ran.json["errors"] == 3
 
 
@@ -280,7 +280,7 @@ def test_limit_takes_the_first_inputs_and_set_overrides(tmp_path, endpoint):
     assert ran.code == 0, ran.err
     assert ran.json["output"] == "elsewhere"
     assert [row["input_id"] for row in rows(tmp_path / "elsewhere", "predictions")] == [
-        f"texts/{n:03}.txt" for n in range(3)
+        f"{tmp_path}/texts/{n:03}.txt" for n in range(3)
     ]
 
 

@@ -56,6 +56,74 @@ def test_files_are_counted_with_their_bytes(photos: Path) -> None:
     assert count_source(inspect_source(SourceConfig(files="photos/**/*.jpg"), limit=2)) == SourceCount(2, 10)
 
 
+def references(spec: SourceSpec) -> list[Reference]:
+    reader = PieceReader(spec, None)
+    lists = [item for piece in first_pieces(spec) for item in reader.read(piece) if isinstance(item, list)]
+    return sorted((one for items in lists for one in items), key=lambda one: one.input_id)
+
+
+def test_a_folder_named_in_many_ways_gives_the_same_inputs(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spellings = ["photos/*.jpg", "./photos/*.jpg", "photos//*.jpg", f"file://{photos}/photos/*.jpg"]
+    spellings += [f"{photos}/photos/*.jpg", "photos/{a,b}.jpg", "photos/sub/../?.jpg"]
+    read = [references(inspect_source(SourceConfig(files=text))) for text in spellings]
+    monkeypatch.chdir(photos / "photos")
+    read.append(references(inspect_source(SourceConfig(files="*.jpg"))))
+    assert [one.input_id for one in read[0]] == [f"{photos}/photos/a.jpg", f"{photos}/photos/b.jpg"]
+    assert all(one == read[0] for one in read)
+
+
+def test_equal_names_in_two_folders_are_two_inputs(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (photos / "other").mkdir()
+    (photos / "other" / "a.jpg").write_bytes(b"another")
+    ids = []
+    for folder in ("photos", "other"):
+        monkeypatch.chdir(photos / folder)
+        spec = inspect_source(SourceConfig(files="a.jpg"))
+        assert spec.relative_to == ""
+        ids += [one.input_id for one in references(spec)]
+    assert len(set(ids)) == 2
+
+
+def test_an_output_of_old_keeps_the_names_that_its_patterns_gave(photos: Path) -> None:
+    spec = inspect_source(SourceConfig(files="./photos//*.jpg"), as_written=True)
+    assert [one.input_id for one in references(spec)] == ["./photos/a.jpg", "./photos/b.jpg"]
+    assert spec.relative_to == str(photos)
+    spec = inspect_source(SourceConfig(files=f"file://{photos}/photos/*.jpg"), as_written=True)
+    assert (references(spec)[0].input_id, spec.relative_to) == (f"file://{photos}/photos/a.jpg", "")
+
+
+@pytest.mark.parametrize(
+    ("columns", "uri", "relative"),
+    [
+        ({"uri": "uri"}, "a.jpg", True),
+        ({"uri": "uri"}, "s3://b/a.jpg", False),
+        ({"uri": "uri", "id": "uri"}, "a.jpg", False),
+    ],
+)
+def test_relative_ids_of_a_manifest_say_what_they_are_relative_to(
+    photos: Path, columns: dict[str, str], uri: str, relative: bool
+) -> None:
+    (photos / "refs.csv").write_text(f"uri\n{uri}\n")
+    for spelling in ("refs.csv", f"file://{photos}/refs.csv"):
+        spec = inspect_source(SourceConfig(manifest=spelling, columns=columns))
+        assert spec.relative_to == (str(photos) if relative else "")
+
+
+def test_a_broken_line_is_one_input_however_its_manifest_is_spelt(photos: Path) -> None:
+    (photos / "refs.csv").write_text("uri,b\na.jpg,1\nx\n")
+
+    def failed(spelling: str, *, as_written: bool = False) -> str:
+        config = SourceConfig(manifest=spelling, columns={"uri": "uri"})
+        (failure,) = read(inspect_source(config, as_written=as_written))[1]
+        assert f"{spelling}:3 has 1 field" in failure.message
+        return failure.reference.input_id
+
+    assert failed("refs.csv") == failed(f"{photos}/refs.csv") == f"{photos}/refs.csv:3"
+    assert failed("./refs.csv", as_written=True) == "./refs.csv:3"
+
+
 def test_a_file_that_two_patterns_match_counts_once(photos: Path) -> None:
     patterns = [
         "photos/*.jpg",
@@ -73,7 +141,7 @@ def test_a_file_that_two_patterns_match_counts_once(photos: Path) -> None:
         ("photos/z.jpg", r"source\.files: photos/z\.jpg does not exist"),
         (
             ["photos/*.jpg", "texts/*"],
-            r"holds image \(photos/[ab]\.jpg\) and text \(texts/a\.txt\).*source\.media",
+            r"holds image \(/.*/photos/[ab]\.jpg\) and text \(/.*/texts/a\.txt\).*source\.media",
         ),
     ],
 )
@@ -85,7 +153,7 @@ def test_files_that_cannot_be_a_source_are_refused(photos: Path, files: Any, mes
 def test_an_unknown_suffix_needs_a_media_type(photos: Path) -> None:
     (photos / "x.bin").write_bytes(b"x")
     with pytest.raises(
-        SourceError, match=r"the suffix of 'x\.bin' does not tell the media type; add source\.media"
+        SourceError, match=r"the suffix of '/.*/x\.bin' does not tell the media type; add source\.media"
     ):
         inspect_source(SourceConfig(files="x.bin"))
     assert inspect_source(SourceConfig(files="x.bin", media="audio")).media_type == "audio"

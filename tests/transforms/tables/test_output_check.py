@@ -11,7 +11,7 @@ from bulkinfer.transforms.runs.record import begin_run, list_runs, read_run, wit
 from bulkinfer.transforms.storage.store import Store
 from bulkinfer.transforms.tables.commit.commit import commit_run
 from bulkinfer.transforms.tables.commit.recovery import recover
-from bulkinfer.transforms.tables.output_check import check_output
+from bulkinfer.transforms.tables.output_check import check_output, names_as_written
 from support.tables import failure, make_spec, prediction, stage
 
 RUN = "20260131T120000Z-000001"
@@ -166,3 +166,53 @@ def test_no_secret_reaches_the_record(tmp_path):
     for secret in ("hunter2", "feed", "AKIA", "abc", "sk-1"):
         assert secret not in text
     assert without_secrets(job)["model"]["arguments"]["prompt"] == "hi"
+
+
+def rewrite(store, **changes):
+    values = json.loads(store.read(f"_runs/{RUN}/run.json"))
+    for key, value in changes.items():
+        values["layout"].pop(key, None) if value is None else values["layout"].update({key: value})
+    store.write(f"_runs/{RUN}/run.json", json.dumps(values).encode())
+
+
+@pytest.mark.parametrize(
+    ("job", "written"),
+    [
+        ({"source": {"files": "photos/*.jpg"}}, True),
+        ({"source": {"files": ["/p/*.jpg", "file:///p/*.png"]}}, True),
+        ({"source": {"files": "${FOLDER}/*.jpg"}}, True),
+        ({"source": {"files": ["/p/*.jpg", "s3://b/*.png"]}}, False),
+        ({"source": {"manifest": "refs.csv"}}, True),
+        ({"source": {"table": "s3://b/t"}}, False),
+        ({}, True),
+    ],
+)
+def test_an_output_keeps_the_names_that_its_first_run_gave(tmp_path, job, written):
+    """Runs of old said nothing about names; they are canonical where the job's spelling was."""
+    spec = make_spec(str(tmp_path), RUN)
+    assert not names_as_written([])
+    begin_run(spec.store(), spec, job)
+    stage(spec, [[prediction("a")]])
+    commit_run(spec.store(), RUN)
+    assert not names_as_written(list_runs(spec.store()))
+    rewrite(spec.store(), ids=None)
+    assert names_as_written(list_runs(spec.store())) is written
+
+    later = make_spec(str(tmp_path), "later", as_written=written)
+    stage(later, [[prediction("b")]])
+    commit_run(later.store(), "later")
+    assert names_as_written(list_runs(spec.store())) is written
+
+
+def test_names_relative_to_another_folder_are_refused(tmp_path):
+    spec = make_spec(str(tmp_path), RUN, relative_to="/jobs/one")
+    stage(spec, [[prediction("a.jpg")]])
+    for committed in (False, True):
+        if committed:
+            commit_run(spec.store(), RUN)
+        for fine in ("", "/jobs/one"):
+            check_output(spec.store(), make_spec(spec.uri, "later", relative_to=fine), write=False)
+        with pytest.raises(
+            ConfigError, match=r"ids are relative to /jobs/one, and this job's .* to /jobs/two, so"
+        ):
+            check_output(spec.store(), make_spec(spec.uri, "later", relative_to="/jobs/two"), write=False)
