@@ -11,7 +11,7 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics as BeamMetrics
 from apache_beam.pvalue import PCollection, TaggedOutput
 
-from ..errors import InputError
+from ..errors import BulkinferError, EncodeError, InputError
 from ..records import Content, Failure, Prediction, failure_of
 from ..runs.control import ControlSpec, StopReason
 from ..runs.rebalance import WorkPass, WorkPassSpec
@@ -120,7 +120,7 @@ class _PredictFn(beam.DoFn):
             self._stop(engine.control.stopped)
             return
         try:
-            encoded = self._encode(content)
+            encoded = self._encoded(content)
         except InputError as error:
             engine.metrics.add(inputs_failed=1)
             engine.control.record(finished=1, failed=1)
@@ -137,6 +137,15 @@ class _PredictFn(beam.DoFn):
             batches.append(self._batcher.flush())
         for batch in batches:
             yield from self._submit(batch)
+
+    def _encoded(self, content: Content) -> Any:
+        try:
+            return self._encode(content)
+        except BulkinferError:
+            raise
+        except Exception as error:  # whatever a value does to its encoder is about this input
+            message = f"its values cannot be encoded for the method: {type(error).__name__}"
+            raise EncodeError("wrong_type", message) from error
 
     def finish_bundle(self) -> Iterator[Any]:
         engine, submitter = self._engine, self._submitter

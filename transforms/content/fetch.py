@@ -199,7 +199,7 @@ class Fetcher:
         try:
             # Non-blocking, so that a named pipe without a writer cannot hold a thread for ever.
             handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a NUL in the path is no OSError
             raise self._read_error(path, error) from None
         try:
             status = os.fstat(handle)
