@@ -204,7 +204,7 @@ def _judge(response: Any, count: int) -> Reply:
 
 
 def _unreadable(request_id: str | None = None) -> Fault:
-    """One input's answer is enough to make the whole message unreadable: text that is not UTF-8, or nested too deeply."""
+    """One input's answer is enough to make the whole message unreadable."""
     return Fault(
         Verdict.MISMATCH,
         "unreadable_answer",
