@@ -94,6 +94,8 @@ def json_lines(dice: random.Random, seed: int) -> tuple[str, bytes]:
         lines[number * 7 % len(lines)] = (
             f'{{"id":"d{number}","c":"x","{dice.choice("cka")}":{deep}}}'.encode()
         )
+    long = {"id": "long", "c": "é" * 5_000_000, "k": "k" * dice.choice([1, 10_000_000])}
+    lines.append(json.dumps(long).encode())
     lines += examples(
         st.binary(min_size=1, max_size=30).map(lambda data: data.replace(b"\n", b"") + b"x"), 5, seed
     )
