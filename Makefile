@@ -46,7 +46,7 @@ cluster-test-all: cluster-downloads ## the cluster tests in all sizes
 cluster-downloads: $(VENV)/.test ## what the cluster is made of
 	cd tests && $(abspath $(BIN))/python -m support.cluster_downloads
 
-# Simulated histories, more of them the longer it runs; a seed that fails is printed.
+# Simulated histories, and fuzz between them, more of them the longer it runs; a seed that fails is printed.
 SOAK_SECONDS ?= 3600
 soak: $(VENV)/.test ## an hour of what the tests do for a minute: simulated histories, fuzz
 	PYTHONPATH=tests $(BIN)/python tests/simulation/soak.py --seconds $(SOAK_SECONDS)

@@ -1,8 +1,9 @@
-"""Plays one simulated history after another until the time is over: `make soak`.
+"""Plays one simulated history after another, and fuzz between them, until the time is over: `make soak`.
 
     PYTHONPATH=tests python tests/simulation/soak.py --seconds 3600 [--first 1000]
 
-Prints each seed that fails with the last line of its reason; such a seed goes into `FOUND` of its test.
+Every 25th seed is also one run of each fuzz in `tests/fuzz`. Prints each seed that fails with the last line of its
+reason; such a seed goes into `FOUND` of its test.
 """
 
 from __future__ import annotations
@@ -15,8 +16,16 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
+sys.path.insert(
+    0, str(Path(__file__).parents[1] / "fuzz")
+)  # also in the pool's processes, which import this anew
+
+import test_answers
 import test_durability
+import test_inputs
+import test_jobs
 import test_limits
 
 
@@ -26,7 +35,14 @@ def _limits(seed: int) -> None:
     assert not fleet.lost, "a worker gave up"
 
 
-PLAYS: dict[str, Callable[[int], object]] = {"durability": test_durability.play, "limits": _limits}
+PLAYS: dict[str, Callable[[int], object]] = {
+    "durability": test_durability.play,
+    "limits": _limits,
+    "answers": test_answers.play,
+    "inputs": test_inputs.play,
+    "jobs": test_jobs.play,
+}
+_FUZZ, _FUZZ_EVERY = ("answers", "inputs", "jobs"), 25  #: whole jobs take as long as a hundred histories
 
 
 def _play(job: tuple[str, int]) -> tuple[str, int, str]:
@@ -52,14 +68,19 @@ def main() -> int:
         os.cpu_count(), logging.disable, (logging.CRITICAL,), maxtasksperchild=50
     ) as pool:
         while time.monotonic() < end:
-            jobs = [(name, seed) for seed in itertools.islice(seeds, 100) for name in PLAYS]
-            for name, seed, reason in pool.imap_unordered(_play, jobs, chunksize=10):
+            jobs = [
+                (name, seed)
+                for seed in itertools.islice(seeds, 100)
+                for name in PLAYS
+                if name not in _FUZZ or seed % _FUZZ_EVERY == 0
+            ]
+            for name, seed, reason in pool.imap_unordered(_play, jobs, chunksize=4):
                 played += 1
                 if reason:
                     failed += 1
                     sys.stdout.write(f"{name} seed {seed}: {reason}\n")
                     sys.stdout.flush()
-    sys.stdout.write(f"{played} histories, {failed} failed\n")
+    sys.stdout.write(f"{played} plays, {failed} failed\n")
     return failed > 0
 
 

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from .jobs import rows, write_job
 
-__all__ = ["MODEL", "call", "command", "jsonl", "predictions", "run"]
+__all__ = ["MODEL", "call", "command", "jsonl", "logging_as_before", "predictions", "run"]
 
 MODEL = "https://clarifai.com/tester/tests/models/demo"
 
@@ -30,7 +30,7 @@ def jsonl(folder: Path, *records: dict[str, Any], media: str = "text", **columns
 
 def command(*arguments: Any) -> str:
     """Run `bulkinfer ARGUMENTS` and return what it prints; fails the test when its exit code is not 0."""
-    with _logging_as_before():
+    with logging_as_before():
         done = CliRunner().invoke(main, [str(argument) for argument in arguments])
     if done.exit_code:
         pytest.fail(f"exit {done.exit_code}: {done.output}")
@@ -66,7 +66,7 @@ def call(endpoint: str, method: str, inputs: dict[str, Any] | None = None, *opti
 
 
 @contextlib.contextmanager
-def _logging_as_before() -> Iterator[None]:
+def logging_as_before() -> Iterator[None]:
     """Restore the root logger, whose handlers the command replaces by one on a stream that is closed afterwards."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level

@@ -11,10 +11,12 @@ from typing import Any
 
 import grpc
 from clarifai_grpc.grpc.api import resources_pb2, service_pb2
+from google.protobuf.internal.encoder import _VarintBytes
 
 __all__ = ["RecordingServer", "Seen", "field", "method", "recording_server"]
 
 SUCCESS = 10000
+_OUTPUTS = bytes([service_pb2.MultiOutputResponse.DESCRIPTOR.fields_by_name["outputs"].number << 3 | 2])
 Answer = Callable[[Any], list[Any]]
 
 
@@ -68,7 +70,7 @@ class RecordingServer:
         endpoint: its address.
         signatures: of its methods, as JSON; None for an older model, which has none.
         latest: the version that answers where a call names none.
-        answer: the outputs for one input; of a stream, for one message.
+        answer: the outputs for one input; of a stream, for one message. One may be the bytes of its message.
         seen: the calls of methods, without those that asked for signatures.
     """
 
@@ -125,20 +127,25 @@ class RecordingServer:
         return seen
 
 
-def _response(outputs: list[Any], code: int = SUCCESS) -> Any:
-    response = service_pb2.MultiOutputResponse(outputs=outputs)
+def _response(outputs: list[Any], code: int = SUCCESS) -> bytes:
+    """The message of these outputs; one that is given as bytes stands in it as it is."""
+    response = service_pb2.MultiOutputResponse()
     response.status.code = code
-    for output in response.outputs:
-        output.status.code = output.status.code or SUCCESS
-    return response
+    message: bytes = response.SerializeToString()
+    for output in outputs:
+        if not isinstance(output, bytes):
+            output.status.code = output.status.code or SUCCESS
+        data = output if isinstance(output, bytes) else output.SerializeToString()
+        message += _OUTPUTS + _VarintBytes(len(data)) + data
+    return message
 
 
 @contextlib.contextmanager
 def recording_server(**settings: Any) -> Iterator[RecordingServer]:
     """Serve on a free loopback port until the block ends."""
     served = RecordingServer(**settings)
-    post, answers = service_pb2.PostModelOutputsRequest, service_pb2.MultiOutputResponse
-    codec = {"request_deserializer": post.FromString, "response_serializer": answers.SerializeToString}
+    post = service_pb2.PostModelOutputsRequest
+    codec = {"request_deserializer": post.FromString, "response_serializer": None}
     unary, streams, both = (
         grpc.unary_unary_rpc_method_handler,
         grpc.unary_stream_rpc_method_handler,

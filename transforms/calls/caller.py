@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ..errors import InputError
+from ..errors import BulkinferError, EncodeError, InputError, JobError
 from ..records import Content, failure_of
 from ..runs.control import ControlSpec, StopReason
 from ..runs.rebalance import WorkPass, WorkPassSpec
@@ -110,7 +110,9 @@ class Caller:
         encode = self._encode
         try:
             encoded = [encode(content) for content in contents]
-        except InputError:
+        except JobError:
+            raise
+        except Exception:  # noqa: BLE001  (whatever a value does to its encoder is about this input; told one by one)
             return self._encoded_one_by_one(contents, tokens)
         items = [
             Item(content.reference, one, token, content.width, content.height, content.orientation)
@@ -125,7 +127,7 @@ class Caller:
         faults: list[Result] = []
         for content, token in zip(contents, tokens, strict=True):
             try:
-                one = self._encode(content)
+                one = self._encode_one(content)
             except InputError as error:
                 reference = dataclasses.replace(
                     content.reference, inline=None
@@ -138,6 +140,15 @@ class Caller:
         self._engine.metrics.add(inputs_failed=len(faults))
         self._engine.control.record(finished=len(faults), failed=len(faults))
         return items, faults
+
+    def _encode_one(self, content: Content) -> Any:
+        try:
+            return self._encode(content)
+        except BulkinferError:
+            raise
+        except Exception as error:
+            message = f"its values cannot be encoded for the method: {type(error).__name__}"
+            raise EncodeError("wrong_type", message) from error
 
     def _submit(self, batch: list[Item]) -> Iterator[Result]:
         engine, submitter = self._engine, self._submitter

@@ -217,7 +217,7 @@ class Fetcher:
     def _local(self, path: str) -> Fetched:
         try:
             handle = os.open(path, _FLAGS)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a NUL in the path is no OSError
             raise self._read_error(path, error) from None
         try:
             status = os.fstat(handle)

@@ -132,7 +132,7 @@ def references_in(value: Any) -> Any:
     if isinstance(value, str) and value.startswith("["):
         try:
             return json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             return value  # a file's name may begin like that
     return value
 

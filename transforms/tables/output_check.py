@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -33,6 +34,10 @@ def check_output(store: Store, spec: OutputSpec, *, write: bool) -> None:
         StoreError: the output cannot be read or written, or a newer version wrote a record there.
     """
     _check_partitions(spec)
+    if store.is_local and Path(store.full_path("")).is_file():
+        raise ConfigError(
+            f"output.uri: {store.uri} is a file; name a folder, which is made if it is not there"
+        )
     runs = list_runs(store)
     known = {run.run_id for run in runs}
     for table, entries in visible_files(store).items():

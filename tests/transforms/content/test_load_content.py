@@ -84,6 +84,14 @@ def test_a_long_reference_is_cut_in_every_message(tmp_path: Path) -> None:
     assert long not in fault(long).message
 
 
+def test_a_path_with_a_nul_costs_its_own_input(tmp_path: Path) -> None:
+    assert "null byte" in fault(f"{tmp_path}/a\0b.png").message
+    refers = fetcher(reference_columns=("mask",))
+    for value, word in (("a\0b.png", "column 'mask'"), ("[" * 100_000, "column 'mask'")):
+        with pytest.raises(ReadError, match=word):
+            refers.content(Reference("a", None, "text", inline="x", columns={"mask": value}))
+
+
 def test_an_image_has_its_bytes_size_and_version(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(png())

@@ -25,7 +25,7 @@ from bulkinfer.transforms.content.load_content import LoadContent
 from bulkinfer.transforms.errors import CredentialsError, EndpointError, MethodError, ModelNotFoundError
 from bulkinfer.transforms.job.config import CallsConfig, SourceConfig, StopConfig
 from bulkinfer.transforms.metrics import Metrics
-from bulkinfer.transforms.records import Failure, Prediction
+from bulkinfer.transforms.records import Content, Failure, Prediction, Reference
 from bulkinfer.transforms.runs.control import ControlSpec, JobControl
 from bulkinfer.transforms.runs.parts import OutputSpec
 from bulkinfer.transforms.sources.read_references import ReadReferences
@@ -34,6 +34,7 @@ from bulkinfer.transforms.tables.completed import CompletedSpec
 from bulkinfer.transforms.tables.write_tables import WriteTables
 from pycocotools import mask as coco
 from support.calls import items, texts
+from support.collect import collect
 from support.jobs import rows
 
 __all__ = ["EndpointContract", "Kind", "Outcome"]
@@ -154,6 +155,16 @@ class EndpointContract:
         assert set(outcome.bad) == {"t003", "t017"}
         assert set(outcome.good) == set(NAMES) - set(outcome.bad)
         assert all(not failure.retryable and failure.message for failure in outcome.bad.values())
+
+    def test_an_input_without_content_ends_alone(self, kind: Kind) -> None:
+        kind.play()
+        contents = [*texts(NAMES[:4]), Content(Reference("bare", None, "text"), None)]
+        with beam.Pipeline(runner="FnApiRunner") as pipeline:
+            outcome = pipeline | beam.Create(contents) | Predict(call_of(kind.endpoint("text")))
+            good, bad = collect(outcome.predictions, "good"), collect(outcome.failures, "bad")
+
+        assert sorted(one.reference.input_id for one in good.elements) == NAMES[:4]
+        assert [(one.reference.input_id, one.stage) for one in bad.elements] == [("bare", "encode")]
 
     def test_an_input_with_a_fault_of_its_own_costs_the_others_no_call(self, kind: Kind) -> None:
         kind.play(odd={"t003": Verdict.BAD_INPUT})

@@ -39,6 +39,14 @@ def test_a_directory_that_cannot_be_written_is_told():
         check_output(spec.store(), spec, write=True)
 
 
+def test_an_output_that_is_a_file_is_refused_before_anything_is_written(tmp_path):
+    (tmp_path / "refs.csv").write_text("a,b\n")
+    spec = make_spec(str(tmp_path / "refs.csv"))
+
+    with pytest.raises(ConfigError, match=r"refs\.csv is a file; name a folder"):
+        check_output(spec.store(), spec, write=False)
+
+
 def test_another_model_may_write_there(finished):
     check_output(finished.store(), make_spec(finished.uri, "later", fingerprint="two"), write=True)
 

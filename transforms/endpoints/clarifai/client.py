@@ -16,6 +16,7 @@ from typing import Any
 import grpc
 import grpc.aio
 from clarifai_grpc.grpc.api import service_pb2
+from google.protobuf.message import DecodeError
 
 from ...errors import CredentialsError
 from .addresses import ServerAddress
@@ -161,7 +162,10 @@ def open_async_channel(endpoint: ServerAddress) -> grpc.aio.Channel:
 
 
 def stub(channel: Any, method_type: str) -> Any:
-    """The call of a method type on a channel, sync or async: request bytes in, `MultiOutputResponse` out."""
+    """The call of a method type on a channel, sync or async: request bytes in, `MultiOutputResponse` out.
+
+    For an answer that is no such message an async call gives None, and a sync one fails with the gRPC code INTERNAL.
+    """
     make = {
         "UNARY_UNARY": channel.unary_unary,
         "UNARY_STREAMING": channel.unary_stream,
@@ -170,5 +174,12 @@ def stub(channel: Any, method_type: str) -> Any:
     return make(
         METHODS[method_type],
         request_serializer=None,
-        response_deserializer=service_pb2.MultiOutputResponse.FromString,
+        response_deserializer=_answer_of,
     )
+
+
+def _answer_of(data: bytes) -> Any:
+    try:
+        return service_pb2.MultiOutputResponse.FromString(data)
+    except DecodeError:
+        return None  # gRPC would log a traceback, and then give None as well

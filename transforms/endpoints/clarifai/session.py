@@ -115,6 +115,8 @@ class GrpcSession:
             response = await call
         except grpc.aio.AioRpcError as error:
             return Reply(fault_of_rpc(error), bytes_sent=size)
+        if response is None:
+            return Reply(_unreadable(), bytes_sent=size)
         reply = _judge(response, len(batch))
         reply.bytes_sent = size
         _count(response, reply)
@@ -135,6 +137,10 @@ class GrpcSession:
         outputs: list[Any] = []
         try:
             async for response in call:
+                if response is None:
+                    call.cancel()
+                    reply.fault = _unreadable(reply.request_id)
+                    return reply
                 _count(response, reply)
                 reply.request_id = response.status.req_id or reply.request_id
                 for status in (*(output.status for output in response.outputs), response.status):
@@ -195,6 +201,17 @@ def _judge(response: Any, count: int) -> Reply:
     if whole is not None and whole.verdict is not Verdict.MIXED and not failed:
         return Reply(whole, request_id=request_id)
     return Reply(answers=paired, request_id=request_id)
+
+
+def _unreadable(request_id: str | None = None) -> Fault:
+    """One input's answer is enough to make the whole message unreadable."""
+    return Fault(
+        Verdict.MISMATCH,
+        "unreadable_answer",
+        "the model's answer is no message of the API: a text in it is not UTF-8, it is nested too deeply, or its bytes "
+        "are damaged",
+        request_id=request_id,
+    )
 
 
 def _mismatch(received: int, sent: int, request_id: str | None) -> Fault:

@@ -18,6 +18,8 @@ __all__ = ["DELIMITERS", "Record", "header_of", "json_records", "split_delimited
 DELIMITERS = {"csv": ",", "tsv": "\t"}
 #: A quote that is not closed within so many lines is a fault of its own line, not a field of many lines.
 _MOST_LINES = 1000
+#: Levels of JSON in JSON: protobuf and Arrow's readers take about so many, and no value of a column has more.
+_DEEPEST = 64
 
 
 class Record(NamedTuple):
@@ -81,6 +83,8 @@ def json_records(lines: Iterable[bytes], first: int) -> Iterator[Record]:
         try:
             values = loads((line.removeprefix(codecs.BOM_UTF8) if number == 1 else line).decode("utf-8"))
             fault = "" if type(values) is dict else f"is a JSON {type(values).__name__}, not an object"
+            if _is_too_deep(line, values):
+                fault = f"is nested more than {_DEEPEST} levels deep"
         except (ValueError, RecursionError) as error:
             values, fault = None, f"is no JSON: {_reason(error)}"
         yield Record(number, 1, len(line) + skipped, None if fault else values, fault)
@@ -153,6 +157,20 @@ def _checked(fields: list[str], width: int, number: int, lines: int, nbytes: int
 
 def _text(line: bytes) -> str:
     return line.decode("utf-8").rstrip("\r\n")
+
+
+def _is_too_deep(line: bytes, values: Any) -> bool:
+    if line.count(b"[") + line.count(b"{") <= _DEEPEST:
+        return False
+    level = [values]
+    for _ in range(_DEEPEST):
+        level = [
+            inner
+            for each in level
+            if isinstance(each, dict | list)
+            for inner in (each.values() if isinstance(each, dict) else each)
+        ]
+    return any(isinstance(each, dict | list) for each in level)
 
 
 def _reason(error: Exception) -> str:

@@ -9,11 +9,12 @@ import pytest
 from bulkinfer.transforms.calls.endpoint import Fault, Reply, Verdict
 from bulkinfer.transforms.endpoints.clarifai.prepare import ClarifaiCall
 from bulkinfer.transforms.endpoints.clarifai.session import _judge
-from clarifai_grpc.grpc.api import service_pb2
+from clarifai_grpc.grpc.api import resources_pb2, service_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 from support.calls import call_to, items, texts
 from support.fault_server import running
+from support.recording_server import field, method, recording_server
 
 SUCCESS, MIXED, FAILURE, INVALID, LOADING = 10000, 10010, 10020, 30104, 21355
 
@@ -87,6 +88,32 @@ def test_a_failure_that_no_output_explains_stands() -> None:
 
     assert reply.fault is not None
     assert reply.fault.verdict is Verdict.SPLIT
+
+
+@pytest.mark.parametrize("kind", ["UNARY_UNARY", "UNARY_STREAMING"])
+def test_an_answer_that_is_no_message_costs_the_inputs_that_it_answers(kind: str) -> None:
+    """Text that is not UTF-8 makes the whole message unreadable, which gRPC gives as None."""
+    good = resources_pb2.Output()
+    good.data.text.raw = "fine"
+    damaged = b"\n\x02\xc3\x28"  # an id that is not UTF-8
+
+    async def answered(call: ClarifaiCall) -> list[Reply]:
+        session = await call.endpoint.open(10)
+        try:
+            return [await session.send([one.encoded]) for one in items(call, texts(["good", "bad"]))]
+        finally:
+            await session.close()
+
+    def answer(each: Any) -> list[Any]:
+        return [damaged if each.data.parts[0].data.string_value == "bad" else good]
+
+    signatures = {"predict": method(kind, field("text", "STR"))}
+    with recording_server(signatures=signatures, answer=answer) as server:
+        fine, broken = asyncio.run(answered(call_to(server.endpoint)))
+
+    assert fine.fault is None
+    assert broken.fault is not None
+    assert (broken.fault.verdict, broken.fault.error_type) == (Verdict.MISMATCH, "unreadable_answer")
 
 
 codes = st.sampled_from([0, SUCCESS, MIXED, FAILURE, INVALID, LOADING, 11005, 11009, 99999])

@@ -106,6 +106,26 @@ def test_broken_json_lines_cost_only_themselves(tmp_path: Path) -> None:
     assert [row.values.get("id") for row in read] == [1, None, None, None, 5]
 
 
+def test_json_that_is_nested_too_deeply_costs_only_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "refs.jsonl"
+    depths = (10, 63, 64, 600, 50_000)
+    lines = [
+        f'{{"id": {depth}, "k": {text * depth}1{end * depth}}}'
+        for depth in depths
+        for text, end in (("[", "]"), ('{"a":', "}"))
+    ]
+    flat = '{"id": 1, "k": [' + ", ".join(['{"a": []}'] * 500) + "]}"
+    path.write_text("\n".join([*lines, flat]))
+
+    read = rows_of(path, ["id", "k"], key="id")
+
+    assert [bool(row.fault) for row in read] == [False] * 4 + [True] * 6 + [False]
+    assert {row.fault for row in read if row.fault} == {
+        "is nested more than 64 levels deep",
+        "is no JSON: nested too deeply",
+    }
+
+
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl"])
 def test_compressed_text_reads_as_plain(tmp_path: Path, suffix: str) -> None:
     text = {

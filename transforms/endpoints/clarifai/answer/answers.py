@@ -221,7 +221,7 @@ def _ndarray_json(array: Any) -> dict[str, Any]:
     except (TypeError, ValueError) as error:
         raise DecodeError(
             "wrong_type",
-            f"an array of {len(array.buffer)} bytes is no {array.dtype} of shape {list(array.shape)}",
+            f"an array of {len(array.buffer)} bytes is no {array.dtype[:20]} of shape {list(array.shape)}",
         ) from error
     return {"dtype": array.dtype, "shape": list(array.shape), "data": values.tolist()}
 

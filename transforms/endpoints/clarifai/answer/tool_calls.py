@@ -38,7 +38,7 @@ def read_text(text: str) -> Answer:
         return Answer(text)
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return Answer(text)
     answer = read_value(value)
     return Answer(text) if answer is None else answer
@@ -108,14 +108,15 @@ def _delta(piece: str) -> tuple[str, list[Any]] | None:
         return None
     try:
         value = json.loads(piece)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if isinstance(value, list):
         return ("", value) if value and all(map(_is_delta, value)) else None
     if not isinstance(value, dict) or value.get("object") != "chat.completion.chunk":
         return None
-    choices = value.get("choices") or [{}]
-    delta = choices[0].get("delta") if isinstance(choices[0], dict) else None
+    choices = value.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    delta = first.get("delta") if isinstance(first, dict) else None
     delta = delta if isinstance(delta, dict) else {}
     content, deltas = delta.get("content"), delta.get("tool_calls")
     return (

@@ -180,7 +180,7 @@ def _array_json(array: Any) -> Any:
     except (TypeError, ValueError) as error:
         raise DecodeError(
             "ndarray",
-            f"the model sent an array of dtype {array.dtype!r} and shape {list(array.shape)} in "
+            f"the model sent an array of dtype {array.dtype[:20]!r} and shape {list(array.shape)} in "
             f"{len(array.buffer)} bytes; they do not fit each other",
         ) from error
 

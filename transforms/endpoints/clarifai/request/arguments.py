@@ -150,7 +150,7 @@ def _listed(field: Field, value: Any) -> Any:
     if isinstance(value, str) and value.lstrip().startswith("["):
         try:
             return json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             return value
     if hasattr(value, "tolist"):
         return value.tolist()

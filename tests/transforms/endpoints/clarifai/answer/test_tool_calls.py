@@ -19,6 +19,16 @@ def completion(content: str | None, calls: list[dict] | None) -> dict:
     return {"object": "chat.completion", "choices": [{"message": {"content": content, "tool_calls": calls}}]}
 
 
+def test_what_only_begins_like_calls_stays_a_text() -> None:
+    for text in (
+        '{"tool_calls":' * 50_000,
+        "[" * 50_000 + '"function"',
+        '{"object": "chat.completion.chunk", "choices": {"a": 1}}',
+    ):
+        assert read_text(text).text == text
+        assert join_pieces([text, "x"]).text in (text + "x", "x")
+
+
 def test_a_list_of_calls_is_calls_and_no_text() -> None:
     assert read_text(json.dumps([CALL])) == Answer(None, [CALL])
 

@@ -236,6 +236,14 @@ def test_content_alone_fills_a_list_of_images():
     ]
 
 
+def test_a_list_of_text_that_is_no_list_is_an_inputs_own_fault():
+    method = Method("m", "UNARY_UNARY", (Field("texts", "LIST", type_args=(Field("t", "STR"),)),))
+
+    for text in ("[1, ", "[" * 100_000):
+        with pytest.raises(EncodeError):
+            request_of(bound(method, {"texts": "$column.a"}), content_of(columns={"a": text}))
+
+
 def test_text_content_may_be_json():
     binding = bound("json_value", {"value": "$content"}, "text")
 
