@@ -168,9 +168,15 @@ class PartWriter:
             self._end_full()
 
     def _end_full(self) -> None:
-        """End the open part; one part at most waits behind it, for the memory that they take."""
-        self._wait_while(lambda: bool(self._parts or self._writing))
+        """End the open part, once the one before it is written, for the memory that they take."""
+        self._wait_while(lambda: self._part_waits)
         self._cut(ends=True)
+
+    @property
+    def _part_waits(self) -> bool:
+        """A part that has ended is on its way to become durable."""
+        ended = any(cut.ends for cut in self._cuts) or (self._sealing is not None and self._sealing.ends)
+        return ended or bool(self._parts) or self._writing
 
     def _cut(self, *, ends: bool) -> None:
         """Give the open rows away to become durable; with the part that they are in, when they end it."""

@@ -283,3 +283,28 @@ def test_a_segment_that_cannot_be_written_stops_the_job(tmp_path, soon):
             until(lambda: writer.add(prediction("b")), timeout=5)
         with pytest.raises(StoreError, match="the disk is full"):
             writer.flush()
+
+
+def test_full_parts_do_not_pile_up_before_a_slow_store(tmp_path, soon):
+    spec = make_spec(str(tmp_path), part_seconds=HOUR, file_bytes=20_000)
+    store = Slow(str(tmp_path))
+    with writing(spec, store) as writer:
+        writer.add(prediction("first"))
+        until(lambda: writer._sealing is not None)  # and its segment waits for the store
+        added = []
+
+        def fill():
+            for number in range(200):
+                writer.add(prediction(f"{number}", text="x" * 5_000))
+                added.append(number)
+
+        thread = threading.Thread(target=fill)
+        thread.start()
+        thread.join(1.0)
+        assert thread.is_alive()
+        assert len(added) < 60  # one part has ended, and the next is full
+        store.go.set()
+        thread.join(20)
+        writer.flush()
+    (result,) = recover(spec.store())
+    assert result.predictions == 201
