@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import itertools
 from collections.abc import Collection, Iterator, Sequence
@@ -23,6 +22,7 @@ from ..kept.types import is_json, kept_field, values_of
 from ..storage.allowed import EVERYTHING, Allowed
 from ..storage.faults import source_faults
 from ..storage.filesystems import Filesystems, canonical, check_address, is_relative, resolve
+from .columns import check_columns
 from .listing import Folder, Found, Pattern, expanded, list_folder, parse_pattern
 from .manifests.files import Manifest, as_text
 from .manifests.formats import columns_of
@@ -281,24 +281,7 @@ def _inspect_manifest(
     partitions = dict.fromkeys(name for one in manifests for name in one.partitions)
     own = [field for field in schema if field.name not in partitions]
     schema = pa.schema([*own, *(partition_field(name, manifests) for name in partitions)])
-    named: dict[str, str | None] = {
-        "source.columns.uri": columns.uri,
-        "source.columns.content": columns.content,
-        "source.columns.id": columns.id,
-        "source.columns.version": columns.version,
-    }
-    for place, name in named.items():
-        if name is not None:
-            _require(name, place, manifest, schema)
-    for kept in columns.kept.values():
-        _require(kept, "source.columns.keep", manifest, schema)
-    for asked in sorted(needed):
-        _require(asked, "model.arguments", manifest, schema)
-    if (columns.id or columns.uri) in partitions:
-        raise SourceError(
-            f"source.columns: {columns.id or columns.uri!r} is a partition, which many rows share; name a "
-            "column whose values differ from row to row as the id"
-        )
+    check_columns(columns, needed, manifest, schema, partitions)
     return SourceSpec(
         source,
         source.media or manifest_media(source, key, schema, rows),
@@ -325,14 +308,3 @@ def _check_allowed(source: SourceConfig, key: str, base: str, uris: Sequence[Any
     faults = [allowed.fault(resolve(as_text(uri), base)) for uri in uris if uri]
     if faults and all(faults):
         raise SourceError(f"{key}: none of its first references may be read: {faults[0]}")
-
-
-def _require(name: str, place: str, manifest: Manifest, schema: pa.Schema) -> None:
-    if name in schema.names:
-        return
-    close = difflib.get_close_matches(name, schema.names, 1, 0.6)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    raise SourceError(
-        f"{place} names the column {name!r}, but {manifest.path} has "
-        f"{', '.join(schema.names) or 'no columns'}{hint}"
-    )

@@ -118,3 +118,18 @@ def test_raw_messages_are_kept_one_by_one(raw: bool) -> None:
     builder = TableBuilder(TableOptions("run", functools.partial(OutputReader, STR), ReadOptions(raw=raw)))
     builder.add([Prediction(Reference("a", None, "text"), (output("yes", True, 0, "", 0),))])
     assert (builder.finish().predictions["raw"].to_pylist()[0] is not None) is raw
+
+
+def test_secrets_of_references_stand_in_no_column() -> None:
+    uri = "https://key:secret@h/a.txt?X-Amz-Signature=planted"
+    builder = TableBuilder(
+        TableOptions("run", functools.partial(OutputReader, STR), keep_schema=pa.schema([("k", pa.string())]))
+    )
+    reference = Reference("a", uri, "text", columns={"k": uri})
+
+    builder.add([Prediction(reference, (output("yes", True, 0, "", 0),))] * 2)
+
+    rows = str(builder.finish().predictions.to_pylist())
+    assert "yes" in rows
+    assert "planted" not in rows
+    assert "secret" not in rows
