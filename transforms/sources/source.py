@@ -22,6 +22,7 @@ from ..kept.types import is_json, kept_field, values_of
 from ..storage.allowed import EVERYTHING, Allowed
 from ..storage.faults import source_faults
 from ..storage.filesystems import Filesystems, canonical, check_address, is_relative, resolve
+from ..storage.references import shown
 from .columns import check_columns
 from .listing import Folder, Found, Pattern, expanded, list_folder, parse_pattern
 from .manifests.files import Manifest, as_text
@@ -253,7 +254,9 @@ def _no_file(text: str, group: Sequence[Pattern]) -> SourceError:
     if len(group) > 1:
         what = f"stands for {', '.join(expanded(text))}, which match no file"
     kind = EmptySourceError if magic else SourceError
-    return kind(f"source.files: {text} {what}; check the path, and that `**` is used to look into folders")
+    return kind(
+        f"source.files: {shown(text)} {what}; check the path, and that `**` is used to look into folders"
+    )
 
 
 def _inspect_manifest(

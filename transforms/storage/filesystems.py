@@ -98,6 +98,8 @@ def canonical(url: str, storage: Mapping[str, Any]) -> str:
     >>> canonical("zip://./a.jpg::file:///photos//./2026.zip", {})
     'zip://a.jpg::/photos/2026.zip'
     """
+    if is_data(url):
+        return url
     *members, last = url.split("::")
     protocol, sep, path = last.partition("://")
     if not sep:
