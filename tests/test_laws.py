@@ -31,6 +31,7 @@ FLOORS = {
         ("terminal",),
         ("report",),
         ("jobs",),
+        ("commands",),
         ("cli", "worker_pool", "__init__"),
         ("__main__",),
     ),
@@ -47,7 +48,7 @@ VENDORS = {
     "httpx": ("transforms/endpoints/",),
     "openai": ("transforms/endpoints/",),
 }
-EMBEDDED_STARTERS = {"pipelines/jobs/preflight.py", "pipelines/cli.py"}
+EMBEDDED_STARTERS = {"pipelines/jobs/preflight.py", "pipelines/commands/serve.py"}
 MOST_FILES, MOST_LINES = 12, 330
 
 

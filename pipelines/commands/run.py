@@ -1,0 +1,131 @@
+"""`bulkinfer run` and `bulkinfer plan`: do a job, or say what it would do."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shlex
+import sys
+from pathlib import Path
+
+import click
+
+from ..terminal.faults import faults_told
+from ..terminal.logs import configure_logging
+from .options import Examples, job_argument, json_option, limit_option, set_option, verbose_option
+
+__all__ = ["plan", "run"]
+
+_SOME_FAILED = 3
+
+
+@click.command(
+    cls=Examples,
+    examples=(
+        "bulkinfer run job.yaml",
+        "bulkinfer run job.yaml --limit 100 --set calls.in_flight=4 --json",
+        "bulkinfer run job.yaml --retry-failed",
+        "bulkinfer run job.yaml --set runner.name=flink -- --flink_master=host:8081",
+    ),
+)
+@job_argument
+@set_option
+@limit_option
+@click.option("--retry-failed", is_flag=True, help="Run only what is in `errors`.")
+@click.option(
+    "--error-type",
+    "error_types",
+    multiple=True,
+    metavar="TYPE",
+    help="With --retry-failed: only errors of this type.",
+)
+@click.option(
+    "--force", is_flag=True, help="Run everything again, also what is done; older rows are replaced."
+)
+@click.option(
+    "--errors-are-fine", is_flag=True, help="End with 0 in place of 3, so that a schedule raises no alarm."
+)
+@json_option
+@verbose_option
+@click.argument("beam_options", nargs=-1, type=click.UNPROCESSED)
+def run(
+    job: Path,
+    overrides: tuple[str, ...],
+    limit: int | None,
+    retry_failed: bool,
+    error_types: tuple[str, ...],
+    force: bool,
+    errors_are_fine: bool,
+    as_json: bool,
+    verbose: int,
+    beam_options: tuple[str, ...],
+) -> None:
+    """Run a job: predictions, masks and errors land in Parquet. Run again, it does only what is missing."""
+    with faults_told():
+        from bulkinfer.pipelines.runners.options import with_flags
+        from bulkinfer.transforms.job.job_file import load_job
+
+        job_file = with_flags(load_job(job, overrides), beam_options)
+        if error_types and not retry_failed:
+            raise click.UsageError("--error-type picks among failed inputs; add --retry-failed")
+        if retry_failed and force:
+            raise click.UsageError("--retry-failed and --force contradict each other; keep one of them")
+        configure_logging(verbose)
+        from bulkinfer.pipelines.runners.checks import check_runner
+
+        check_runner(job_file.config)  # before Beam's import, which takes 2 s
+        from bulkinfer.pipelines.jobs.bulk_inference import RunOptions
+        from bulkinfer.pipelines.jobs.kinds import run_any
+
+        options = RunOptions(
+            limit=limit,
+            retry_failed=retry_failed,
+            error_types=error_types,
+            force=force,
+            configure_logging=lambda: configure_logging(verbose),
+        )
+        summary = run_any(job_file, options)
+        command = shlex.join(
+            ["bulkinfer", "run", str(job), *(w for item in overrides for w in ("--set", item))]
+        )
+        flags = shlex.join(["--", *beam_options]) if beam_options else ""
+        click.echo(
+            json.dumps(summary.to_json()) if as_json else summary.to_text(command, flags, _own_python())
+        )
+        sys.exit(0 if errors_are_fine and summary.exit_code == _SOME_FAILED else summary.exit_code)
+
+
+@click.command(cls=Examples, examples=("bulkinfer plan job.yaml", "bulkinfer plan job.yaml --json"))
+@job_argument
+@set_option
+@limit_option
+@json_option
+@verbose_option
+@click.argument("beam_options", nargs=-1, type=click.UNPROCESSED)
+def plan(
+    job: Path,
+    overrides: tuple[str, ...],
+    limit: int | None,
+    as_json: bool,
+    verbose: int,
+    beam_options: tuple[str, ...],
+) -> None:
+    """Check everything, count inputs and bytes, estimate calls and time. Sends no input, writes nothing."""
+    with faults_told():
+        from bulkinfer.pipelines.runners.options import with_flags
+        from bulkinfer.transforms.job.job_file import load_job
+
+        job_file = with_flags(load_job(job, overrides), beam_options)
+        configure_logging(verbose)
+        from bulkinfer.pipelines.jobs.plan import plan_job
+
+        result = plan_job(job_file, limit=limit)
+        click.echo(json.dumps(result.to_json()) if as_json else result.to_text())
+
+
+def _own_python() -> str:
+    """The path of the running interpreter, relative to the working directory where possible."""
+    executable = Path(sys.executable)
+    with contextlib.suppress(ValueError):
+        return str(executable.relative_to(Path.cwd()))
+    return str(executable)
