@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import secrets
 import time
 from collections.abc import Mapping
@@ -19,9 +18,7 @@ import pyarrow as pa
 
 from .calls.limits.divided import check_divided
 from .calls.model_call import ModelCall, within_limits
-from .endpoints.clarifai.addresses import PUBLIC_API, ServerAddress, parse_endpoint
-from .endpoints.clarifai.prepare import check_credentials, prepare_call, published_limits
-from .endpoints.clarifai.request.expressions import named_columns
+from .endpoints.kinds import kind_of
 from .errors import ConfigError
 from .job.config import JobConfig
 from .job.job_file import check_sections
@@ -75,7 +72,7 @@ def prepare_job(
 ) -> Preparation:
     """Check a job from source to output, for a pipeline of one's own; no content is read.
 
-    The endpoint is what the job names, else $CLARIFAI_API_BASE, else the public API.
+    The endpoint is what the job names, else the environment, else its kind's public API.
 
     Args:
         sections: what a job file holds.
@@ -86,22 +83,22 @@ def prepare_job(
         ConfigError: the sections are malformed, or the output holds tables of another layout.
         SourceError: the source matches nothing or lacks a column.
         StoreError: the output cannot be read.
-        CredentialsError, EndpointError, ModelNotFoundError, MethodError: as `prepare_call` says.
+        CredentialsError, EndpointError, ModelNotFoundError, MethodError: as `EndpointKind.prepare` says.
 
     >>> prepare_job({"source": {"files": "*.jpg"}, "model": {"method": "predict"}, "output": {"uri": "out"}})
     Traceback (most recent call last):
     bulkinfer.transforms.errors.ConfigError: job: model: no model is named; add url, or user_id with app_id and model_id
     """
     config = sections if isinstance(sections, JobConfig) else check_sections(sections)
-    endpoint = parse_endpoint(config.model.endpoint or os.environ.get("CLARIFAI_API_BASE") or PUBLIC_API)
-    prepared = prepare(config, endpoint, run_id=new_run_id(), limit=limit, workers=workers)
+    address = kind_of(config.model).address(config.model)
+    prepared = prepare(config, address, run_id=new_run_id(), limit=limit, workers=workers)
     check_output(prepared.output.store(), prepared.output, write=False)
     return prepared
 
 
 def prepare(
     config: JobConfig,
-    endpoint: ServerAddress,
+    address: str,
     *,
     run_id: str,
     limit: int | None = None,
@@ -113,7 +110,7 @@ def prepare(
 
     Args:
         config: the job.
-        endpoint: where the API is served.
+        address: where the API is served.
         run_id: of the run to be.
         limit: only the first so many inputs.
         partial: the run goes through a part of the source only, for another reason than `limit`.
@@ -124,15 +121,14 @@ def prepare(
         ConfigError: a call would be larger than the public API takes, or a rate limit cannot be divided.
         SourceError: the source matches nothing or lacks a column.
         StoreError: the output cannot be read.
-        CredentialsError, EndpointError, ModelNotFoundError, MethodError: as `prepare_call` says.
+        CredentialsError, EndpointError, ModelNotFoundError, MethodError: as `EndpointKind.prepare` says.
     """
-    check_credentials(endpoint)
-    calls = within_limits(config.calls, published_limits(config.model, endpoint), endpoint.url)
+    kind = kind_of(config.model)
+    kind.check(config.model, address)
+    calls = within_limits(config.calls, kind.published_limits(config.model, address), address)
     check_divided(calls, config.stop, workers, fixed=fixed)
     as_written = names_as_written(list_runs(Store(config.output.uri, config.output.storage)))
-    source = inspect_source(
-        config.source, named_columns(config.model.arguments), limit, as_written=as_written
-    )
+    source = inspect_source(config.source, kind.columns(config.model), limit, as_written=as_written)
     _check_apart(source, config.output.uri)
     kept = config.source.columns.kept
     # Else the first worker would find a name that is taken.
@@ -140,11 +136,11 @@ def prepare(
     source = dataclasses.replace(
         source, folders=tuple(name for name in config.output.partition_by if name in kept)
     )
-    call = prepare_call(
+    call = kind.prepare(
         config.model,
         calls,
         config.stop,
-        endpoint=endpoint,
+        address=address,
         media_type=source.media_type,
         columns=source.columns,
         workers=workers,

@@ -115,8 +115,8 @@ def run_job(file: JobFile, options: RunOptions) -> Summary:
     started = time.monotonic()
     config = file.config
     check_runner(config)
-    with open_endpoint(config.model.endpoint) as endpoint:
-        job = prepare(file, endpoint, run_id=new_run_id(), limit=options.limit, partial=options.retry_failed)
+    with open_endpoint(config.model) as address:
+        job = prepare(file, address, run_id=new_run_id(), limit=options.limit, partial=options.retry_failed)
         check_output_of(job, write=True)
         mixed = [field.name for field in job.source.keep_schema if is_json(field)]
         if mixed:

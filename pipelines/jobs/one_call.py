@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bulkinfer.transforms.endpoints.clarifai.addresses import parse_endpoint
 from bulkinfer.transforms.endpoints.clarifai.answer.answers import output_value
 from bulkinfer.transforms.endpoints.clarifai.model_client import ModelClient
 from bulkinfer.transforms.endpoints.clarifai.prepare import address_of
@@ -14,6 +15,7 @@ from bulkinfer.transforms.endpoints.clarifai.request.binding import bind, find_m
 from bulkinfer.transforms.endpoints.clarifai.request.framing import MEDIA, RAW, TEXTUAL
 from bulkinfer.transforms.endpoints.clarifai.request.pieces import cut_bytes, cut_text
 from bulkinfer.transforms.endpoints.clarifai.signatures import Field, Method, legacy_method
+from bulkinfer.transforms.endpoints.kinds import EMBEDDED
 from bulkinfer.transforms.errors import ConfigError
 from bulkinfer.transforms.job.config import DeploymentConfig, ModelConfig, NodepoolConfig, StreamConfig
 from bulkinfer.transforms.records import MEDIA_TYPES, Content, Reference
@@ -90,18 +92,13 @@ def call_once(
         CallError: the model refused the input.
     """
     arguments, contents, cut = parse_inputs(inputs), read_files(files), _stream(stream)
-    named = ModelConfig(
-        url=model,
-        endpoint=_endpoint_without_model(endpoint, model),
-        deployment=_deployment(deployment),
-        nodepool=_nodepool(nodepool),
-    )
+    named = _named(endpoint, model, deployment=_deployment(deployment), nodepool=_nodepool(nodepool))
     # The media type only matters to models without signatures: it names their one input.
     media_type = next((media for media in MEDIA_TYPES if media in arguments or media in contents), "text")
     with (
-        open_endpoint(endpoint) as address,
+        open_endpoint(named) as address,
         ModelClient(
-            address, address_of(named), deployment=named.deployment, nodepool=named.nodepool
+            parse_endpoint(address), address_of(named), deployment=named.deployment, nodepool=named.nodepool
         ) as client,
     ):
         methods = client.methods()
@@ -123,18 +120,20 @@ def list_methods(endpoint: str | None, model: str | None) -> list[Method]:
     Raises:
         JobError: nothing answers, the key is refused, or the model is unknown.
     """
-    named = ModelConfig(url=model, endpoint=_endpoint_without_model(endpoint, model))
-    with open_endpoint(endpoint) as address, ModelClient(address, address_of(named)) as client:
+    named = _named(endpoint, model)
+    with open_endpoint(named) as address, ModelClient(parse_endpoint(address), address_of(named)) as client:
         return [method for _, method in sorted(client.methods().items())]
 
 
-def _endpoint_without_model(endpoint: str | None, model: str | None) -> str | None:
-    """The endpoint for a model address; without a model, that of a local server, which answers for any model."""
+def _named(endpoint: str | None, model: str | None, **where: Any) -> ModelConfig:
+    """The model to call; without a URL, whatever the server at the endpoint serves."""
     if model is None and endpoint is None:
         raise ConfigError(
             "no model is named; add --model URL, or --endpoint for a server that serves one model"
         )
-    return "embedded" if model is None else endpoint
+    # A job must name its model unless the embedded server answers.
+    named = ModelConfig(url=model, endpoint=EMBEDDED if model is None else endpoint, **where)
+    return named.model_copy(update={"endpoint": endpoint})
 
 
 def _arguments(

@@ -126,8 +126,8 @@ def plan_job(file: JobFile, *, limit: int | None = None) -> Plan:
         file = with_all_columns(file)
     config = file.config
     check_runner(config)
-    with open_endpoint(config.model.endpoint) as server:
-        job = prepare(file, server, run_id=new_run_id(), limit=limit)
+    with open_endpoint(config.model) as address:
+        job = prepare(file, address, run_id=new_run_id(), limit=limit)
         check_output_of(job, write=False)
         pipeline_options(config.runner)
         completed = CompletedSpec.of(

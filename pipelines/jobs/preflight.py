@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
 
 from bulkinfer.transforms import preparation
-from bulkinfer.transforms.endpoints.clarifai.addresses import PUBLIC_API, ServerAddress, parse_endpoint
+from bulkinfer.transforms.endpoints.kinds import EMBEDDED, kind_of
+from bulkinfer.transforms.job.config import ModelConfig
 from bulkinfer.transforms.job.job_file import JobFile
 from bulkinfer.transforms.preparation import Preparation, new_run_id
 from bulkinfer.transforms.tables.output_check import check_output
@@ -18,25 +18,25 @@ __all__ = ["check_output_of", "new_run_id", "open_endpoint", "prepare"]
 
 
 @contextlib.contextmanager
-def open_endpoint(endpoint: str | None) -> Iterator[ServerAddress]:
-    """Resolve the endpoint's address; `embedded` starts our own server and stops it when the block ends.
+def open_endpoint(model: ModelConfig) -> Iterator[str]:
+    """Resolve the address of a model's API; `embedded` starts our own server and stops it when the block ends.
 
     Raises:
         ConfigError: the text is no address.
         JobError: the embedded server lacks its `[demo]` extra.
     """
-    text = endpoint or os.environ.get("CLARIFAI_API_BASE") or PUBLIC_API
-    if text != "embedded":
-        yield parse_endpoint(text)
+    address = kind_of(model).address(model)
+    if address != EMBEDDED:
+        yield address
         return
     from ..embedded.server import serve  # noqa: PLC0415  (brings image libraries that other endpoints do not need)
 
     with serve() as server:
-        yield parse_endpoint(server.endpoint)
+        yield server.endpoint
 
 
 def prepare(
-    file: JobFile, endpoint: ServerAddress, *, run_id: str, limit: int | None = None, partial: bool = False
+    file: JobFile, address: str, *, run_id: str, limit: int | None = None, partial: bool = False
 ) -> Preparation:
     """Check the source, the credentials and the model's method, and bind the arguments.
 
@@ -48,12 +48,12 @@ def prepare(
     Raises:
         ConfigError: a call would be larger than the public API takes, or a rate limit cannot be divided.
         SourceError: the source matches nothing or lacks a column.
-        CredentialsError, EndpointError, ModelNotFoundError, MethodError: as `prepare_call` says.
+        CredentialsError, EndpointError, ModelNotFoundError, MethodError: as `EndpointKind.prepare` says.
     """
     workers = workers_of(file.config.runner)
     return preparation.prepare(
         file.config,
-        endpoint,
+        address,
         run_id=run_id,
         limit=limit,
         partial=partial,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -43,6 +43,7 @@ class StreamConfig(Section):
 class ModelConfig(Section):
     """Which model, where, and how its method is called."""
 
+    kind: Literal["clarifai"] = Field("clarifai", description="The API that the endpoint speaks.")
     url: str | None = Field(None, description="https://clarifai.com/USER/APP/models/MODEL[/versions/VERSION]")
     user_id: str | None = Field(None, description="Owner of the model, in place of url.")
     app_id: str | None = Field(None, description="App of the model, in place of url.")

@@ -17,7 +17,6 @@ from apache_beam.portability.api import beam_runner_api_pb2
 from bulkinfer.pipelines.embedded.server import EmbeddedServer, serve
 from bulkinfer.pipelines.jobs.preflight import new_run_id, prepare
 from bulkinfer.pipelines.runners.options import describe, pipeline_options, with_flags
-from bulkinfer.transforms.endpoints.clarifai.addresses import parse_endpoint
 from bulkinfer.transforms.errors import ConfigError
 from bulkinfer.transforms.job.config import RunnerConfig
 from bulkinfer.transforms.job.job_file import load_job
@@ -139,7 +138,7 @@ def test_a_launchers_flags_change_the_fleet_that_divides_a_rate_limit(tmp_path: 
     job = load_job(_job(tmp_path, "http://10.9.9.9:1", calls_per_second=15))
     job = with_flags(job, ["--worker_machine_type=n1-standard-8"])
     with pytest.raises(ConfigError, match="15 cannot be divided among 32 worker processes"):
-        prepare(job, parse_endpoint("http://10.9.9.9:1"), run_id=new_run_id())
+        prepare(job, "http://10.9.9.9:1", run_id=new_run_id())
 
 
 def test_the_job_is_a_batch_of_a_fixed_fleet_on_runner_v2(launched: Launched) -> None:
