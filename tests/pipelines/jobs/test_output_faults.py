@@ -213,6 +213,7 @@ def test_an_object_store_that_fails_now_and_then_and_kills_lose_nothing(server, 
     assert sum(job.sent().values()) - job.count <= 2 * job.bound()
 
 
+@pytest.mark.slow  # 28 s, as each request that hangs waits for its timeout
 def test_an_object_store_that_times_out_now_and_then_costs_time_and_nothing_else(server, tmp_path):
     with s3_server("lake") as s3:
         storage = {**s3.storage, "config_kwargs": {"read_timeout": 0.7, "retries": {"max_attempts": 1}}}

@@ -96,7 +96,7 @@ PASSING_OUTPUT = st.builds(lambda times: {"kind": "output", "code": 21354, "time
 
 
 @pytest.mark.timeout(600)
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     bad=st.dictionaries(st.sampled_from(NAMES), PERMANENT, max_size=6),
     shaky=st.dictionaries(st.sampled_from(NAMES), st.one_of(PASSING, PASSING_OUTPUT), max_size=6),
