@@ -21,7 +21,8 @@ from apache_beam.transforms.window import SlidingWindows, TimestampedValue
 from bulkinfer.transforms.content import prefetch
 from bulkinfer.transforms.content.faults import PassingReadError
 from bulkinfer.transforms.content.fetch import Fetcher
-from bulkinfer.transforms.content.load_content import LoadContent, _Pace
+from bulkinfer.transforms.content.load_content import LoadContent
+from bulkinfer.transforms.content.loader import _Pace
 from bulkinfer.transforms.content.prefetch import Budget, Prefetcher
 from bulkinfer.transforms.errors import ReadError
 from bulkinfer.transforms.records import Content, Reference
