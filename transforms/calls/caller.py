@@ -60,19 +60,20 @@ class Caller:
             self._pass = WorkPass.shared(self._pass_spec)
             self._pass.begin(self._engine.limits)
 
-    def send(self, contents: Sequence[Content], tokens: Sequence[Any]) -> Iterator[Result]:
+    def send(self, contents: Sequence[Content], tokens: Sequence[Any]) -> Iterator[Sequence[Result]]:
         """Send contents, and yield what has ended by now, of these and of earlier ones.
 
         Args:
             tokens: one a content; each comes back with the content's result.
         """
         engine = self._engine
-        yield from self._submitter.take()
+        yield self._submitter.take()
         if engine.control.stopped is not None:
             self._stop(engine.control.stopped)
             return
         items, faults = self._encoded(contents, tokens)
-        yield from faults
+        if faults:
+            yield faults
         admitted = engine.control.admit(len(items))
         if admitted < len(items):
             engine.metrics.add(inputs_dropped=len(items) - admitted)
@@ -83,7 +84,7 @@ class Caller:
         for batch in batches:
             yield from self._submit(batch)
 
-    def finish(self) -> Iterator[Result]:
+    def finish(self) -> Iterator[Sequence[Result]]:
         """Yield what has not ended yet as it ends; then the bundle is over."""
         engine, submitter = self._engine, self._submitter
         if engine.control.stopped is not None:
@@ -93,8 +94,8 @@ class Caller:
         while submitter.pending:
             self._raise_if_lost()
             submitter.wait(WAIT_S)
-            yield from submitter.take()
-        yield from submitter.take()
+            yield submitter.take()
+        yield submitter.take()
         if engine.control.stopped is not None:
             self._stop(engine.control.stopped)
         self._end_pass(done=True)
@@ -150,7 +151,7 @@ class Caller:
             message = f"its values cannot be encoded for the method: {type(error).__name__}"
             raise EncodeError("wrong_type", message) from error
 
-    def _submit(self, batch: list[Item]) -> Iterator[Result]:
+    def _submit(self, batch: list[Item]) -> Iterator[Sequence[Result]]:
         engine, submitter = self._engine, self._submitter
         while not submitter.submit(batch):
             stopped = engine.control.stopped
@@ -159,7 +160,7 @@ class Caller:
                 return
             self._raise_if_lost()
             submitter.wait(WAIT_S)
-            yield from submitter.take()
+            yield submitter.take()
 
     def _stop(self, why: StopReason) -> None:
         """Drop the open batch if the stop says so; raise a fatal stop where no launcher reports it."""

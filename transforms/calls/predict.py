@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -83,11 +84,12 @@ class _PredictFn(beam.DoFn):
         # The windowed value and not its window: an input in several windows is sent once, and Beam prepares the
         # arguments once and not for each element, which took longer than all else here.
         assert self._caller is not None
-        return beside(source, map(_output, self._caller.send([content], [source.with_value(None)])))
+        results = self._caller.send([content], [source.with_value(None)])
+        return beside(source, map(_output, itertools.chain.from_iterable(results)))
 
     def finish_bundle(self) -> Iterator[Any]:
         assert self._caller is not None
-        yield from map(_output, self._caller.finish())
+        yield from map(_output, itertools.chain.from_iterable(self._caller.finish()))
         process_metrics().report(lambda name: BeamMetrics.counter("bulkinfer", name))
 
     def teardown(self) -> None:

@@ -233,6 +233,8 @@ class CompletedIndex:
         """Keep the references that still have to be done, in order, and count the others by what they are."""
         if not references:
             return Division(references)
+        if not len(self._lookup) and self._spec.select != "failed":  # a first run
+            return Division(references, new=len(references))
         rows = self._lookup.find(hash_ids([reference.input_id for reference in references]))
         known = rows >= 0
         known[known] = ~self._lost[rows[known]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ...records import Failure, Prediction, failure_of
@@ -35,18 +36,18 @@ class OpenRows:
         return int(self._builder.nbytes)
 
     @property
-    def ready(self) -> bool:
-        """Enough is held to be turned into rows at once."""
-        return len(self._held) >= self._together
+    def room(self) -> int:
+        """How many further outcomes are held before all of them are turned into rows at once."""
+        return max(0, self._together - len(self._held))
 
     @property
     def held(self) -> int:
         """Outcomes that are no rows yet."""
         return len(self._held)
 
-    def hold(self, row: Prediction | Failure) -> None:
-        """Take one outcome."""
-        self._held.append(row)
+    def hold(self, rows: Sequence[Prediction | Failure]) -> None:
+        """Take outcomes."""
+        self._held += rows
 
     def give(self, other: OpenRows) -> None:
         """Hand all that is held, and no row yet, to others."""
@@ -61,14 +62,10 @@ class OpenRows:
         """
         if not self._held:
             return False
-        nbytes, count = self.nbytes, 0
+        nbytes = self.nbytes
+        count = self._up_to_a_repeated_input(seen)
         together: list[Prediction] = []
-        for row in self._held:
-            ids = [reference.input_id for reference in references_of(row)]
-            if not seen.isdisjoint(ids):
-                break
-            seen.update(ids)
-            count += 1
+        for row in self._held[:count]:
             if isinstance(row, Prediction):
                 together.append(row)
             else:
@@ -83,6 +80,22 @@ class OpenRows:
             self._together = max(1, min(_TOGETHER, min(_TOGETHER_BYTES, free - grown) // each))
         return bool(self._held)
 
+    def _up_to_a_repeated_input(self, seen: set[str]) -> int:
+        """How many of the held outcomes come before one of an input that is in `seen` or among these."""
+        ids = [row.reference.input_id for row in self._held if not row.reference.aliases]
+        before = len(seen)
+        if len(ids) == len(self._held) and seen.isdisjoint(ids):
+            seen.update(ids)
+            if len(seen) == before + len(ids):
+                return len(ids)
+            seen.difference_update(ids)
+        for count, row in enumerate(self._held):
+            names = [reference.input_id for reference in references_of(row)]
+            if not seen.isdisjoint(names):
+                return count
+            seen.update(names)
+        return len(self._held)
+
     def finish(self) -> Any:
         """All rows as `Tables`."""
         return self._builder.finish()
@@ -90,15 +103,13 @@ class OpenRows:
     def _build_predictions(self, predictions: list[Prediction]) -> None:
         if not predictions:
             return
-        odd = []
-        for prediction, error in zip(predictions, self._builder.add(predictions), strict=True):
-            if error is None:
-                self.entries.add(prediction, None)
-            else:
-                odd.append(failure_of(prediction.reference, error))
-        for failure in odd:
-            self._build_failure(failure)
+        errors = self._builder.add(predictions)
+        read = [prediction for prediction, error in zip(predictions, errors, strict=True) if error is None]
+        self.entries.add(read, None)
+        for prediction, error in zip(predictions, errors, strict=True):
+            if error is not None:
+                self._build_failure(failure_of(prediction.reference, error))
 
     def _build_failure(self, failure: Failure) -> None:
         self._builder.add_failure(failure)
-        self.entries.add(failure, failure.error_type)
+        self.entries.add([failure], failure.error_type)

@@ -34,22 +34,24 @@ class Entries(NamedTuple):
     """The inputs whose rows a table builder holds, in its order."""
 
     ids: list[str]
-    versions: list[int]
+    versions: list[str]
     error_types: list[str | None]
 
-    def add(self, row: Prediction | Failure, error_type: str | None) -> None:
-        """Add the inputs of an outcome; `error_type` is None for a prediction."""
-        for reference in references_of(row):
-            self.ids.append(reference.input_id)
-            self.versions.append(version_code(reference.version))
-            self.error_types.append(error_type)
+    def add(self, rows: Sequence[Prediction | Failure], error_type: str | None) -> None:
+        """Add the inputs of outcomes; `error_type` is None for predictions."""
+        references = [row.reference for row in rows]
+        if any(reference.aliases for reference in references):
+            references = [reference for row in rows for reference in references_of(row)]
+        self.ids.extend([reference.input_id for reference in references])
+        self.versions.extend([reference.version for reference in references])
+        self.error_types.extend([error_type] * len(references))
 
     def to_index(self) -> InputIndex:
         types = sorted({kind for kind in self.error_types if kind is not None})
         codes: dict[str | None, int] = {None: -1, **{kind: code for code, kind in enumerate(types)}}
         return InputIndex(
             hash_ids(self.ids),
-            np.array(self.versions, np.uint64),
+            np.array(list(map(version_code, self.versions)), np.uint64),
             np.array([codes[kind] for kind in self.error_types], np.int16),
             types,
         )

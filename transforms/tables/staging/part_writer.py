@@ -80,8 +80,8 @@ class PartWriter:
         self._done: list[PartManifest] = []
         self._threads: list[threading.Thread] = []
 
-    def add(self, row: Prediction | Failure) -> None:
-        """Add one input's outcome; one whose answer cannot be turned into rows becomes an error row.
+    def add(self, *rows: Prediction | Failure) -> None:
+        """Add the outcomes of inputs; one whose answer cannot be turned into rows becomes an error row.
 
         Waits while the store is `LATE_S` behind.
 
@@ -92,13 +92,17 @@ class PartWriter:
             self._raise_fault()
             if self._cuts or self._sealing is not None:
                 self._wait_while(self._is_late)
-            self._open.hold(row)
-            if self._since is None:
-                self._start_clock()
-            if self._open.ready:
-                self._build_all()
-                if self._free <= 0:
-                    self._end_full()
+            added = 0
+            while added < len(rows):
+                room = self._open.room
+                self._open.hold(rows[added : added + room])
+                added += room
+                if self._since is None:
+                    self._start_clock()
+                if not self._open.room:
+                    self._build_all()
+                    if self._free <= 0:
+                        self._end_full()
 
     def flush(self) -> None:
         """Make parts of all added rows, and return when they are durable.
