@@ -23,6 +23,7 @@ FLOORS = {
         ("endpoints",),
         ("tables",),
         ("exports",),
+        ("inference",),
         ("preparation",),
         ("__init__",),
     ),

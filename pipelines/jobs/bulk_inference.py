@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
-from bulkinfer.transforms.calls.predict import Predict
-from bulkinfer.transforms.content.load_content import LoadContent
+from bulkinfer.transforms.content.loader import LoadOptions
 from bulkinfer.transforms.errors import BulkinferError, JobError
+from bulkinfer.transforms.inference import Inference, InferenceSpec
 from bulkinfer.transforms.job.job_file import JobFile
 from bulkinfer.transforms.kept.types import is_json
 from bulkinfer.transforms.preparation import Preparation
@@ -25,13 +25,13 @@ from bulkinfer.transforms.runs.lock import RunLock
 from bulkinfer.transforms.runs.rebalance import PASSES, WorkPassSpec
 from bulkinfer.transforms.runs.record import begin_run
 from bulkinfer.transforms.runs.redistribute import Redistribute
-from bulkinfer.transforms.sources.read_references import ListSource, OpenUnits
+from bulkinfer.transforms.sources.read_references import ListSource
 from bulkinfer.transforms.sources.source import count_source
 from bulkinfer.transforms.storage.store import Store
 from bulkinfer.transforms.tables.commit.commit import CommitResult, commit_run
 from bulkinfer.transforms.tables.commit.recovery import recover
 from bulkinfer.transforms.tables.completed import CompletedSpec
-from bulkinfer.transforms.tables.write_tables import WriteTables
+from bulkinfer.transforms.tables.write_tables import CommitParts, StageRows
 
 from ..runners.checks import check_runner
 from ..runners.options import moves_work, pipeline_options, workers_of
@@ -87,22 +87,19 @@ def build(
     """
     workers = job.call.workers
     listed = pipeline | "ListSource" >> ListSource(job.source, completed, spread_compressed=remote)
-    units, rows = listed.units, list(listed.failures)
+    units, parts = listed.units, []
+    for number, failures in enumerate(listed.failures):
+        parts.append(failures | f"StageFailures{number or ''}" >> StageRows(job.output))
+    spec = InferenceSpec(job.source, LoadOptions(**job.loading), job.call, job.output, completed, control)
     for number in range(1, passes + 1):
         name = str(number) if number > 1 else ""
         last = number == passes
         work_pass = WorkPassSpec(control, number, workers, last, open_ended) if workers > 1 else None
-        over = None if last else work_pass
-        opened = units | f"OpenUnits{name}" >> OpenUnits(job.source, completed, over, workers)
-        loaded = opened.references | f"LoadContent{name}" >> LoadContent(
-            **job.loading, control=control, work_pass=over
-        )
-        outcome = loaded.contents | f"Predict{name}" >> Predict(job.call, control, work_pass)
-        rows += [outcome.predictions, outcome.failures, loaded.failures, opened.failures]
-        if over is not None:
-            left = (opened.left, loaded.left) | f"Left{name}" >> beam.Flatten()
-            units = left | f"RedistributeAgain{name}" >> Redistribute()
-    return tuple(rows) | "WriteTables" >> WriteTables(job.output)
+        inferred = units | f"Inference{name}" >> Inference(spec, work_pass)
+        parts.append(inferred.parts)
+        if not last:
+            units = inferred.left | f"RedistributeAgain{name}" >> Redistribute()
+    return tuple(parts) | "Parts" >> beam.Flatten() | "Commit" >> CommitParts(job.output)
 
 
 def run_job(file: JobFile, options: RunOptions) -> Summary:

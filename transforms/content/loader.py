@@ -15,6 +15,7 @@ from ..storage.allowed import EVERYTHING, Allowed
 from ..storage.filesystems import local_path
 from .faults import PassingReadError
 from .fetch import Fetcher
+from .held_texts import held_texts
 from .media import MAX_PIXELS
 from .prefetch import Prefetcher, process_budget
 
@@ -129,7 +130,8 @@ class Loader:
             return
         if not self._options.reference_columns and all(one.inline is not None for one in references):
             # Handing these to a thread would take several times as long as the rest of their way.
-            yield [(token, self._read(one)) for token, one in zip(tokens, references, strict=True)]
+            held = held_texts(references, self._options.max_bytes) or map(self._read, references)
+            yield list(zip(tokens, held, strict=True))
             return
         quick: list[Loaded] = []
         nbytes = 0

@@ -8,10 +8,12 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["GIVEN", "hashed_version", "local_version", "version_of"]
+__all__ = ["GIVEN", "HASHED", "hashed_version", "local_version", "version_of"]
 
 #: Begins a version that a column of the source names, which stands whatever the store says.
 GIVEN = "given:"
+#: Begins a version that is a hash of the content.
+HASHED = "blake2b:"
 _ETAGS = ("ETag", "etag", "e_tag", "md5Hash", "content_md5")
 _TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")
 
@@ -40,4 +42,4 @@ def local_version(stat: os.stat_result) -> str:
 def hashed_version(content: bytes | str) -> str:
     """The version of a content that the source holds itself: a hash of it."""
     data = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
-    return "blake2b:" + hashlib.blake2b(data, digest_size=16).hexdigest()
+    return HASHED + hashlib.blake2b(data, digest_size=16).hexdigest()

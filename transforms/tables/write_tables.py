@@ -17,7 +17,7 @@ from ..runs.record import begin_run
 from .commit.commit import CommitResult, commit_run
 from .staging.part_writer import PartWriter
 
-__all__ = ["WriteTables"]
+__all__ = ["CommitParts", "StageRows", "WriteTables"]
 
 Row = Prediction | Failure
 
@@ -56,14 +56,35 @@ class WriteTables(beam.PTransform):
             named = {f"Rows{number}": collection for number, collection in enumerate(rows)}
         parts = [
             collection
-            | f"Stage{name}" >> beam.ParDo(_StageFn(self.output)).with_output_types(str)
+            | f"Stage{name}" >> StageRows(self.output)
             # After staging, so that ids and not answers pass through it.
             | f"OneWindow{name}" >> beam.WindowInto(GlobalWindows())
             for name, collection in named.items()
         ]
+        return parts | "Parts" >> beam.Flatten() | CommitParts(self.output)
+
+
+class StageRows(beam.PTransform):
+    """Stage rows in the worker that made them, and yield the ids of the parts that are durable."""
+
+    def __init__(self, output: OutputSpec) -> None:
+        super().__init__()
+        self.output = output
+
+    def expand(self, rows: beam.PCollection[Row]) -> beam.PCollection[str]:
+        return rows | "Stage" >> beam.ParDo(_StageFn(self.output)).with_output_types(str)
+
+
+class CommitParts(beam.PTransform):
+    """Make a run's parts visible once all of their ids are here; yields one `CommitResult`."""
+
+    def __init__(self, output: OutputSpec) -> None:
+        super().__init__()
+        self.output = output
+
+    def expand(self, parts: beam.PCollection[str]) -> beam.PCollection[CommitResult]:
         return (
             parts
-            | "Parts" >> beam.Flatten()
             | "AllParts" >> beam.CombineGlobally(_together)
             | "Commit" >> beam.ParDo(_CommitFn(self.output)).with_output_types(CommitResult)
         )
