@@ -57,6 +57,11 @@ class PieceReader:
         self._chunker = Chunker(spec.scan.rows if spec.manifests else 0)
 
     def read(self, piece: Any) -> Iterator[list[Reference] | Failure]:
+        if isinstance(piece, Split) and self._spec.limit is None:
+            plain = self._rows.read_plain(piece)
+            if plain is not None:
+                yield from self._remaining(plain)
+                return
         pieces = piece if isinstance(piece, list) else [piece]
         items = itertools.chain.from_iterable(self._read(one) for one in pieces)
         for item in itertools.islice(items, self._spec.limit):

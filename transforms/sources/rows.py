@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -15,12 +16,15 @@ from ..kept.values import fitting, is_utf8
 from ..records import CONTENT_LIST, Failure, Reference
 from ..storage.filesystems import Filesystems, canonical, resolve
 from ..storage.references import identity, shown
+from .manifests.blocks import read_block
 from .manifests.files import BrokenFile, Manifest, Row, Split, as_text, check_unchanged, version_of_row
 from .manifests.formats import read_split
 from .source import SourceSpec
 
 __all__ = ["RowReader"]
 
+#: Types of values that need no look into them.
+_SIMPLE = {str, int, float, bool, type(None)}
 _LONGEST_NAME = 255  #: bytes of a file's or folder's name, on all common filesystems
 
 
@@ -41,6 +45,77 @@ class RowReader:
         self._kept = [(source_of(field), field) for field in spec.keep_schema if not is_json(field)]
         self._folders = [source_of(spec.keep_schema.field(name)) for name in spec.folders]
         self._casts = {name: int for name, kind in spec.partitions.items() if pa.types.is_integer(kind)}
+
+    def read_plain(self, split: Split) -> list[Reference] | None:
+        """The references of a piece that holds texts, many at once; None where a row wants a look of its own.
+
+        Raises:
+            SourceError: the manifest was changed since the job began.
+        """
+        spec, named = self._spec, self._spec.source.columns
+        if not self._is_plain or split.file in spec.scan.repeats:
+            return None
+        manifest = spec.manifests[split.file]
+        try:
+            block = read_block(manifest, split, self._read, self._filesystems)
+        except OSError:  # which `read` tells
+            return None
+        if block is None:
+            return None
+        found = dict(zip(self._read, block, strict=True))
+        if manifest.partitions or not self._are_plain(found):
+            return None
+        ids, contents = found[spec.id_column], found[named.content or ""]
+        versions = map(version_of_row, found.get(named.version or "", itertools.repeat(None)), contents)
+        rows: Any = (
+            zip(*(found[name] for name in spec.columns), strict=True)
+            if spec.columns
+            else itertools.repeat(())
+        )
+        place = identity(manifest.path)
+        return [
+            Reference(
+                identity(key),
+                None,
+                spec.media_type,
+                version,
+                None,
+                content,
+                dict(zip(spec.columns, row, strict=True)),
+                f"{place}:{line}",
+            )
+            for key, content, version, row, line in zip(
+                ids, contents, versions, rows, range(split.line, split.line + split.rows), strict=False
+            )
+        ]
+
+    @property
+    def _is_plain(self) -> bool:
+        """Whether rows hold texts, and nothing of them becomes a type or a folder's name that it may not fit."""
+        named = self._spec.source.columns
+        strings = all(pa.types.is_string(field.type) for _, field in self._kept)
+        return bool(
+            named.content
+            and not named.uri
+            and self._spec.media_type == "text"
+            and strings
+            and not (self._casts or self._folders)
+        )
+
+    def _are_plain(self, found: Mapping[str, list[Any]]) -> bool:
+        """Whether all values are texts that UTF-8 can hold, and all rows have ids."""
+        named = self._spec.source.columns
+        if not all(found[self._spec.id_column]):
+            return False
+        kept = [name for name, _ in self._kept]
+        for name, values in found.items():
+            kinds = set(map(type, values))
+            filled = name in (self._spec.id_column, named.content)
+            if not kinds <= ({str} if filled else {str, type(None)} if name in kept else _SIMPLE):
+                return False
+            if str in kinds and not is_utf8("".join([one for one in values if type(one) is str])):
+                return False
+        return True
 
     def read(self, split: Split) -> Iterator[Reference | Failure]:
         """The references of one piece, in order; a row that is none becomes a Failure.

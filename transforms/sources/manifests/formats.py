@@ -174,11 +174,8 @@ def read_split(
         stream = _open_text(manifest, filesystems)
         names = _header(manifest, stream) if manifest.kind in DELIMITERS else []
     else:
-        names = []
-        if manifest.kind in DELIMITERS:
-            with _open_text(manifest, filesystems) as head:
-                names = _header(manifest, head)
-        stream = io.BytesIO(_read_range(manifest, split, filesystems))
+        names = header_names(manifest, filesystems) if manifest.kind in DELIMITERS else []
+        stream = io.BytesIO(read_range(manifest, split, filesystems))
     check_unchanged(manifest, filesystems)
     with stream:
         if manifest.kind in DELIMITERS:
@@ -248,6 +245,17 @@ def _json_rows(stream: IO[bytes], first: int) -> Iterator[Row]:
         yield Row(record.line, record.values or {}, record.fault)
 
 
+def header_names(manifest: Manifest, filesystems: Filesystems) -> list[str]:
+    """The names in the header of a CSV or TSV file.
+
+    Raises:
+        SourceError: its first line is no header.
+        OSError: it cannot be read.
+    """
+    with _open_text(manifest, filesystems) as head:
+        return _header(manifest, head)
+
+
 def _header(manifest: Manifest, stream: IO[bytes]) -> list[str]:
     try:
         names = header_of(stream.readline(), DELIMITERS[manifest.kind])
@@ -301,7 +309,12 @@ class _Gunzipped(gzip.GzipFile):
         self._stream.close()
 
 
-def _read_range(manifest: Manifest, split: Split, filesystems: Filesystems) -> bytes:
+def read_range(manifest: Manifest, split: Split, filesystems: Filesystems) -> bytes:
+    """The bytes of one piece of a text that is not compressed.
+
+    Raises:
+        OSError: they cannot be read.
+    """
     path = local_path(manifest.path)
     if path is None:
         filesystem, path = filesystems.open(manifest.path)

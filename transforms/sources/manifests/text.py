@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-__all__ = ["DELIMITERS", "Record", "header_of", "json_records", "split_delimited"]
+__all__ = ["DELIMITERS", "Record", "header_of", "is_too_deep", "json_records", "split_delimited"]
 
 DELIMITERS = {"csv": ",", "tsv": "\t"}
 #: A quote that is not closed within so many lines is a fault of its own line, not a field of many lines.
@@ -81,9 +81,10 @@ def json_records(lines: Iterable[bytes], first: int) -> Iterator[Record]:
             number, skipped = number + 1, skipped + len(line)
             continue
         try:
-            values = loads((line.removeprefix(codecs.BOM_UTF8) if number == 1 else line).decode("utf-8"))
+            text = (line.removeprefix(codecs.BOM_UTF8) if number == 1 else line).decode("utf-8")
+            values = loads(text)
             fault = "" if type(values) is dict else f"is a JSON {type(values).__name__}, not an object"
-            if _is_too_deep(line, values):
+            if is_too_deep(text, values):
                 fault = f"is nested more than {_DEEPEST} levels deep"
         except (ValueError, RecursionError) as error:
             values, fault = None, f"is no JSON: {_reason(error)}"
@@ -159,8 +160,9 @@ def _text(line: bytes) -> str:
     return line.decode("utf-8").rstrip("\r\n")
 
 
-def _is_too_deep(line: bytes, values: Any) -> bool:
-    if line.count(b"[") + line.count(b"{") <= _DEEPEST:
+def is_too_deep(line: str, values: Any) -> bool:
+    """Whether a line of JSON has more levels than any value of a column may have."""
+    if line.count("[") + line.count("{") <= _DEEPEST:
         return False
     level = [values]
     for _ in range(_DEEPEST):
