@@ -22,13 +22,14 @@ from .calls.model_call import ModelCall
 from .content.loader import Loaded, Loader, LoadOptions
 from .metrics import process_metrics
 from .records import Content, Failure, Reference
-from .runs.chunks import evenly, from_chunk, to_chunk
+from .runs.chunks import to_chunk
 from .runs.control import ControlSpec, JobControl
 from .runs.parts import OutputSpec
 from .runs.rebalance import WorkPass, WorkPassSpec
 from .runs.record import begin_run
 from .runs.versions import Versions
-from .sources.pieces import Completed, PieceReader, is_bounded
+from .sources.opener import Left, Opener
+from .sources.pieces import Completed
 from .sources.source import SourceSpec
 from .tables.staging.part_writer import PartWriter
 
@@ -132,11 +133,11 @@ class _Worker:
     """Loads, calls and stages what units name, for one bundle after another; each call yields what is handed back."""
 
     def __init__(self, spec: InferenceSpec, work_pass: WorkPassSpec | None) -> None:
-        self._spec = spec
         self._hands_back = work_pass if work_pass is not None and not work_pass.last else None
         self._pass: WorkPass | None = None
-        self._parts = spec.call.workers
-        self._step = spec.call.calls.batch_size
+        self._opener = Opener(
+            spec.source, spec.completed, step=spec.call.calls.batch_size, parts=spec.call.workers
+        )
         begin_run(spec.output.store(), spec.output)
         self._loader = Loader(spec.loading, JobControl.shared(spec.control))
         self._caller = Caller(spec.call, spec.control, work_pass)
@@ -144,24 +145,21 @@ class _Worker:
 
     def begin(self) -> None:
         """Begin a bundle."""
-        self._reader = PieceReader(self._spec.source, self._spec.completed)
         self._pass = WorkPass.shared(self._hands_back) if self._hands_back is not None else None
+        self._opener.begin(self._is_over)
         self._loader.begin(self._is_over)
         self._caller.begin()
 
     def do(self, unit: Any) -> Iterator[Any]:
-        """Do the inputs of a unit: a chunk of references, or a piece of a manifest that holds its content."""
-        if isinstance(unit, bytes):
-            yield from self._infer(list(from_chunk(unit)), bounded=True)
-        elif self._is_over():
-            yield unit
-        else:
-            for item in self._reader.read(unit):
-                if isinstance(item, Failure):
-                    self.writer.add(item)
-                else:
-                    # Of others the rest goes on here: too much content would have to cross a shuffle.
-                    yield from self._infer(item, bounded=is_bounded(unit))
+        """Do the inputs of a unit."""
+        for item in self._opener.open(unit):
+            if isinstance(item, Failure):
+                self.writer.add(item)
+            elif isinstance(item, Left):
+                yield item.unit
+            else:
+                for loaded in self._loader.load(item, [None] * len(item)):
+                    yield from self._call(loaded)
 
     def finish(self) -> Iterator[Any]:
         """End the bundle: everything that was begun has its outcome in a part."""
@@ -176,15 +174,6 @@ class _Worker:
         self._loader.close()
         self._caller.close()
         self.writer.close()
-
-    def _infer(self, references: Sequence[Reference], *, bounded: bool) -> Iterator[Any]:
-        for first in range(0, len(references), self._step):
-            if bounded and self._is_over():
-                yield from map(to_chunk, evenly(references[first:], self._parts))
-                return
-            some = references[first : first + self._step]
-            for loaded in self._loader.load(some, [None] * len(some)):
-                yield from self._call(loaded)
 
     def _call(self, loaded: Sequence[Loaded]) -> Iterator[Any]:
         contents = [one for _, one in loaded if isinstance(one, Content)]

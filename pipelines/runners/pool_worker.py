@@ -18,7 +18,7 @@ def main() -> None:
     """Wait for the environment variables, then work for the runner that they name, until it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the pool handles Ctrl-C, and ends waiting workers
     from apache_beam.runners.worker import sdk_worker_main  # noqa: PLC0415
-    from bulkinfer.transforms import LoadContent, Predict, ReadReferences, WriteTables  # noqa: F401, PLC0415  (a job's steps)
+    from bulkinfer.transforms import inference  # noqa: F401, PLC0415  (a job's main step)
 
     given = sys.stdin.readline()
     if not given:

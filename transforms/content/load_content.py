@@ -10,26 +10,22 @@ import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
 from ..records import Content, Failure, Reference
-from ..runs.chunks import to_chunk
 from ..runs.control import ControlSpec, JobControl
-from ..runs.rebalance import WorkPass, WorkPassSpec
 from ..storage.allowed import EVERYTHING, Allowed
 from ..windows import beside
 from .loader import Loaded, Loader, LoadOptions
 from .media import MAX_PIXELS
 
-__all__ = ["FAILED", "LEFT", "Contents", "LoadContent"]
+__all__ = ["FAILED", "Contents", "LoadContent"]
 
 FAILED = "failed"
-LEFT = "left"
 
 
 class Contents(NamedTuple):
-    """Inputs with their bytes, inputs whose bytes cannot be had, and inputs handed back, as chunks of references."""
+    """Inputs with their bytes, and inputs whose bytes cannot be had."""
 
     contents: beam.PCollection[Content]
     failures: beam.PCollection[Failure]
-    left: beam.PCollection[bytes]
 
 
 class LoadContent(beam.PTransform):
@@ -52,7 +48,6 @@ class LoadContent(beam.PTransform):
         prefetch: most inputs fetched ahead by one bundle.
         prefetch_bytes: most bytes fetched ahead in one process.
         control: when the job stops, further inputs are dropped silently; a later run does them.
-        work_pass: when it is over, further inputs are handed back; see `runs.rebalance`.
     """
 
     def __init__(
@@ -71,7 +66,6 @@ class LoadContent(beam.PTransform):
         prefetch: int = 64,
         prefetch_bytes: int = 128 << 20,
         control: ControlSpec | None = None,
-        work_pass: WorkPassSpec | None = None,
     ) -> None:
         super().__init__()
         self._options = LoadOptions(
@@ -88,23 +82,21 @@ class LoadContent(beam.PTransform):
             prefetch,
             prefetch_bytes,
         )
-        self._run = control, work_pass
+        self._control = control
 
     def expand(self, references: beam.PCollection[Reference]) -> Contents:
-        loaded = references | "Fetch" >> beam.ParDo(_LoadFn(self._options, *self._run)).with_outputs(
-            FAILED, LEFT, main="contents"
+        loaded = references | "Fetch" >> beam.ParDo(_LoadFn(self._options, self._control)).with_outputs(
+            FAILED, main="contents"
         )
-        return Contents(loaded.contents, loaded[FAILED], loaded[LEFT])
+        return Contents(loaded.contents, loaded[FAILED])
 
 
 class _LoadFn(beam.DoFn):
     """Hands references to a loader; what it finishes leaves with later elements or at the bundle's end."""
 
-    def __init__(
-        self, options: LoadOptions, control: ControlSpec | None, work_pass: WorkPassSpec | None
-    ) -> None:
+    def __init__(self, options: LoadOptions, control: ControlSpec | None) -> None:
         super().__init__()
-        self._options, self._control, self._pass_spec = options, control, work_pass
+        self._options, self._control = options, control
         self._loader: Loader | None = None
 
     def __getstate__(self) -> Mapping[str, Any]:
@@ -116,8 +108,7 @@ class _LoadFn(beam.DoFn):
 
     def start_bundle(self) -> None:
         assert self._loader is not None
-        work_pass = WorkPass.shared(self._pass_spec) if self._pass_spec is not None else None
-        self._loader.begin(bool if work_pass is None else lambda: work_pass.over)
+        self._loader.begin()
 
     def process(self, reference: Reference, source: Any = beam.DoFn.WindowedValueParam) -> Iterator[Any]:
         assert self._loader is not None
@@ -135,8 +126,5 @@ class _LoadFn(beam.DoFn):
 
 def _output(loaded: Loaded) -> Any:
     source, value = loaded
-    if isinstance(value, Content):
-        return source.with_value(value)
-    if isinstance(value, Failure):
-        return TaggedOutput(FAILED, source.with_value(value))
-    return TaggedOutput(LEFT, source.with_value(to_chunk([value])))
+    windowed = source.with_value(value)
+    return TaggedOutput(FAILED, windowed) if isinstance(value, Failure) else windowed

@@ -11,7 +11,7 @@ instead, and reads them behind the shuffle.
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -20,18 +20,17 @@ from apache_beam.metrics import Metrics as BeamMetrics
 
 from ..metrics import process_metrics
 from ..records import Failure, Reference
-from ..runs.chunks import evenly, from_chunk, to_chunk
-from ..runs.rebalance import WorkPass, WorkPassSpec
+from ..runs.chunks import to_chunk
 from ..runs.redistribute import Redistribute
 from ..runs.versions import Versions
 from .duplicates.deduplicate import Deduplicate
-from .pieces import Completed, PieceReader, first_pieces, folders_of, is_bounded
+from .opener import Opener
+from .pieces import Completed, PieceReader, first_pieces, folders_of
 from .source import SourceSpec
 
-__all__ = ["FAILED", "LEFT", "ListSource", "OpenUnits", "ReadReferences", "References"]
+__all__ = ["FAILED", "ListSource", "OpenUnits", "ReadReferences", "References"]
 
 FAILED = "failed"
-LEFT = "left"
 
 
 class Units(NamedTuple):
@@ -42,14 +41,6 @@ class Units(NamedTuple):
 
     units: beam.PCollection[Any]
     failures: tuple[beam.PCollection[Failure], ...]
-
-
-class Opened(NamedTuple):
-    """The references of units, what in them names nothing readable, and units that were handed back."""
-
-    references: beam.PCollection[Reference]
-    failures: beam.PCollection[Failure]
-    left: beam.PCollection[Any]
 
 
 class References(NamedTuple):
@@ -134,31 +125,20 @@ class OpenUnits(beam.PTransform):
     Args:
         spec: from `inspect_source`.
         completed: leaves out what earlier runs finished, of units that are pieces of a manifest.
-        work_pass: hands back what is not begun when the pass is over.
-        parts: that a chunk is cut into when it is handed back.
 
     Raises:
         RunnerError: in a worker whose versions are others.
     """
 
-    def __init__(
-        self,
-        spec: SourceSpec,
-        completed: Completed | None = None,
-        work_pass: WorkPassSpec | None = None,
-        parts: int = 1,
-    ) -> None:
+    def __init__(self, spec: SourceSpec, completed: Completed | None = None) -> None:
         super().__init__()
-        self.spec = spec
-        self.completed = completed
-        self.work_pass = work_pass
-        self.parts = parts
+        self.spec, self.completed = spec, completed
         self.launcher = Versions.here()
 
-    def expand(self, units: beam.PCollection[Any]) -> Opened:
-        fn = _OpenFn(self.spec, self.completed, self.work_pass, self.parts, self.launcher)
-        opened = units | "Open" >> beam.ParDo(fn).with_outputs(FAILED, LEFT, main="references")
-        return Opened(opened.references, opened[FAILED], opened[LEFT])
+    def expand(self, units: beam.PCollection[Any]) -> References:
+        fn = _OpenFn(self.spec, self.completed, self.launcher)
+        opened = units | "Open" >> beam.ParDo(fn).with_outputs(FAILED, main="references")
+        return References(opened.references, opened[FAILED])
 
 
 class _ChunkFn(beam.DoFn):
@@ -178,60 +158,26 @@ class _ChunkFn(beam.DoFn):
 
 
 class _OpenFn(beam.DoFn):
-    """A unit -> its references, or what of it is handed back."""
+    """A unit -> its references."""
 
-    def __init__(
-        self,
-        spec: SourceSpec,
-        completed: Completed | None,
-        work_pass: WorkPassSpec | None,
-        parts: int,
-        launcher: Versions,
-    ) -> None:
+    def __init__(self, spec: SourceSpec, completed: Completed | None, launcher: Versions) -> None:
         super().__init__()
-        self._spec, self._completed, self._pass_spec, self._parts = spec, completed, work_pass, parts
-        self._launcher = launcher
-        self._pass: WorkPass | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_pass": None}
+        self._spec, self._completed, self._launcher = spec, completed, launcher
 
     def setup(self) -> None:
         self._launcher.check(Versions.here(), platform.node())
 
     def start_bundle(self) -> None:
-        self._reader = PieceReader(self._spec, self._completed)
-        self._pass = WorkPass.shared(self._pass_spec) if self._pass_spec else None
+        self._opener = Opener(self._spec, self._completed)
+        self._opener.begin()
 
     def process(self, unit: Any) -> Iterator[Any]:
-        if isinstance(unit, bytes):
-            yield from self._while_it_lasts(from_chunk(unit))
-        elif self._is_over:
-            yield pvalue.TaggedOutput(LEFT, unit)
-        else:
-            for item in self._reader.read(unit):
-                if isinstance(item, Failure):
-                    yield pvalue.TaggedOutput(FAILED, item)
-                elif is_bounded(unit):
-                    yield from self._while_it_lasts(item)
-                else:
-                    # The rest goes on here: too much content would have to cross a shuffle.
-                    yield from item
-            _report()
-
-    def _while_it_lasts(self, references: Iterable[Reference]) -> Iterator[Any]:
-        """References until the pass is over; then the rest as chunks."""
-        rest = iter(references)
-        for reference in rest:
-            if self._is_over:
-                for part in evenly([reference, *rest], self._parts):
-                    yield pvalue.TaggedOutput(LEFT, to_chunk(part))
-                return
-            yield reference
-
-    @property
-    def _is_over(self) -> bool:
-        return self._pass is not None and self._pass.over
+        for item in self._opener.open(unit):
+            if isinstance(item, Failure):
+                yield pvalue.TaggedOutput(FAILED, item)
+            else:
+                yield from item
+        _report()
 
 
 def _report() -> None:

@@ -166,7 +166,7 @@ def test_every_step_runs_in_the_worker_image_one_process_a_vcpu(launched: Launch
 def test_the_uploaded_pipeline_has_every_step_of_a_job(launched: Launched) -> None:
     """Dataflow reads it from the bucket; the Job message names it."""
     labels = {transform.unique_name for transform in launched.pipeline.components.transforms.values()}
-    assert {"ListSource", "OpenUnits", "LoadContent", "Predict", "WriteTables"} <= labels
+    assert {"ListSource", "Inference", "Commit"} <= labels
 
 
 def test_nothing_uploaded_holds_the_key_or_content(launched: Launched) -> None:

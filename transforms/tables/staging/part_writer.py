@@ -31,6 +31,7 @@ SEAL_S = 1.5
 #: A store that is so many seconds late with a segment holds up the calls.
 LATE_S = 10.0
 _MEMORY = 256_000_000  #: most Arrow bytes of one part
+_INPUTS = 50_000  #: and most inputs, whose ids are held until it is written
 _FIRST_RATIO = 0.5  #: assumed file bytes a byte in memory, until a part is written
 
 
@@ -161,6 +162,8 @@ class PartWriter:
     @property
     def _free(self) -> int:
         """Bytes of rows until the part is full."""
+        if len(self._seen) >= _INPUTS:
+            return 0
         return int(min(_MEMORY, self._spec.file_bytes / self._ratio)) - self._open.nbytes - self._part_bytes
 
     def _build_all(self) -> None:

@@ -15,6 +15,7 @@ from bulkinfer.transforms.runs.parts import PartManifest, read_manifest
 from bulkinfer.transforms.runs.record import begin_run
 from bulkinfer.transforms.storage.store import Store
 from bulkinfer.transforms.tables.commit.recovery import recover
+from bulkinfer.transforms.tables.staging import part_writer
 from bulkinfer.transforms.tables.staging.part import options_of
 from bulkinfer.transforms.tables.staging.part_writer import PartWriter
 from support.paths import TESTS
@@ -41,6 +42,18 @@ def durable(tmp_path):
         read_manifest(path.read_bytes(), str(path)).predictions
         for path in tmp_path.glob("_runs/*/parts/*.json")
     )
+
+
+def test_a_part_holds_so_many_inputs_at_most_whose_ids_are_in_memory(tmp_path, open_writer, monkeypatch):
+    monkeypatch.setattr(part_writer, "_INPUTS", 40)
+    writer = open_writer()
+    for number in range(200):
+        writer.add(prediction(f"{number}"))
+    writer.flush()
+
+    *full, _ = [part.predictions for part in writer.take()]
+    assert full
+    assert all(40 <= predictions < 40 + 32 for predictions in full)  # so many become rows at once
 
 
 def test_a_part_rolls_when_it_would_fill_a_file(tmp_path, open_writer):
