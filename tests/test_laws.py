@@ -23,6 +23,7 @@ FLOORS = {
         ("endpoints",),
         ("tables",),
         ("exports",),
+        ("worker",),
         ("inference",),
         ("preparation",),
         ("__init__",),
@@ -38,7 +39,7 @@ FLOORS = {
     ),
 }
 #: Who else may import Beam: what starts a pipeline, and what runs it.
-BEAM_STARTERS = {"pipelines/jobs/bulk_inference.py", "pipelines/jobs/execution.py"}
+BEAM_STARTERS = {"pipelines/jobs/pipeline.py"}
 BEAM_RUNNERS = "pipelines/runners/"
 #: A vendor's package, and where it may be imported.
 VENDORS = {

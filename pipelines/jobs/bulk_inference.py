@@ -1,7 +1,7 @@
 """The main job: reads references, calls the model, writes predictions and masks.
 
-`build` wires the transforms; `run_job` adds what a whole run needs: the preflight, the lock, the recovery of
-interrupted runs, signals, progress and the summary.
+`run_job` does what a whole run needs around its inputs: the preflight, the lock, the recovery of interrupted runs,
+signals, progress and the summary.
 """
 
 from __future__ import annotations
@@ -12,35 +12,28 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 
-import apache_beam as beam
-from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
-from bulkinfer.transforms.content.loader import LoadOptions
 from bulkinfer.transforms.errors import BulkinferError, JobError
-from bulkinfer.transforms.inference import Inference, InferenceSpec
 from bulkinfer.transforms.job.job_file import JobFile
 from bulkinfer.transforms.kept.types import is_json
 from bulkinfer.transforms.preparation import Preparation
 from bulkinfer.transforms.runs.control import ControlSpec, JobControl, StopReason
 from bulkinfer.transforms.runs.lock import RunLock
-from bulkinfer.transforms.runs.rebalance import PASSES, WorkPassSpec
 from bulkinfer.transforms.runs.record import begin_run
-from bulkinfer.transforms.runs.redistribute import Redistribute
-from bulkinfer.transforms.sources.read_references import ListSource
 from bulkinfer.transforms.sources.source import count_source
 from bulkinfer.transforms.storage.store import Store
 from bulkinfer.transforms.tables.commit.commit import CommitResult, commit_run
 from bulkinfer.transforms.tables.commit.recovery import recover
 from bulkinfer.transforms.tables.completed import CompletedSpec
-from bulkinfer.transforms.tables.write_tables import CommitParts, StageRows
 
 from ..runners.checks import check_runner
-from ..runners.options import moves_work, pipeline_options, workers_of
+from ..runners.options import pipeline_options
 from ..terminal.follow import follow
 from ..terminal.summary import Summary
 from .execution import execute
+from .in_process import run_in_process, runs_in_process
 from .preflight import check_output_of, new_run_id, open_endpoint, prepare
 
-__all__ = ["RunOptions", "build", "run_job"]
+__all__ = ["RunOptions", "run_job"]
 
 logger = logging.getLogger(__name__)
 
@@ -64,44 +57,6 @@ class RunOptions:
     configure_logging: Callable[[], None] = lambda: None
 
 
-def build(
-    pipeline: beam.Pipeline,
-    job: Preparation,
-    completed: CompletedSpec | None,
-    control: ControlSpec,
-    *,
-    passes: int = 1,
-    open_ended: bool = False,
-    remote: bool = False,
-) -> beam.PCollection[CommitResult]:
-    """Wire the job into a pipeline.
-
-    Args:
-        passes: how often the work is redistributed over the workers, see `runs.rebalance`; 1 for a single worker, or
-            for a runner that rebalances work itself.
-        open_ended: the runner rebalances work itself.
-        remote: workers are on other hosts, and shuffles not in this process's memory.
-
-    Returns:
-        A collection of one `CommitResult`, once the tables are visible.
-    """
-    workers = job.call.workers
-    listed = pipeline | "ListSource" >> ListSource(job.source, completed, spread_compressed=remote)
-    units, parts = listed.units, []
-    for number, failures in enumerate(listed.failures):
-        parts.append(failures | f"StageFailures{number or ''}" >> StageRows(job.output))
-    spec = InferenceSpec(job.source, LoadOptions(**job.loading), job.call, job.output, completed, control)
-    for number in range(1, passes + 1):
-        name = str(number) if number > 1 else ""
-        last = number == passes
-        work_pass = WorkPassSpec(control, number, workers, last, open_ended) if workers > 1 else None
-        inferred = units | f"Inference{name}" >> Inference(spec, work_pass)
-        parts.append(inferred.parts)
-        if not last:
-            units = inferred.left | f"RedistributeAgain{name}" >> Redistribute()
-    return tuple(parts) | "Parts" >> beam.Flatten() | "Commit" >> CommitParts(job.output)
-
-
 def run_job(file: JobFile, options: RunOptions) -> Summary:
     """Run a job from its checks to its visible tables.
 
@@ -120,7 +75,7 @@ def run_job(file: JobFile, options: RunOptions) -> Summary:
             logger.warning(
                 "kept as JSON text, as their rows hold values of several types: %s", ", ".join(mixed)
             )
-        beam_options = pipeline_options(config.runner)
+        run = _runner_of(job)
         options.configure_logging()
         store = job.output.store()
         with RunLock(store, job.output.run_id):
@@ -141,7 +96,7 @@ def run_job(file: JobFile, options: RunOptions) -> Summary:
             )
             completed.warn_of_lost()
             begin_run(store, job.output, file.record)
-            result, counters, stopped = _run(job, completed, beam_options, store)
+            result, counters, stopped = _run(job, completed, run, store)
         gone = None
         if stopped is None and options.limit is None and counters:
             gone = completed.load().predicted - counters.get("inputs_predicted", 0)
@@ -172,40 +127,42 @@ def run_job(file: JobFile, options: RunOptions) -> Summary:
     )
 
 
+#: Does a job's inputs, and returns how much each counter has grown.
+_Run = Callable[[CompletedSpec, ControlSpec], Mapping[str, int]]
+
+
+def _runner_of(job: Preparation) -> _Run:
+    """What runs the job: this process by itself, or Beam.
+
+    Raises:
+        RunnerError: an option belongs elsewhere, is unknown, or holds a secret.
+    """
+    if runs_in_process(job):
+        return lambda completed, control: run_in_process(job, completed, control)
+    from .pipeline import run_pipeline, template_of  # noqa: PLC0415  (Beam takes longer than most small jobs)
+
+    options = pipeline_options(job.config.runner)
+    if template_of(options) and job.config.runner.name == "dataflow":
+        logger.warning(
+            "nothing runs yet: run=%s is the template %s; the job that is launched from it, once, fills the tables",
+            job.output.run_id,
+            template_of(options),
+        )
+    return lambda completed, control: run_pipeline(job, completed, control, options)
+
+
 def _run(
-    job: Preparation, completed: CompletedSpec, beam_options: PipelineOptions, store: Store
+    job: Preparation, completed: CompletedSpec, run: _Run, store: Store
 ) -> tuple[CommitResult, Mapping[str, int], StopReason | None]:
     run_id = job.output.run_id
     spec = ControlSpec(job.output.uri, job.output.storage, run_id)
-    workers, open_ended = workers_of(job.config.runner), moves_work(job.config.runner)
-    # A budget is divided among workers too, and a new process of a later pass would start its part of it anew.
-    once = workers.processes == 1 or open_ended or job.config.stop.inputs is not None
-    passes = 1 if once else PASSES
     control = JobControl.shared(spec)
     try:
         with follow(job):
-            counters = execute(
-                lambda pipeline: build(
-                    pipeline,
-                    job,
-                    completed,
-                    spec,
-                    passes=passes,
-                    open_ended=open_ended,
-                    remote=workers.remote,
-                ),
-                beam_options,
-                control,
-            )
-        template = beam_options.view_as(GoogleCloudOptions).template_location
-        if template and job.config.runner.name == "dataflow":
-            logger.warning(
-                "nothing ran yet: run=%s is the template %s; the job that is launched from it, once, fills the tables",
-                run_id,
-                template,
-            )
+            counters = execute(lambda: run(completed, spec), control)
+        if not counters and job.config.runner.name == "dataflow":  # it wrote a template
             return CommitResult(run_id), counters, None
-        # The pipeline has committed already; this reads the result from the run's record.
+        # The job has committed already; this reads the result from the run's record.
         return commit_run(store, run_id), counters, control.stopped
     except JobError as error:
         error.inputs_sent = True

@@ -1,8 +1,8 @@
-"""Runs a pipeline; on an interrupt calls in flight still finish, and a failure is reported with its cause.
+"""Runs a job's work; on an interrupt calls in flight still finish, and a failure is reported with its cause.
 
-The pipeline runs in a thread of its own, with SIGINT blocked for whatever it starts; `local_runner` keeps signals from
-worker processes. The main thread waits for signals, and stops the job through its stop marker; every worker then sends
-nothing further, waits for its calls in flight and closes its parts.
+The work runs in a thread of its own; a pipeline blocks SIGINT for whatever it starts, and `local_runner` keeps signals
+from worker processes. The main thread waits for signals, and stops the job through its stop marker; every worker then
+sends nothing further, waits for its calls in flight and closes its parts.
 """
 
 from __future__ import annotations
@@ -12,14 +12,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
-from typing import Any
 
-import apache_beam as beam
-from apache_beam.metrics.metric import MetricsFilter
-from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.runners.runner import PipelineState
 from bulkinfer.transforms.errors import BulkinferError, JobError, StoppedError
 from bulkinfer.transforms.runs.control import JobControl
 from bulkinfer.transforms.runs.record import read_run
@@ -33,23 +28,21 @@ from ..terminal.console import say
 __all__ = ["execute"]
 
 
-def execute(
-    build: Callable[[beam.Pipeline], Any], options: PipelineOptions, control: JobControl
-) -> dict[str, int]:
-    """Run a pipeline to its end; an interrupt stops it in order.
+def execute(run: Callable[[], Mapping[str, int]], control: JobControl) -> Mapping[str, int]:
+    """Run a job's work to its end; an interrupt stops it in order.
 
     Args:
-        build: wires the transforms into the pipeline.
+        run: does the work.
         control: stopped by the first interrupt; a second one ends this process at once.
 
     Returns:
-        The values of Beam's counters in our namespace, by name; empty when Dataflow's runner only wrote a template.
+        What `run` returns.
 
     Raises:
-        JobError: the pipeline failed; with the error that the first worker reported, if any.
+        JobError: the work failed; with the error that the first worker reported, if any.
     """
     outcome = _Outcome()
-    thread = threading.Thread(target=_run, args=(build, options, outcome), name="pipeline", daemon=True)
+    thread = threading.Thread(target=_run, args=(run, outcome), name="job", daemon=True)
     with _interrupts(control):
         thread.start()
         while thread.is_alive():
@@ -57,17 +50,14 @@ def execute(
     control.poll()  # a worker on another host may have stopped the job since the last poll
     if control.stopped is not None and control.stopped.reason == "fatal":
         raise control.stopped.exception() from outcome.error
-    if outcome.error is not None or outcome.state not in (None, PipelineState.DONE):
-        _stop_workers(control)
     if outcome.error is not None:
+        _stop_workers(control)
         raise _explained(outcome.error) from outcome.error
-    if outcome.state not in (None, PipelineState.DONE):
-        raise JobError(f"the runner ended the job as {outcome.state}; see its own log for the cause")
     return outcome.counters
 
 
 def _stop_workers(control: JobControl) -> None:
-    """Stop the workers of a failed pipeline: when only its job server was lost, they still run in their cluster."""
+    """Stop the workers of a job that failed: when only its job server was lost, they still run in their cluster."""
     if control.spec is None:
         return
     store = Store(control.spec.output_uri, control.spec.storage)
@@ -78,29 +68,16 @@ def _stop_workers(control: JobControl) -> None:
 
 
 class _Outcome:
-    """How the pipeline thread ended."""
+    """How the work ended."""
 
     def __init__(self) -> None:
-        self.counters: dict[str, int] = {}
+        self.counters: Mapping[str, int] = {}
         self.error: BaseException | None = None
-        self.state: str | None = None
 
 
-def _run(build: Callable[[beam.Pipeline], Any], options: PipelineOptions, outcome: _Outcome) -> None:
+def _run(run: Callable[[], Mapping[str, int]], outcome: _Outcome) -> None:
     try:
-        if sys.platform != "win32":
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        pipeline = beam.Pipeline(options=options)
-        build(pipeline)
-        result = pipeline.run()
-        outcome.state = result.wait_until_finish()
-        if not getattr(result, "has_job", True):
-            return
-        for counter in result.metrics().query(MetricsFilter().with_namespace("bulkinfer"))["counters"]:
-            name = counter.key.metric.name
-            outcome.counters[name] = outcome.counters.get(name, 0) + (
-                counter.committed or counter.attempted or 0
-            )
+        outcome.counters = run()
     except BaseException as error:  # noqa: BLE001  (raised again by the main thread)
         outcome.error = error
 
