@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import json
 
-from .api_error import invalid
 from .catalogue import Catalogue
 from .reading import Ask, Tool
 from .schemas import fitting
@@ -91,7 +90,5 @@ def _tool_of(ask: Ask) -> Tool | None:
     if isinstance(ask.tool, Tool):
         return ask.tool
     if not ask.tools or ask.tool == "none":
-        if ask.tool == "required":
-            raise invalid("tool_choice", "'tool_choice' is 'required' and there are no tools.")
         return None
     return None if ask.tool == "auto" and ask.turns[-1].role == "tool" else ask.tools[0]

@@ -6,7 +6,7 @@ import base64
 import binascii
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from .api_error import ApiError, invalid
@@ -17,15 +17,17 @@ __all__ = [
     "Medium",
     "Tool",
     "Turn",
-    "decoded",
+    "choice_of",
     "filled",
-    "invalid",
     "json_object",
     "medium_of",
+    "objects",
     "optional",
     "positive",
     "required",
     "schema_of",
+    "sound_of",
+    "tool_of",
 ]
 
 _NAMES: dict[type, str] = {
@@ -127,7 +129,7 @@ def required(
     Args:
         holder: the object that holds it.
         name: its name.
-        kinds: the types it may have; float takes integers too.
+        kinds: the types it may have.
         at: where the object stands in the request, "" for the request itself.
         choices: the values it may have.
     """
@@ -137,14 +139,8 @@ def required(
         raise ApiError(
             400, f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter"
         )
-    fits = isinstance(value, kinds) or (float in kinds and isinstance(value, int))
-    if not fits or (isinstance(value, bool) and bool not in kinds):
-        wanted = " or ".join(_NAMES[kind] for kind in kinds)
-        raise invalid(
-            param,
-            f"Invalid type for '{param}': expected {wanted}, but got {_NAMES[type(value)]} instead.",
-            "invalid_type",
-        )
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        raise _wrong_type(param, value, *kinds)
     if choices and value not in choices:
         listed = ", ".join(f"'{choice}'" for choice in choices)
         raise invalid(param, f"Invalid value: {json.dumps(value)[:100]}. Supported values are: {listed}.")
@@ -183,10 +179,20 @@ def filled(holder: Mapping[str, Any], name: str) -> list[Any]:
     if not found:
         raise invalid(
             name,
-            f"Invalid '{name}': empty array. Expected an array with minimum length 1, but got an empty array instead.",
+            f"Invalid '{name}': empty array. Expected an array with minimum length 1, but got an empty array "
+            "instead.",
             "empty_array",
         )
     return found
+
+
+def objects(elements: Sequence[Any], at: str) -> Iterator[tuple[Mapping[str, Any], str]]:
+    """The elements of a list of objects, each with where it stands."""
+    for index, element in enumerate(elements):
+        place = f"{at}[{index}]"
+        if not isinstance(element, dict):
+            raise _wrong_type(place, element, dict)
+        yield element, place
 
 
 def schema_of(form: Mapping[str, Any], at: str, *, nested: bool) -> tuple[Mapping[str, Any] | None, str]:
@@ -208,6 +214,31 @@ def schema_of(form: Mapping[str, Any], at: str, *, nested: bool) -> tuple[Mappin
     return schema, f"{at}.schema"
 
 
+def tool_of(function: Mapping[str, Any], at: str) -> Tool:
+    """A function that may be called, from its name and its parameters' schema."""
+    parameters = optional(function, "parameters", dict, default={"type": "object"}, at=at)
+    check_schema(parameters, f"{at}.parameters")
+    return Tool(required(function, "name", str, at=at), parameters)
+
+
+def choice_of(body: Mapping[str, Any], tools: Sequence[Tool], *path: str) -> str | Tool:
+    """What `tool_choice` asks for: a word, or the tool whose name stands at the path."""
+    choice = optional(body, "tool_choice", str, dict, default="auto" if tools else "none")
+    if isinstance(choice, str):
+        required({"tool_choice": choice}, "tool_choice", str, choices=("none", "auto", "required"))
+        if choice == "required" and not tools:
+            raise invalid("tool_choice", "'tool_choice' is 'required', and there are no 'tools'.")
+        return choice
+    at = "tool_choice"
+    for step in path[:-1]:
+        choice, at = required(choice, step, dict, at=at), f"{at}.{step}"
+    name = required(choice, path[-1], str, at=at)
+    found = next((tool for tool in tools if tool.name == name), None)
+    if found is None:
+        raise invalid("tool_choice", f"Tool choice '{name}' not found in 'tools' parameter.")
+    return found
+
+
 def medium_of(kind: str, url: str, param: str) -> Medium:
     """The medium that a URL names; a data URL holds it."""
     if url.startswith(("http://", "https://")):
@@ -216,16 +247,28 @@ def medium_of(kind: str, url: str, param: str) -> Medium:
     if not comma or not head.startswith("data:") or not head.endswith(";base64"):
         raise invalid(
             param,
-            f"Invalid '{param}': expected a base64-encoded data URL with {_NAMES[str]} of the form "
-            f"'data:{kind}/TYPE;base64,DATA', or an http(s) URL.",
-            "invalid_image_url" if kind == "image" else "invalid_value",
+            f"Invalid '{param}': expected an http(s) URL, or a data URL as in 'data:{kind}/TYPE;base64,DATA'.",
+            f"invalid_{kind}_url",
         )
-    return Medium(kind, param, decoded(text, param))
+    return Medium(kind, param, _decoded(text, param))
 
 
-def decoded(text: str, param: str) -> bytes:
-    """Bytes of base64."""
+def sound_of(part: Mapping[str, Any], at: str) -> Medium:
+    """The recording in a message's part of the type `input_audio`."""
+    sound, at = required(part, "input_audio", dict, at=at), f"{at}.input_audio"
+    required(sound, "format", str, at=at, choices=("wav", "mp3"))
+    return Medium("audio", f"{at}.data", _decoded(required(sound, "data", str, at=at), f"{at}.data"))
+
+
+def _decoded(text: str, param: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise invalid(param, f"Invalid base64 data in '{param}'.", code="invalid_base64") from None
+        raise invalid(param, f"Invalid base64 data in '{param}'.", "invalid_base64") from None
+
+
+def _wrong_type(param: str, value: Any, *kinds: type) -> ApiError:
+    wanted, given = " or ".join(_NAMES[kind] for kind in kinds), _NAMES[type(value)]
+    return invalid(
+        param, f"Invalid type for '{param}': expected {wanted}, but got {given} instead.", "invalid_type"
+    )

@@ -12,16 +12,20 @@ from typing import Any
 
 from aiohttp import web
 
-from . import chat, embeddings
+from . import chat, embeddings, responses
 from .answering import answer, prompt_tokens_of
 from .api_error import ApiError
 from .catalogue import Catalogue
 from .limits import RateLimits
 from .reading import json_object
 
-__all__ = ["Reply", "Service"]
+__all__ = ["Reply", "Service", "written_event"]
 
 logger = logging.getLogger(__name__)
+
+#: The forms in which a chat model is asked, by path.
+_CHATS = {"/v1/chat/completions": chat, "/v1/responses": responses}
+_POSTS = (*_CHATS, "/v1/embeddings")
 
 CONTEXT_TOKENS = 128_000
 REQUEST_BYTES = 64 * 1024**2
@@ -31,15 +35,17 @@ _ANSWER_TOKENS = 16
 
 @dataclasses.dataclass
 class Reply:
-    """What is answered: an object, or the events of a stream.
+    """What is answered.
 
     Attributes:
+        body: what goes out as JSON.
+        events: a stream's events in its place, each its name and what goes out as JSON, a text as it stands.
         tokens: of the prompt and the answer.
     """
 
     status: int = 200
     body: Any = None
-    events: Iterable[bytes] | None = None
+    events: Iterable[tuple[str, Any]] | None = None
     headers: dict[str, str] = dataclasses.field(default_factory=dict)
     tokens: int = 0
 
@@ -95,11 +101,15 @@ class Service:
         if path == "/v1/models" or path.startswith("/v1/models/"):
             _check_method(request, "GET")
             return Reply(body=self._models(path.removeprefix("/v1/models").lstrip("/")))
-        if path not in ("/v1/chat/completions", "/v1/embeddings"):
+        if path not in _POSTS:
             raise ApiError(404, f"Invalid URL ({request.method} {request.path})")
         _check_method(request, "POST")
-        body = json_object(await request.read())
-        return await (self._embeddings(body) if path == "/v1/embeddings" else self._chat(body))
+        return await self.answer(path, json_object(await request.read()))
+
+    async def answer(self, path: str, body: dict[str, Any]) -> Reply:
+        """The answer to what was posted to a path; ApiError when it is refused."""
+        form = _CHATS.get(path)
+        return await (self._embeddings(body) if form is None else self._chat(form, body))
 
     async def send(self, request: web.Request, reply: Reply) -> web.StreamResponse:
         """Write a reply."""
@@ -111,13 +121,13 @@ class Service:
         response = web.StreamResponse(headers={"Cache-Control": "no-cache", **reply.headers})
         response.content_type, response.charset = "text/event-stream", "utf-8"
         await response.prepare(request)
-        for event in reply.events:
-            await response.write(event)
+        for name, value in reply.events:
+            await response.write(written_event(name, value))
         await response.write_eof()
         return response
 
-    async def _chat(self, body: dict[str, Any]) -> Reply:
-        ask = chat.ask_of(body)
+    async def _chat(self, form: Any, body: dict[str, Any]) -> Reply:
+        ask = form.ask_of(body)
         self.catalogue.model(ask.model)
         prompt = prompt_tokens_of(ask)
         self._check_context(prompt, ask.max_tokens or 0, ask.param)
@@ -130,8 +140,8 @@ class Service:
         finally:
             self.limits.settle(reserved, used)
         if ask.stream:
-            return Reply(events=chat.chunks(ask, answered), tokens=used)
-        return Reply(body=chat.completion(ask, answered), tokens=used)
+            return Reply(events=form.events(ask, answered), tokens=used)
+        return Reply(body=form.whole(ask, answered), tokens=used)
 
     async def _embeddings(self, body: dict[str, Any]) -> Reply:
         ask = embeddings.ask_of(body)
@@ -173,6 +183,12 @@ class Service:
                 param=param,
                 code="context_length_exceeded",
             )
+
+
+def written_event(name: str, value: Any) -> bytes:
+    """A server-sent event."""
+    data = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return (f"event: {name}\n" if name else "").encode() + f"data: {data}\n\n".encode()
 
 
 def _check_method(request: web.Request, method: str) -> None:
