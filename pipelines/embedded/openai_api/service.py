@@ -69,7 +69,7 @@ class Service:
         context_tokens: int = CONTEXT_TOKENS,
     ) -> None:
         self.catalogue, self.limits, self.context_tokens = catalogue, limits or RateLimits(), context_tokens
-        self._key = key
+        self.key = key
 
     def app(self, request_bytes: int = REQUEST_BYTES) -> web.Application:
         """The HTTP application; requests above `request_bytes` are refused."""
@@ -160,12 +160,12 @@ class Service:
         return {"object": "list", "data": [entry(model) for model in self.catalogue.names()]}
 
     def _check_key(self, request: web.Request) -> None:
-        if self._key is None:
+        if self.key is None:
             return
         sent = request.headers.get("Authorization", "")
         scheme, _, key = sent.partition(" ")
         if scheme.lower() in ("bearer", "key") and hmac.compare_digest(
-            key.strip().encode(), self._key.encode()
+            key.strip().encode(), self.key.encode()
         ):
             return
         message = "Incorrect API key provided." if key else "You didn't provide an API key."
