@@ -26,7 +26,7 @@ class ToolCall:
 
     @property
     def id(self) -> str:
-        return "call_" + hashlib.sha256(f"{self.name}{self.arguments}".encode()).hexdigest()[:24]
+        return "call_" + hashlib.sha256(json.dumps([self.name, self.arguments]).encode()).hexdigest()[:24]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -112,7 +112,10 @@ class Catalogue:
             return list(await asyncio.gather(*(self._embed_picture(one, at) for one in inputs)))
         extra = {} if size is None else {"dimensions": size}
         function = self._methods[name].function
-        return await self._in_thread(lambda: [function(text, **extra) for text in inputs])
+        try:
+            return await self._in_thread(lambda: [function(text, **extra) for text in inputs])
+        except ValueError as error:
+            raise invalid("dimensions" if extra else at, f"Invalid value: {error}.") from None
 
     async def _embed_picture(self, url: str, at: str) -> NDArray[Any]:
         content = await self._content(medium_of("image", url, at))

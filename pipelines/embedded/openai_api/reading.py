@@ -109,7 +109,7 @@ class Ask:
 def json_object(raw: bytes) -> dict[str, Any]:
     """The body of a request, which must be one JSON object."""
     try:
-        body = json.loads(raw)
+        body = json.loads(raw, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         raise ApiError(
             400,
@@ -119,6 +119,10 @@ def json_object(raw: bytes) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise ApiError(400, f"The body of the request must be an object, and {_NAMES[type(body)]} was sent.")
     return body
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
 
 
 def required(
@@ -209,7 +213,7 @@ def schema_of(form: Mapping[str, Any], at: str, *, nested: bool) -> tuple[Mappin
     holder = required(form, "json_schema", dict, at=at) if nested else form
     at = f"{at}.json_schema" if nested else at
     required(holder, "name", str, at=at)
-    schema: dict[str, Any] = required(holder, "schema", dict, at=at)
+    schema: dict[str, Any] = optional(holder, "schema", dict, default={}, at=at)
     check_schema(schema, f"{at}.schema")
     return schema, f"{at}.schema"
 

@@ -73,7 +73,7 @@ def events(ask: Ask, answer: Answer) -> Iterator[tuple[str, Any]]:
     """The answer as named and numbered events, a token each."""
     numbers = iter(range(1_000_000_000))
 
-    def event(name: str, **more: Any) -> tuple[str, Any]:
+    def event(name: str, /, **more: Any) -> tuple[str, Any]:
         return name, {"type": name, "sequence_number": next(numbers), **more}
 
     begun, item = _response(ask, "in_progress", []), _item(answer)

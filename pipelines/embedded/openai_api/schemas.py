@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -38,8 +39,10 @@ def check_schema(schema: Mapping[str, Any], param: str) -> None:
         jsonschema.Draft202012Validator.check_schema(schema)
     except jsonschema.SchemaError as error:
         raise invalid(
-            param, f"Invalid schema for '{param}': {error.message}", code="invalid_json_schema"
+            param, f"Invalid schema for '{param}': {error.message}", "invalid_json_schema"
         ) from None
+    except RecursionError:
+        raise invalid(param, f"Invalid schema for '{param}': too deep.", "invalid_json_schema") from None
 
 
 def fitting(schema: Mapping[str, Any], facts: Mapping[str, Any], text: str, param: str) -> Any:
@@ -57,7 +60,15 @@ def fitting(schema: Mapping[str, Any], facts: Mapping[str, Any], text: str, para
     try:
         value = _Fitting(schema, facts, text).value(schema, None, frozenset("#"))
         jsonschema.Draft202012Validator(schema).validate(value)
-    except (_UnfitError, jsonschema.ValidationError, RecursionError, re.error) as error:
+    # A schema may be valid and still hold what is none: a pattern that does not compile, a bound that is no number.
+    except (
+        _UnfitError,
+        jsonschema.ValidationError,
+        RecursionError,
+        re.error,
+        ValueError,
+        ArithmeticError,
+    ) as error:
         reason = str(error).splitlines()[0][:200] if str(error) else "it is nested too deeply"
         raise invalid(param, f"This model cannot make a value for '{param}': {reason}") from None
     return value
@@ -133,15 +144,20 @@ class _Fitting:
         text = found if isinstance(found, str) else self._text if found is None else json.dumps(found)
         text = _FORMATS.get(schema.get("format", ""), text)
         text = text[: schema.get("maxLength", len(text))]
+        if schema.get("minLength", 0) > _MOST_VALUES:
+            raise _UnfitError(f"a text is to be longer than {_MOST_VALUES}")
         text += "." * (schema.get("minLength", 0) - len(text))
         if "pattern" in schema and not re.search(schema["pattern"], text):
             raise _UnfitError(f"it makes up no text for the pattern {schema['pattern']!r}")
         return text
 
     def _choice(self, choices: list[Any], found: Any) -> Any:
-        """The fact, else the choice that the text names, else the first one."""
+        """The fact, else the longest choice that the text names, else the first one."""
+        if not choices:
+            raise _UnfitError("an enum is empty")
         named = [one for one in choices if isinstance(one, str) and one.casefold() in self._text.casefold()]
-        return found if found in choices else next(iter(named or choices))
+        facts = [one for one in choices if one == found and isinstance(one, bool) == isinstance(found, bool)]
+        return facts[0] if facts else max(named, key=len) if named else choices[0]
 
     def _any_of(self, schema: Mapping[str, Any], key: str, found: Any, path: frozenset[str]) -> Any:
         beside = {name: value for name, value in schema.items() if name != key}
@@ -217,6 +233,9 @@ def _number(schema: Mapping[str, Any], found: Any, *, whole: bool) -> float:
         number = low + nudge if "exclusiveMinimum" in schema else low
     if high is not None and number >= high:
         number = high - nudge if "exclusiveMaximum" in schema else high
+    if not math.isfinite(number):
+        raise _UnfitError("a bound is no number")
     if step:
-        number = -(-number // step) * step  # up, as the lower bound is met
+        up = -(-number // step) * step
+        number = up if high is None or up < high or (up == high and "maximum" in schema) else up - step
     return int(number) if whole or (isinstance(number, float) and number.is_integer()) else float(number)

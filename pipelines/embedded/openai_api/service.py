@@ -114,7 +114,7 @@ class Service:
     async def send(self, request: web.Request, reply: Reply) -> web.StreamResponse:
         """Write a reply."""
         if reply.events is None:
-            body = json.dumps(reply.body, ensure_ascii=False).encode()
+            body = json.dumps(reply.body).encode()
             return web.Response(
                 status=reply.status, headers=reply.headers, body=body, content_type="application/json"
             )
@@ -140,7 +140,7 @@ class Service:
         finally:
             self.limits.settle(reserved, used)
         if ask.stream:
-            return Reply(events=form.events(ask, answered), tokens=used)
+            return Reply(events=list(form.events(ask, answered)), tokens=used)
         return Reply(body=form.whole(ask, answered), tokens=used)
 
     async def _embeddings(self, body: dict[str, Any]) -> Reply:
@@ -187,7 +187,7 @@ class Service:
 
 def written_event(name: str, value: Any) -> bytes:
     """A server-sent event."""
-    data = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    data = value if isinstance(value, str) else json.dumps(value)
     return (f"event: {name}\n" if name else "").encode() + f"data: {data}\n\n".encode()
 
 
