@@ -179,11 +179,11 @@ class FaultyService(Service):
         if reply.events is None:
             body = json.dumps(reply.body).encode()
             response.content_type, response.content_length = "application/json", len(body)
-            pieces = [body[:after]]
+            pieces = [body[:after]] if after else []
         else:
             response.content_type = "text/event-stream"
             pieces = [written_event(name, value) for name, value in reply.events]
-        if fault["kind"] != "cut" or after:
+        if fault["kind"] != "cut" or pieces:
             await response.prepare(request)
         for number, piece in enumerate(pieces):
             if fault["kind"] and reply.events is not None and number == after:

@@ -12,7 +12,7 @@ import pytest
 from bulkinfer.pipelines.embedded.server import EmbeddedServer, serve, serve_http
 from bulkinfer.transforms.errors import EndpointError
 from openai import OpenAI
-from support.embedded import port_of, request_of, stub_of
+from support.embedded import request_of, stub_of
 
 CHAT, EMBED, RESPOND = "chat/completions", "embeddings", "responses"
 HELLO = [{"role": "user", "content": "hello"}]
@@ -244,12 +244,6 @@ def test_many_clients_at_once_get_their_own_answers(client: OpenAI) -> None:
 
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
         assert list(pool.map(ask, range(100))) == [f"number {number}" for number in range(100)]
-
-
-def test_serve_starts_no_http_unless_it_is_asked_for() -> None:
-    with serve(workers=1) as server:
-        assert server.http_endpoint is None
-        assert port_of(server)
 
 
 def test_half_an_emoji_comes_back_as_it_went(http: httpx.Client) -> None:
