@@ -43,7 +43,7 @@ class HttpThread:
             self.close()
             raise EndpointError(
                 f"cannot listen on {host}:{port} for HTTP: the port is taken, or the host is no address of this "
-                "machine; choose another HTTP port, or 0 for a free one"
+                "machine; choose another (--http-port, or http_port in Python), or 0 for a free one"
             ) from error
 
     def close(self) -> None:
