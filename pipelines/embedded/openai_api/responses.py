@@ -79,7 +79,8 @@ def events(ask: Ask, answer: Answer) -> Iterator[tuple[str, Any]]:
     begun, item = _response(ask, "in_progress", []), _item(answer)
     yield event("response.created", response=begun)
     yield event("response.in_progress", response=begun)
-    opened = {**item, "status": "in_progress", **({"arguments": ""} if answer.tool_call else {"content": []})}
+    empty: dict[str, Any] = {"arguments": ""} if answer.tool_call is not None else {"content": []}
+    opened = {**item, "status": "in_progress", **empty}
     yield event("response.output_item.added", output_index=0, item=opened)
     at: dict[str, Any] = {"item_id": item["id"], "output_index": 0}
     if answer.tool_call is not None:

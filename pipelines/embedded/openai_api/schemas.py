@@ -141,8 +141,8 @@ class _Fitting:
         return values
 
     def _string(self, schema: Mapping[str, Any], found: Any) -> str:
-        text = found if isinstance(found, str) else self._text if found is None else json.dumps(found)
-        text = _FORMATS.get(schema.get("format", ""), text)
+        said = found if isinstance(found, str) else self._text if found is None else json.dumps(found)
+        text: str = _FORMATS.get(schema.get("format", ""), said)
         text = text[: schema.get("maxLength", len(text))]
         if schema.get("minLength", 0) > _MOST_VALUES:
             raise _UnfitError(f"a text is to be longer than {_MOST_VALUES}")
