@@ -70,6 +70,10 @@ def test_a_request_above_the_whole_limit_is_told_no_time() -> None:
         limits.admit(601, "m")
 
     assert e.value.headers == {}
+    limits.admit(1, "m")
+    with pytest.raises(ApiError, match="Please try again in 100ms"):
+        limits.admit(600, "m")
+    limits.settle(1, 0)
     assert limits.headers()["x-ratelimit-remaining-tokens"] == "600"
 
 

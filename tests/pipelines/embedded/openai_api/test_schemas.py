@@ -106,6 +106,31 @@ def test_facts_stand_where_name_and_type_allow_it() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("schema", "fact", "value"),
+    [
+        ({"type": "array", "items": {"type": "string"}}, None, ["text"]),
+        ({"type": "array", "prefixItems": [{"const": 1}], "items": False}, ["a", "b"], [1]),
+        ({"type": ["null", "string"]}, None, "text"),
+        ({"anyOf": [{"type": "null"}, {"type": "string"}]}, None, "text"),
+        ({"enum": [1, True]}, True, True),
+        ({"type": "integer"}, True, 0),
+        ({"type": "integer"}, 2.9, 2),
+        ({"type": "integer", "exclusiveMaximum": 7}, 7, 6),
+        ({"type": "number", "exclusiveMaximum": 7.5}, 7.5, 6.5),
+        ({"type": "integer", "multipleOf": 3, "maximum": 10}, 11, 9),
+        ({"type": "integer", "multipleOf": 3, "maximum": 9}, 8, 9),
+        ({"type": "integer", "multipleOf": 3, "exclusiveMaximum": 9}, 8, 6),
+        ({"type": "string", "format": "uuid"}, "x", "00000000-0000-4000-8000-000000000000"),
+        ({"type": "string"}, [1, 2], "[1, 2]"),
+    ],
+)
+def test_the_nearest_value_that_is_allowed_is_taken(schema: dict[str, Any], fact: Any, value: Any) -> None:
+    found = fitting({"properties": {"name": schema}}, {"name": fact}, "text", "p")["name"]
+
+    assert (found, type(found)) == (value, type(value))
+
+
 def test_references_are_followed_and_end_where_they_come_back() -> None:
     node = {
         "type": "object",
