@@ -222,6 +222,9 @@ def tool_of(function: Mapping[str, Any], at: str) -> Tool:
     """A function that may be called, from its name and its parameters' schema."""
     parameters = optional(function, "parameters", dict, default={"type": "object"}, at=at)
     check_schema(parameters, f"{at}.parameters")
+    if parameters.get("type", "object") != "object":
+        at = f"{at}.parameters"
+        raise invalid(at, f"Invalid schema for '{at}': its type must be 'object'.", "invalid_json_schema")
     return Tool(required(function, "name", str, at=at), parameters)
 
 

@@ -22,6 +22,8 @@ UNMADE = {
     "type": "json_schema",
     "json_schema": {"name": "x", "schema": {"properties": {"zip": PATTERN}, "required": ["zip"]}},
 }
+LISTING = {"type": "function", "function": {"name": "f", "parameters": {"type": "array"}}}
+NAMED = {"type": "function", "function": {"name": "gone"}}
 
 
 def _content(*parts: Any) -> dict[str, Any]:
@@ -82,6 +84,22 @@ def _image(url: Any) -> dict[str, Any]:
             "messages",
             "context_length_exceeded",
             "maximum context length is 128000 tokens",
+        ),
+        (CHAT, {"model": "echo", "messages": HELLO, "tools": [LISTING]}, None, None, "type must be 'object'"),
+        (
+            CHAT,
+            {"model": "echo", "messages": HELLO, "tools": [{}]},
+            "tools[0].type",
+            None,
+            "Missing required",
+        ),
+        (CHAT, {"model": "echo", "messages": HELLO, "tool_choice": "x"}, "tool_choice", None, "'required'"),
+        (
+            CHAT,
+            {"model": "echo", "messages": HELLO, "tool_choice": NAMED},
+            "tool_choice",
+            None,
+            "not found in",
         ),
         (EMBED, {"model": "embed_text", "input": ""}, "input", None, "cannot be an empty string"),
         (EMBED, {"model": "embed_text", "input": ["a", 1]}, "input[1]", "invalid_type", "takes texts"),
