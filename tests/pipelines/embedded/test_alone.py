@@ -86,8 +86,8 @@ def test_it_serves_without_the_product(alone: EmbeddedServer) -> None:
     assert alone.http_endpoint is not None
     url = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
     content = [{"type": "image_url", "image_url": {"url": url}}]
-    asked = {"model": "describe", "messages": [{"role": "user", "content": content}]}
-    chat = httpx.post(f"{alone.http_endpoint}/chat/completions", json=asked, timeout=60).json()
+    question = {"model": "describe", "messages": [{"role": "user", "content": content}]}
+    chat = httpx.post(f"{alone.http_endpoint}/chat/completions", json=question, timeout=60).json()
 
     assert {"predict", "generate", "classify", "levels"} <= {signature.name for signature in signatures}
     assert chat["choices"][0]["message"]["content"].startswith("A picture of 4 x 3 pixels")
