@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 import zipfile
 
 import pytest
@@ -282,6 +284,35 @@ def test_limit_takes_the_first_inputs_and_set_overrides(tmp_path, endpoint):
     assert [row["input_id"] for row in rows(tmp_path / "elsewhere", "predictions")] == [
         f"{tmp_path}/texts/{n:03}.txt" for n in range(3)
     ]
+
+
+def test_a_job_of_one_worker_needs_no_beam_and_gives_the_same_rows(tmp_path, endpoint):
+    """Beam's local runner does what has options for it."""
+    texts(tmp_path, 30)
+    job = write_job(tmp_path, source={"files": "texts/*.txt"}, model=model(endpoint))
+    script = (
+        "import sys; from bulkinfer.pipelines.cli import main\n"
+        "try: main(['run', sys.argv[1], '--json', '--set', 'output.uri=' + sys.argv[2], *sys.argv[3:]])\n"
+        "finally: print('Beam' if 'apache_beam' in sys.modules else 'no Beam')"
+    )
+
+    said = {}
+    for out, flags in (("none", []), ("beam", ["--", "--job_name=mine"])):
+        ran = subprocess.run(
+            [sys.executable, "-c", script, job, out, *flags],
+            cwd=tmp_path, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert ran.returncode == 0, ran.stderr
+        summary, said[out] = ran.stdout.splitlines()
+        assert json.loads(summary)["predictions"] == 30
+
+    assert said == {"none": "no Beam", "beam": "Beam"}
+    answers = [
+        [(row["input_id"], row["label"], row["concepts"]) for row in rows(tmp_path / out, "predictions")]
+        for out in said
+    ]
+    assert answers[0] == answers[1]
+    assert len(answers[0]) == 30
 
 
 def test_two_worker_processes_give_the_same_rows(tmp_path, endpoint):
