@@ -227,6 +227,9 @@ def _each_once(
 ) -> tuple[InputIndex, dict[str, IdLookup]]:
     """Choose one outcome an input, a prediction before an error; also, by part id, the inputs to leave out."""
     everything = InputIndex.concat(indexes)
+    halves = np.sort(everything.ids[:, 0])
+    if not (halves[1:] == halves[:-1]).any():  # as nearly always: what follows takes four times the memory
+        return everything, {}
     owner = np.repeat(np.arange(len(parts)), [len(index) for index in indexes])
     # IdLookup keeps the last of equal ids: errors sort first, and of two predictions the first part's wins.
     order = np.lexsort((-owner, everything.error_codes < 0))
@@ -253,6 +256,9 @@ def _replaced(
 ) -> tuple[list[Rewrite], dict[str, list[Entry]]]:
     """Find and rewrite the older files that lose rows to this run; also returns all older files by table."""
     files = visible_files(store)
+    differing = columns if columns.differs else None
+    if not older and differing is None:
+        return [], files
     lookup = IdLookup(index.ids)
     touched = set()
     for run in older:
@@ -260,7 +266,6 @@ def _replaced(
             if run.run_id not in touched and (lookup.find(read_index(store, entry.path).ids) >= 0).any():
                 touched.add(run.run_id)
     relisted = {run.run_id for run in older if complete and record.lists_all and run.counts.get("errors")}
-    differing = columns if columns.differs else None
     if not touched and not relisted and differing is None:
         return [], files
     rewrites = drop_older_rows(
