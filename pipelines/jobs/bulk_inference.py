@@ -127,8 +127,8 @@ def run_job(file: JobFile, options: RunOptions) -> Summary:
     )
 
 
-#: Does a job's inputs, and returns how much each counter has grown.
-_Run = Callable[[CompletedSpec, ControlSpec], Mapping[str, int]]
+#: Does a job's inputs, and returns how much each counter has grown; None when another command does them.
+_Run = Callable[[CompletedSpec, ControlSpec], Mapping[str, int] | None]
 
 
 def _runner_of(job: Preparation) -> _Run:
@@ -139,15 +139,9 @@ def _runner_of(job: Preparation) -> _Run:
     """
     if runs_in_process(job):
         return lambda completed, control: run_in_process(job, completed, control)
-    from .pipeline import run_pipeline, template_of  # noqa: PLC0415  (Beam takes longer than most small jobs)
+    from .pipeline import run_pipeline  # noqa: PLC0415  (Beam takes longer than most small jobs)
 
     options = pipeline_options(job.config.runner)
-    if template_of(options) and job.config.runner.name == "dataflow":
-        logger.warning(
-            "nothing runs yet: run=%s is the template %s; the job that is launched from it, once, fills the tables",
-            job.output.run_id,
-            template_of(options),
-        )
     return lambda completed, control: run_pipeline(job, completed, control, options)
 
 
@@ -160,8 +154,8 @@ def _run(
     try:
         with follow(job):
             counters = execute(lambda: run(completed, spec), control)
-        if not counters and job.config.runner.name == "dataflow":  # it wrote a template
-            return CommitResult(run_id), counters, None
+        if counters is None:
+            return CommitResult(run_id), {}, None
         # The job has committed already; this reads the result from the run's record.
         return commit_run(store, run_id), counters, control.stopped
     except JobError as error:

@@ -28,7 +28,7 @@ from ..terminal.console import say
 __all__ = ["execute"]
 
 
-def execute(run: Callable[[], Mapping[str, int]], control: JobControl) -> Mapping[str, int]:
+def execute(run: Callable[[], Mapping[str, int] | None], control: JobControl) -> Mapping[str, int] | None:
     """Run a job's work to its end; an interrupt stops it in order.
 
     Args:
@@ -71,11 +71,11 @@ class _Outcome:
     """How the work ended."""
 
     def __init__(self) -> None:
-        self.counters: Mapping[str, int] = {}
+        self.counters: Mapping[str, int] | None = None
         self.error: BaseException | None = None
 
 
-def _run(run: Callable[[], Mapping[str, int]], outcome: _Outcome) -> None:
+def _run(run: Callable[[], Mapping[str, int] | None], outcome: _Outcome) -> None:
     try:
         outcome.counters = run()
     except BaseException as error:  # noqa: BLE001  (raised again by the main thread)

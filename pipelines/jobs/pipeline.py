@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 
@@ -24,16 +25,18 @@ from bulkinfer.transforms.worker import InferenceSpec
 
 from ..runners.options import moves_work, workers_of
 
-__all__ = ["build", "run_pipeline", "template_of"]
+__all__ = ["build", "run_pipeline"]
+
+logger = logging.getLogger(__name__)
 
 
 def run_pipeline(
     job: Preparation, completed: CompletedSpec, control: ControlSpec, options: PipelineOptions
-) -> dict[str, int]:
+) -> dict[str, int] | None:
     """Run a job's pipeline to its end.
 
     Returns:
-        The values of Beam's counters in our namespace, by name; empty when Dataflow's runner only wrote a template.
+        The values of Beam's counters in our namespace, by name; None when Dataflow's runner only wrote a template.
 
     Raises:
         JobError: the runner ended the job otherwise than done; what else the pipeline raises goes through.
@@ -57,18 +60,20 @@ def run_pipeline(
     state = result.wait_until_finish()
     if state not in (None, PipelineState.DONE):
         raise JobError(f"the runner ended the job as {state}; see its own log for the cause")
+    template = options.view_as(GoogleCloudOptions).template_location
+    if template and job.config.runner.name == "dataflow":
+        logger.warning(
+            "nothing ran yet: run=%s is the template %s; the job that is launched from it, once, fills the tables",
+            job.output.run_id,
+            template,
+        )
+        return None
     counters: dict[str, int] = {}
     if getattr(result, "has_job", True):
         for counter in result.metrics().query(MetricsFilter().with_namespace("bulkinfer"))["counters"]:
             name = counter.key.metric.name
             counters[name] = counters.get(name, 0) + (counter.committed or counter.attempted or 0)
     return counters
-
-
-def template_of(options: PipelineOptions) -> str | None:
-    """Where Dataflow's runner writes a template in place of running the job."""
-    location: str | None = options.view_as(GoogleCloudOptions).template_location
-    return location
 
 
 def build(

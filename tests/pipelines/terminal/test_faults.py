@@ -68,9 +68,9 @@ def job(tmp_path: Path) -> Path:
     [
         ("bulkinfer.transforms.sources.listing:_entries", ()),
         ("bulkinfer.transforms.storage.store:Store.write", ()),
-        ("bulkinfer.transforms.sources.read_references:ListSource.expand", ()),
-        ("bulkinfer.transforms.calls.predict:_PredictFn.setup", ()),
-        ("bulkinfer.transforms.calls.predict:_PredictFn.setup", ("--set", "runner.workers=2")),
+        ("bulkinfer.transforms.sources.read_references:ListSource.expand", ("--", "--job_name=mine")),
+        ("bulkinfer.transforms.worker:InferenceWorker.begin", ()),
+        ("bulkinfer.transforms.inference:_InferFn.setup", ("--set", "runner.workers=2")),
         ("bulkinfer.transforms.tables.commit.commit:make_plan", ()),
         ("bulkinfer.transforms.job.job_file:load_job", ()),
     ],
