@@ -13,7 +13,7 @@ from typing import NamedTuple
 from ..errors import DecodeError
 from .columns import NO_CONCEPTS, Concepts, RegionColumn
 from .mask_rows import UNREADABLE, MaskRows
-from .masks import MaskRle, encode_mask, png_size
+from .masks import MaskRle, encode_mask, mask_png, png_size
 from .prediction_rows import Frame
 
 __all__ = ["RegionRows", "Shape", "Size"]
@@ -32,6 +32,7 @@ class Shape(NamedTuple):
     Attributes:
         picture: the mask as an encoded picture, see `masks`; None for no mask.
         url: of the mask, instead of `picture`.
+        rle: the mask, coded already, instead of `picture`.
         polygon: x and y of each point, in turn, in 0..1.
         keypoints: x, y in 0..1 and COCO's visibility of each, in turn.
         point: x and y in 0..1; empty for none.
@@ -46,6 +47,7 @@ class Shape(NamedTuple):
     point: Sequence[float] = ()
     text: str = ""
     concepts: Concepts = NO_CONCEPTS
+    rle: MaskRle | None = None
 
 
 class _Placed(NamedTuple):
@@ -117,12 +119,16 @@ class RegionRows:
         for picture in filter(None, pictures):
             with contextlib.suppress(DecodeError):
                 _, mask = self._code(picture, boxed=True)
-                self.may_turn = False
-                if self.size is not None and mask != self.size:
-                    turned = self.size[::-1]
-                    if mask == turned or (_same_frame(mask, turned) and not _same_frame(mask, self.size)):
-                        self.size = turned
+                self.turn_to(mask)
                 return
+
+    def turn_to(self, mask: Size) -> None:
+        """Take the picture for turned where a mask of this size is; see `turn_by`."""
+        self.may_turn = False
+        if self.size is not None and mask != self.size:
+            turned = self.size[::-1]
+            if mask == turned or (_same_frame(mask, turned) and not _same_frame(mask, self.size)):
+                self.size = turned
 
     def start_row(self, frame: Frame, output_index: int) -> None:
         """Begin a row of `predictions`, whose regions are numbered from 0."""
@@ -170,7 +176,7 @@ class RegionRows:
     ) -> tuple[Box, Box]:
         masks, picture = self.masks, shape.picture
         at = len(masks.rows)
-        rle, bbox, box_rel, source, notes = self._place(picture, bbox, box_rel)
+        rle, bbox, box_rel, source, notes = self._place(picture, shape.rle, bbox, box_rel)
         stored = rle if self._rle else None
         masks.rles.append(stored)
         masks.inputs.append(self._ordinal)
@@ -180,6 +186,8 @@ class RegionRows:
         area = rle.area if rle is not None else None
         masks.rows.append((*self._key, self._index, region_id, track_id, best_id, label, score, source, area))
         masks.nbytes += 160 + (len(stored.counts) if stored else 0) + 40 * len(shape.concepts[0])
+        if self._png and shape.rle is not None:
+            picture = mask_png(shape.rle)
         if self._png and picture:
             masks.sparse["mask"].put(at, {"bytes": picture, "path": None})
             masks.nbytes += len(picture)
@@ -195,18 +203,19 @@ class RegionRows:
             masks.nbytes += sum(map(len, notes))
         return bbox, box_rel
 
-    def _place(self, picture: bytes | None, bbox: Box, box_rel: Box) -> _Placed:
+    def _place(self, picture: bytes | None, known: MaskRle | None, bbox: Box, box_rel: Box) -> _Placed:
         """Read a region's mask, and take its box where the model's own cannot be told in pixels."""
-        if picture is not None and not any(box_rel):
+        masked = picture is not None or known is not None
+        if masked and not any(box_rel):
             box_rel = ()  # some models send an empty message beside a mask
-        boxed = bool(box_rel) and _in_picture(box_rel) and (picture is None or min(box_rel[2:]) > 0)
+        boxed = bool(box_rel) and _in_picture(box_rel) and (not masked or min(box_rel[2:]) > 0)
         notes = [] if boxed or not box_rel else [_NO_BOX]
         source = "model" if box_rel else None
-        if picture is None:
+        if picture is None and known is None:
             return _Placed(None, bbox, box_rel, source, notes)
         boxed = boxed and self.size is not None
         try:
-            rle, size = self._code(picture, boxed=boxed)
+            rle, size = (known, (known.width, known.height)) if known else self._code(picture, boxed=boxed)
         except DecodeError as error:  # the rest of the answer is paid for and sound
             return _Placed(None, bbox, box_rel, source, [f"{UNREADABLE}: {error.message}", *notes])
         if rle is not None and rle.lossy:
