@@ -100,7 +100,8 @@ def bind(
             signature.bind(**dict.fromkeys(arguments))
         except TypeError as error:
             raise MethodError(
-                f"model.arguments: {error}. The callable is {name}{signature}; write an argument for each parameter"
+                f"model.arguments: {error}. The callable is {name}{callee.parameters}; write an argument for "
+                "each of its parameters"
             ) from None
     sources: dict[str, Any] = {}
     constants: dict[str, Any] = {}
@@ -130,13 +131,9 @@ def _content_parameter(callee: Callee, name: str) -> str:
     needed = [one for one in named if one.default is inspect.Parameter.empty]
     fits = needed if needed else named
     if len(fits) != 1:
-        told = (
-            f"{name}{callee.signature}"
-            if callee.signature is not None
-            else f"{name}, whose parameters are unknown"
-        )
         raise MethodError(
-            f"model.arguments: it is not clear where the content goes; write NAME: $content. The callable is {told}"
+            f"model.arguments: it is not clear where the content goes; write NAME: $content. The callable is "
+            f"{name}{callee.parameters}"
         )
     return fits[0].name
 

@@ -60,10 +60,32 @@ class Callee:
     version: str
 
     @property
+    def parameters(self) -> str:
+        """The signature for a person: annotations as they were written."""
+        if self.signature is None:
+            return "(...)"
+        bare = [one.replace(annotation=_bare(one.annotation)) for one in self.signature.parameters.values()]
+        returned = _bare(self.signature.return_annotation)
+        return str(self.signature.replace(parameters=bare, return_annotation=returned))
+
+    @property
     def streams(self) -> bool:
         """It is a generator function: called for one input at a time, it yields the pieces of the answer."""
         called = vars(type(self.function)).get("__call__")  # of an object that is called itself
         return inspect.isgeneratorfunction(self.function) or inspect.isgeneratorfunction(called)
+
+
+class _Bare(str):
+    """An annotation that stands in a signature without quotes."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def _bare(annotation: Any) -> Any:
+    return _Bare(annotation) if isinstance(annotation, str) else annotation
 
 
 def find(spec: CalleeSpec) -> Callee:

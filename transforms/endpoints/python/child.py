@@ -6,7 +6,6 @@ import contextlib
 import multiprocessing.connection
 import os
 import signal
-import sys
 import threading
 
 from ...errors import JobError
@@ -40,5 +39,6 @@ def main(descriptor: int) -> None:
 
 def _end_with_parent() -> None:
     """End this process with the one that started it, even in the middle of a call."""
-    sys.stdin.buffer.read()
+    while os.read(0, 65536):  # not by a file object, whose lock would be held when the interpreter ends
+        pass
     os._exit(0)

@@ -63,7 +63,7 @@ class PythonKind:
             arguments=arguments,
             media_type=media_type,
             version=callee.version,
-            signature=f"{name}{callee.signature}" if callee.signature is not None else f"{name}(...)",
+            signature=name + callee.parameters,
             streams=callee.streams,
             processes=calls.in_flight if model.executor == "process" else None,
         )

@@ -30,7 +30,7 @@ class Thread:
     """A thread that does one thing after the other; it ends with the process, whatever it is doing."""
 
     def __init__(self) -> None:
-        self._work: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._work: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
         threading.Thread(target=self._run, name="bulkinfer-python", daemon=True).start()
 
     def do(self, work: Callable[[], T]) -> asyncio.Future[T]:
@@ -49,14 +49,14 @@ class Thread:
         self._work.put(run)
         return future
 
-    def end(self) -> None:
-        """End once all that was to do is done."""
-        self._work.put(sys.exit)
+    def end(self, last: Callable[[], object] = lambda: None) -> None:
+        """End once all that was to do is done, and `last` as well."""
+        self._work.put(last)
+        self._work.put(None)
 
     def _run(self) -> None:
-        with contextlib.suppress(SystemExit):
-            while True:
-                self._work.get()()
+        while (work := self._work.get()) is not None:
+            work()
 
 
 def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
@@ -98,6 +98,9 @@ class SharedModel:
     def kill(self) -> bool:
         """End the call under way, if that can be done; a thread cannot be ended."""
         return False
+
+    def wait(self) -> None:
+        """Nothing ends here."""
 
 
 class ChildModel:
@@ -146,6 +149,11 @@ class ChildModel:
         if self._process is not None:
             self._process.kill()
         return True
+
+    def wait(self) -> None:
+        """Wait until the process has ended."""
+        if self._process is not None:
+            self._process.wait()
 
     def _exchange(self, message: Any) -> Any:
         assert self._process is not None

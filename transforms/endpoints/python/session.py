@@ -36,7 +36,7 @@ class _Place:
     def drop(self) -> None:
         """End it, when it does nothing."""
         self.runner.kill()
-        self.thread.end()
+        self.thread.end(self.runner.wait)
 
 
 class _Pool:

@@ -181,7 +181,10 @@ def _put_fields(answer: Answer, named: Mapping[Any, Any]) -> None:
     elif "score" in named:
         rest["score"] = named["score"]
     if rest:
-        _put_json(answer, {**named["json"], **rest} if isinstance(named.get("json"), dict) else rest)
+        held = named.get("json")
+        if held is not None:
+            rest = {**(held if isinstance(held, Mapping) else {"json": held}), **rest}
+        _put_json(answer, rest)
 
 
 def _put_json(answer: Answer, value: Any) -> None:

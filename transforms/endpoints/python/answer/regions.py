@@ -228,7 +228,7 @@ def _points(name: str, value: Any, widths: tuple[int, ...]) -> list[float]:
 def _keypoints(value: Any) -> list[float]:
     """x, y and visibility in turn; a keypoint without one counts as visible."""
     numbers = _points("keypoints", value, (2, 3))
-    if numbers and np.shape(value)[-1:] == (2,):
+    if np.ndim(value) == 2 and np.shape(value)[1] == 2:
         numbers = [axis for at in range(0, len(numbers), 2) for axis in (numbers[at], numbers[at + 1], 2.0)]
     elif len(numbers) % 3:
         raise AnswerError("keypoints are [[x, y], ...] or [[x, y, visibility], ...]")
