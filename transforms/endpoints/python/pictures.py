@@ -27,8 +27,7 @@ _NAME = re.compile(r"[A-Za-z_]\w*")
 
 def form_of(annotation: Any) -> str:
     """What a parameter asks for: array | picture | bytes | text, or "" where its annotation says nothing."""
-    text = annotation if isinstance(annotation, str) else _text_of(annotation)
-    return next((_FORMS[name] for name in _NAME.findall(text) if name in _FORMS), "")
+    return next((_FORMS[name] for name in _NAME.findall(_text_of(annotation)) if name in _FORMS), "")
 
 
 def converter(form: str, media_type: str) -> Callable[[Any], Any]:
@@ -47,6 +46,9 @@ def converter(form: str, media_type: str) -> Callable[[Any], Any]:
 
 def _text_of(annotation: Any) -> str:
     """All names of an annotation: of a generic type also those inside it."""
+    annotation = getattr(annotation, "__forward_arg__", annotation)
+    if isinstance(annotation, str):
+        return annotation
     inside = " ".join(_text_of(one) for one in getattr(annotation, "__args__", ()) or ())
     module, name = getattr(annotation, "__module__", ""), getattr(annotation, "__qualname__", "")
     own = name if module != "PIL.Image" else "Image"
@@ -55,7 +57,7 @@ def _text_of(annotation: Any) -> str:
 
 def _array(value: Any) -> Any:
     if isinstance(value, bytes):
-        return np.asarray(_picture(value))
+        return np.array(_picture(value))  # a copy, as Pillow's own may not be written to
     return np.asarray(value) if isinstance(value, (list, tuple)) else value
 
 

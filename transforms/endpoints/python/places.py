@@ -151,9 +151,13 @@ class ChildModel:
         return True
 
     def wait(self) -> None:
-        """Wait until the process has ended."""
-        if self._process is not None:
-            self._process.wait()
+        """Wait until the process has ended, and close what led to it."""
+        if self._process is None or self._link is None:
+            return
+        self._process.wait()
+        self._link.close()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
 
     def _exchange(self, message: Any) -> Any:
         assert self._process is not None
@@ -162,11 +166,9 @@ class ChildModel:
             self._link.send(message)
             return self._link.recv()
         except (EOFError, OSError):
-            self._link.close()
-            code = self._process.wait()
-            return Fault(
-                Verdict.SPLIT, "process_died", f"the process of the callable ended by {_cause(code)}"
-            )
+            self.wait()
+            cause = _cause(self._process.returncode)
+            return Fault(Verdict.SPLIT, "process_died", f"the process of the callable ended by {cause}")
 
 
 def _cause(code: int) -> str:
