@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ import pytest
 from bulkinfer.pipelines.jobs.plan import plan_job
 from bulkinfer.transforms.errors import JobError
 from bulkinfer.transforms.job.job_file import load_job
+from bulkinfer.transforms.preparation import fingerprint, prepare_job
 from support.jobs import COMMAND, Ran, rows, run_cli, write_job
 
 MODEL = """
@@ -82,14 +84,18 @@ def test_the_module_lies_beside_the_job_file_and_what_it_prints_is_no_result(tmp
     assert run(tmp_path).json["new"] == 0
 
 
-def test_another_version_or_setup_is_another_job(tmp_path: Path) -> None:
+def test_another_version_or_setup_is_another_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job(tmp_path)
-    assert run(tmp_path).json["new"] == 20
-    assert run(tmp_path, "--set", "model.setup.seconds=0.001").json["changed"] == 20
-    module = tmp_path / "jobs" / "own_models.py"
-    module.write_text(module.read_text().replace('version = "1"', 'version = "2"'))
-    assert run(tmp_path, "--set", "model.setup.seconds=0.001").json["changed"] == 20
-    assert {row["model_version"] for row in rows(tmp_path / "out", "predictions")} == {"2"}
+    monkeypatch.chdir(tmp_path)
+    config = load_job("jobs/job.yaml").config
+    prepared = prepare_job(config)
+    call = prepared.call
+    newer = dataclasses.replace(call, endpoint=dataclasses.replace(call.endpoint, version="2"))  # type: ignore[type-var]
+
+    assert prepare_job(config).output.fingerprint == prepared.output.fingerprint
+    assert fingerprint(config, newer) != prepared.output.fingerprint
+    other = load_job("jobs/job.yaml", ["model.setup.seconds=1"]).config
+    assert prepare_job(other).output.fingerprint != prepared.output.fingerprint
 
 
 @pytest.mark.parametrize("executor", ["thread", "process"])
