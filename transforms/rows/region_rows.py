@@ -30,9 +30,8 @@ class Shape(NamedTuple):
     """What of a region is stored in `masks`.
 
     Attributes:
-        picture: the mask as an encoded picture, see `masks`; None for no mask.
+        picture: the mask as an encoded picture, see `masks`, or as run lengths; None for no mask.
         url: of the mask, instead of `picture`.
-        rle: the mask, coded already, instead of `picture`.
         polygon: x and y of each point, in turn, in 0..1.
         keypoints: x, y in 0..1 and COCO's visibility of each, in turn.
         point: x and y in 0..1; empty for none.
@@ -40,14 +39,13 @@ class Shape(NamedTuple):
         concepts: ids, names and values.
     """
 
-    picture: bytes | None = None
+    picture: bytes | MaskRle | None = None
     url: str = ""
     polygon: Sequence[float] = ()
     keypoints: Sequence[float] = ()
     point: Sequence[float] = ()
     text: str = ""
     concepts: Concepts = NO_CONCEPTS
-    rle: MaskRle | None = None
 
 
 class _Placed(NamedTuple):
@@ -110,25 +108,21 @@ class RegionRows:
         self._ordinal, self._input, self.size, self._coded = ordinal, key, size, coded
         self.may_turn = size is not None and orientation in _LYING
 
-    def turn_by(self, pictures: Iterable[bytes]) -> None:
+    def turn_by(self, pictures: Iterable[bytes | MaskRle | None]) -> None:
         """Take the picture for turned where the masks are: models that turn by EXIF answer about the upright picture.
 
         Args:
             pictures: the masks of an answer; the first that can be read tells.
         """
-        for picture in filter(None, pictures):
+        for picture in (one for one in pictures if one):
             with contextlib.suppress(DecodeError):
                 _, mask = self._code(picture, boxed=True)
-                self.turn_to(mask)
+                self.may_turn = False
+                if self.size is not None and mask != self.size:
+                    turned = self.size[::-1]
+                    if mask == turned or (_same_frame(mask, turned) and not _same_frame(mask, self.size)):
+                        self.size = turned
                 return
-
-    def turn_to(self, mask: Size) -> None:
-        """Take the picture for turned where a mask of this size is; see `turn_by`."""
-        self.may_turn = False
-        if self.size is not None and mask != self.size:
-            turned = self.size[::-1]
-            if mask == turned or (_same_frame(mask, turned) and not _same_frame(mask, self.size)):
-                self.size = turned
 
     def start_row(self, frame: Frame, output_index: int) -> None:
         """Begin a row of `predictions`, whose regions are numbered from 0."""
@@ -176,7 +170,7 @@ class RegionRows:
     ) -> tuple[Box, Box]:
         masks, picture = self.masks, shape.picture
         at = len(masks.rows)
-        rle, bbox, box_rel, source, notes = self._place(picture, shape.rle, bbox, box_rel)
+        rle, bbox, box_rel, source, notes = self._place(picture, bbox, box_rel)
         stored = rle if self._rle else None
         masks.rles.append(stored)
         masks.inputs.append(self._ordinal)
@@ -186,9 +180,8 @@ class RegionRows:
         area = rle.area if rle is not None else None
         masks.rows.append((*self._key, self._index, region_id, track_id, best_id, label, score, source, area))
         masks.nbytes += 160 + (len(stored.counts) if stored else 0) + 40 * len(shape.concepts[0])
-        if self._png and shape.rle is not None:
-            picture = mask_png(shape.rle)
         if self._png and picture:
+            picture = mask_png(picture) if isinstance(picture, MaskRle) else picture
             masks.sparse["mask"].put(at, {"bytes": picture, "path": None})
             masks.nbytes += len(picture)
         elif shape.url and not picture:
@@ -203,19 +196,18 @@ class RegionRows:
             masks.nbytes += sum(map(len, notes))
         return bbox, box_rel
 
-    def _place(self, picture: bytes | None, known: MaskRle | None, bbox: Box, box_rel: Box) -> _Placed:
+    def _place(self, picture: bytes | MaskRle | None, bbox: Box, box_rel: Box) -> _Placed:
         """Read a region's mask, and take its box where the model's own cannot be told in pixels."""
-        masked = picture is not None or known is not None
-        if masked and not any(box_rel):
+        if picture is not None and not any(box_rel):
             box_rel = ()  # some models send an empty message beside a mask
-        boxed = bool(box_rel) and _in_picture(box_rel) and (not masked or min(box_rel[2:]) > 0)
+        boxed = bool(box_rel) and _in_picture(box_rel) and (picture is None or min(box_rel[2:]) > 0)
         notes = [] if boxed or not box_rel else [_NO_BOX]
         source = "model" if box_rel else None
-        if picture is None and known is None:
+        if picture is None:
             return _Placed(None, bbox, box_rel, source, notes)
         boxed = boxed and self.size is not None
         try:
-            rle, size = (known, (known.width, known.height)) if known else self._code(picture, boxed=boxed)
+            rle, size = self._code(picture, boxed=boxed)
         except DecodeError as error:  # the rest of the answer is paid for and sound
             return _Placed(None, bbox, box_rel, source, [f"{UNREADABLE}: {error.message}", *notes])
         if rle is not None and rle.lossy:
@@ -231,7 +223,9 @@ class RegionRows:
             box_rel = box_rel or _relative(rle)
         return _Placed(rle, bbox, box_rel, source, notes)
 
-    def _code(self, picture: bytes, *, boxed: bool) -> tuple[MaskRle | None, Size]:
+    def _code(self, picture: bytes | MaskRle, *, boxed: bool) -> tuple[MaskRle | None, Size]:
+        if isinstance(picture, MaskRle):
+            return picture, (picture.width, picture.height)
         if not self._rle and boxed:
             size = png_size(picture)
             if size is not None:  # stored as received, so its size is all that is needed

@@ -51,9 +51,8 @@ class PythonReader:
             rows.put(name, value)
             rows.nbytes += _size(value)
         regions = self._rows.regions
-        mask = next((one.mask for one in answer.regions if one.mask), None)
-        if mask is not None and regions.may_turn:
-            regions.turn_to((mask.width, mask.height))
+        if regions.may_turn:
+            regions.turn_by(one.mask for one in answer.regions)
         for region in answer.regions:
             self._add(region)
         self._rows.close(status_code=0, concepts=answer.concepts)
@@ -61,7 +60,7 @@ class PythonReader:
     def _add(self, region: Region) -> None:
         size = self._rows.regions.size
         shape = Shape(
-            rle=region.mask,
+            region.mask,
             polygon=_relative("polygon", region.polygon, size, 2),
             keypoints=_relative("keypoints", region.keypoints, size, 3),
             point=_relative("point", region.point, size, 2),

@@ -200,7 +200,7 @@ def _numbers(name: str, value: Any, count: int | None = None) -> list[float]:
     if value is None:
         return []
     try:
-        numbers = np.asarray(value, np.float64).reshape(-1).tolist()
+        numbers: list[float] = np.asarray(value, np.float64).reshape(-1).tolist()
     except (TypeError, ValueError):
         raise AnswerError(f"{name} is a list of numbers, not {shown(value)}") from None
     if count is not None and len(numbers) != count:
@@ -219,8 +219,8 @@ def _box(name: str, value: Any) -> list[float]:
 
 def _points(name: str, value: Any, widths: tuple[int, ...]) -> list[float]:
     numbers = _numbers(name, value)
-    shape = np.shape(value) if value is not None else ()
-    if (shape[1] not in widths) if len(shape) == 2 else len(numbers) % 2:
+    odd = np.shape(value)[1] not in widths if np.ndim(value) == 2 else len(numbers) % 2
+    if odd:
         raise AnswerError(f"{name} is a list of points, not {shown(value)}")
     return numbers
 
