@@ -8,7 +8,7 @@ from collections.abc import Callable
 from ...calls.endpoint import CallLimits, ContentNeeds
 from ...records import Content
 from ...rows.answer_rows import AnswerRows, ReadOptions
-from .answer.reader import PythonReader
+from ..plain.reader import PlainReader
 from .arguments import Arguments, EncodedInput
 from .callables import CalleeSpec
 from .model import ModelSpec
@@ -82,6 +82,6 @@ class PythonEndpoint:
         """Open a session; the callable is made when the first call waits for it."""
         return PythonSession(self.spec, self.processes, timeout)
 
-    def reader(self, options: ReadOptions, rows: AnswerRows) -> PythonReader:
+    def reader(self, options: ReadOptions, rows: AnswerRows) -> PlainReader:
         """The reader that writes answers to rows."""
-        return PythonReader(options, rows)
+        return PlainReader(options, rows)

@@ -12,8 +12,8 @@ from typing import Any
 
 from ...calls.endpoint import Fault, Verdict
 from ...errors import EncodeError, EndpointError, JobError
-from .answer.answers import Answer, answer_of
-from .answer.regions import AnswerError, shown
+from ..plain.answers import Answer, answer_of
+from ..plain.regions import AnswerError, shown
 from .callables import Callee, CalleeSpec, called, find
 from .faults import described, fault_of, fault_of_one, mismatch, wrong_answer
 from .host_lock import one_at_first

@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ....rows.columns import NO_CONCEPTS, Concepts
+from ...rows.columns import NO_CONCEPTS, Concepts
 from .regions import (
     AnswerError,
     Region,

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ....rows.columns import NO_CONCEPTS, Concepts
-from ....rows.masks import MaskRle, encode_pixels
+from ...rows.columns import NO_CONCEPTS, Concepts
+from ...rows.masks import MaskRle, encode_pixels
 
 __all__ = [
     "AnswerError",

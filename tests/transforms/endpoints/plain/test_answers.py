@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bulkinfer.transforms.endpoints.python.answer.answers import Answer, answer_of
-from bulkinfer.transforms.endpoints.python.answer.reader import PythonReader
-from bulkinfer.transforms.endpoints.python.answer.regions import AnswerError
+from bulkinfer.transforms.endpoints.plain.answers import Answer, answer_of
+from bulkinfer.transforms.endpoints.plain.reader import PlainReader
+from bulkinfer.transforms.endpoints.plain.regions import AnswerError
 from bulkinfer.transforms.records import Prediction, Reference
 from bulkinfer.transforms.rows.answer_rows import ReadOptions
 from bulkinfer.transforms.rows.table_builder import TableBuilder, TableOptions
@@ -36,7 +36,7 @@ def tables_of(
     *answers: Any, size: tuple[int, int] | None = (8, 4), orientation: int | None = None, **read: Any
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The rows of predictions and masks of one input, whose answer has these pieces."""
-    builder = TableBuilder(TableOptions("run", reader=PythonReader, read=ReadOptions(**read)))
+    builder = TableBuilder(TableOptions("run", reader=PlainReader, read=ReadOptions(**read)))
     width, height = size or (None, None)
     pieces = tuple(map(answer_of, answers))
     prediction = Prediction(

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ....errors import DecodeError
-from ....rows.answer_rows import Answered, AnswerRows, ReadOptions
-from ....rows.columns import utf8
-from ....rows.region_rows import Shape
+from ...errors import DecodeError
+from ...rows.answer_rows import Answered, AnswerRows, ReadOptions
+from ...rows.columns import utf8
+from ...rows.region_rows import Shape
 from .answers import Answer
 from .regions import Region
 
-__all__ = ["PythonReader"]
+__all__ = ["PlainReader"]
 
 
-class PythonReader:
+class PlainReader:
     """Writes one row an answer; of a stream of texts one with the joined text, of any other stream one a piece.
 
     Args:
