@@ -71,6 +71,16 @@ def test_the_library_page_runs_as_it_stands(tmp_path):
     assert sorted(run(languages).split()) == ["English", "German"]
 
 
+def test_the_example_of_the_embedded_server_runs_as_it_stands(tmp_path):
+    page = (ROOT / "docs" / "embedded.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=True
+    )
+
+    assert ran.stdout == "German\n"
+
+
 MODULES = [
     ".".join(("bulkinfer", *path.relative_to(ROOT).with_suffix("").parts))
     for folder in ("transforms", "pipelines")

@@ -8,13 +8,16 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
+from typing import Any, TypeVar
 
 from clarifai_grpc.grpc.api import resources_pb2
 
 __all__ = ["Workers"]
 
 logger = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 
 class Workers:
@@ -31,15 +34,22 @@ class Workers:
 
     def submit(self, method: str, data: bytes) -> concurrent.futures.Future[bytes]:
         """Start one call: the method's name and the input's serialized `Data`; the result is the output's."""
+        return self._submit(_call, method, data)
+
+    def compute(self, method: str, arguments: dict[str, Any]) -> concurrent.futures.Future[Any]:
+        """Start one call by Python values: the method's name and its arguments; the result is what it returns."""
+        return self._submit(_compute, method, arguments)
+
+    def _submit(self, function: Callable[..., _T], *arguments: Any) -> concurrent.futures.Future[_T]:
         pool = self._pool
         try:
-            return pool.submit(_call, method, data)
+            return pool.submit(function, *arguments)
         except BrokenProcessPool:
             logger.warning("a worker process died; starting new ones: processes=%d", self._processes)
             with self._lock:
                 if self._pool is pool:
                     self._pool = self._start()
-            return self._pool.submit(_call, method, data)
+            return self._pool.submit(function, *arguments)
 
     def warm_up(self) -> None:
         """Have each process import what it needs, so that the first calls do not wait for it."""
@@ -78,6 +88,12 @@ def _call(method: str, data: bytes) -> bytes:
 
     answer = METHODS[method].call(resources_pb2.Data.FromString(data))
     return bytes(answer.SerializeToString())
+
+
+def _compute(method: str, arguments: dict[str, Any]) -> Any:
+    from .models.demo import METHODS  # noqa: PLC0415
+
+    return METHODS[method].function(**arguments)
 
 
 def _nothing() -> None:

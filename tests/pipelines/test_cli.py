@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
+import socket
+import subprocess
 
+import httpx
 import pytest
-from support.jobs import photo, run_cli
+from support.jobs import COMMAND, photo, run_cli
 
 MODEL = "https://clarifai.com/bulkinfer/embedded/models/demo"
 
@@ -97,6 +102,41 @@ def test_a_wrong_call_is_told_what_to_write(tmp_path, endpoint, arguments, messa
     assert ran.code == 2
     assert message in ran.err
     assert "Traceback" not in ran.err
+
+
+def test_serve_tells_the_ports_of_both_apis_and_ends_by_an_interrupt(tmp_path):
+    with subprocess.Popen(
+        [*COMMAND, "serve", "--port", "0"], stderr=subprocess.PIPE, text=True, cwd=tmp_path
+    ) as server:
+        assert server.stderr is not None
+        grpc, http = server.stderr.readline(), server.stderr.readline()
+        url = re.fullmatch(r"the OpenAI-compatible API is on (http://127.0.0.1:\d+/v1)\n", http)
+        assert re.fullmatch(r"serving on http://127.0.0.1:\d+; stop with Ctrl-C\n", grpc)
+        assert url is not None
+        body = {"model": "classify", "messages": [{"role": "user", "content": "Guten Morgen euch allen"}]}
+        answer = httpx.post(f"{url[1]}/chat/completions", json=body, timeout=60).json()
+        server.send_signal(signal.SIGINT)
+
+        assert answer["choices"][0]["message"]["content"] == "German"
+        assert server.wait(30) == 0
+        assert server.stderr.read() == ""
+
+
+def test_the_second_port_is_the_next_one_and_must_be_free(tmp_path):
+    with socket.socket() as first, socket.socket() as second:
+        first.bind(("127.0.0.1", 0))
+        port = first.getsockname()[1]
+        try:
+            second.bind(("127.0.0.1", port + 1))
+        except OSError:
+            pytest.skip("another process has the next port")
+        second.listen()
+        first.close()
+        ran = run_cli("serve", "--port", port, cwd=tmp_path)
+
+    assert ran.code == 2
+    assert f"cannot listen on 127.0.0.1:{port + 1} for HTTP: the port is taken" in ran.err
+    assert "--http-port" in ran.err
 
 
 def test_schema_prints_json_schema(tmp_path):

@@ -26,6 +26,7 @@ _LIGHT = (
     audio.levels,
     text.classify,
     text.classify_lines,
+    text.embed_text,
     text.keywords,
     text.measure_text,
     text.summarize,

@@ -10,11 +10,20 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..types import Concept
 from .languages import LANGUAGES
 
-__all__ = ["TextMeasures", "classify", "classify_lines", "keywords", "measure_text", "summarize"]
+__all__ = [
+    "TextMeasures",
+    "classify",
+    "classify_lines",
+    "embed_text",
+    "keywords",
+    "measure_text",
+    "summarize",
+]
 
 _WORD = re.compile(r"[^\W\d_]+(?:['\u2019-][^\W\d_]+)*")
 _SENTENCE_END = re.compile(r"(?<=[.!?\u2026\u3002\uff01\uff1f])[\"'\u2019\u201d)\]]*\s+|\n\s*\n")
@@ -28,6 +37,7 @@ _COMMON_TEXT = """
     your
 """
 _COMMON = frozenset(_COMMON_TEXT.split())
+_HASH_STEP = np.uint64(0x9E3779B97F4A7C15)  # an odd number whose bits look random
 
 
 class TextMeasures(NamedTuple):
@@ -68,6 +78,31 @@ def summarize(text: str, sentences: int = 3) -> Iterator[str]:
     chosen = sorted(np.argsort(-_centrality(found), kind="stable")[:sentences].tolist())
     for place, index in enumerate(chosen):
         yield found[index] + (" " if place + 1 < len(chosen) else "")
+
+
+def embed_text(text: str, dimensions: int = 512) -> np.ndarray:
+    """A vector of length 1 that is near for texts that share words and parts of words.
+
+    It counts the text's runs of 3 to 5 bytes at places told by their hashes (feature hashing: Weinberger et al., 2009).
+    """
+    if not 1 <= dimensions <= 4096:
+        raise ValueError(f"dimensions={dimensions} is not from 1 to 4096")
+    content = f"  {' '.join(text.casefold().split())}  ".encode()
+    codes = np.frombuffer(content, np.uint8).astype(np.uint64)
+    vector = np.zeros(dimensions)
+    for length in (3, 4, 5):
+        hashes: NDArray[Any] = np.zeros(len(codes) - length + 1, np.uint64)
+        for offset in range(length):
+            hashes = hashes * _HASH_STEP + codes[offset : len(codes) - length + 1 + offset]
+        hashes = (hashes ^ (hashes >> np.uint64(32))) * _HASH_STEP
+        signs = np.where(hashes >> np.uint64(63), -1.0, 1.0)
+        places = ((hashes >> np.uint64(20)) % np.uint64(dimensions)).astype(np.int64)
+        vector += np.bincount(places, signs, dimensions)
+    vector = np.sign(vector) * np.sqrt(np.abs(vector))
+    norm = float(np.linalg.norm(vector))
+    if norm == 0:  # all counts have cancelled out
+        vector[0] = norm = 1.0
+    return np.asarray(vector / norm, np.float32)
 
 
 def keywords(text: str, limit: int = 10) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import base64
 import importlib.util
 import io
 import json
@@ -14,6 +15,7 @@ import venv
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from bulkinfer.pipelines.embedded import server as module
 from bulkinfer.pipelines.embedded.server import EmbeddedServer
@@ -32,8 +34,8 @@ import importlib.util, sys
 sys.path.insert(0, sys.argv[1])
 assert importlib.util.find_spec("bulkinfer.transforms.records") is None, "the installed product is in reach"
 from bulkinfer.pipelines.embedded.server import serve
-with serve(workers=1) as server:
-    print(server.endpoint, flush=True)
+with serve(workers=1, http_port=0) as server:
+    print(server.endpoint, server.http_endpoint, flush=True)
     sys.stdin.read()
 """
 
@@ -60,7 +62,7 @@ def alone_fixture(tmp_path: Path) -> Iterator[EmbeddedServer]:
         env={name: value for name, value in os.environ.items() if not name.startswith("PYTHON")},
     )
     assert process.stdout is not None
-    with EmbeddedServer(process, process.stdout.readline().strip()) as server:
+    with EmbeddedServer(process, *process.stdout.readline().split()) as server:
         assert server.endpoint, "the server did not start; its error stands in the captured stderr"
         yield server
 
@@ -81,8 +83,14 @@ def test_it_serves_without_the_product(alone: EmbeddedServer) -> None:
         answer = stub.PostModelOutputs(request_of("classify", text))
         # Heavy, so that a worker process answers it, which has to find the room too.
         from_worker = stub.PostModelOutputs(request_of("picture_size", picture))
+    assert alone.http_endpoint is not None
+    url = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    content = [{"type": "image_url", "image_url": {"url": url}}]
+    question = {"model": "describe", "messages": [{"role": "user", "content": content}]}
+    chat = httpx.post(f"{alone.http_endpoint}/chat/completions", json=question, timeout=60).json()
 
     assert {"predict", "generate", "classify", "levels"} <= {signature.name for signature in signatures}
+    assert chat["choices"][0]["message"]["content"].startswith("A picture of 4 x 3 pixels")
     assert len(json.loads(asked.outputs[0].data.text.raw)) == len(signatures)
     assert answer.status.code == status_code_pb2.SUCCESS
     assert answer.outputs[0].data.parts[0].data.concepts[0].id == "de"

@@ -17,8 +17,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from bulkinfer.pipelines.embedded import server as module
-from bulkinfer.pipelines.embedded.server import EmbeddedServer, run_forever, serve
+from bulkinfer.pipelines.embedded.running import Addresses, run_forever
+from bulkinfer.pipelines.embedded.server import EmbeddedServer, serve
+from bulkinfer.pipelines.embedded.settings import Settings
 from bulkinfer.transforms.errors import ConfigError, EndpointError, JobError
 from clarifai_grpc.grpc.api import resources_pb2, service_pb2
 from clarifai_grpc.grpc.api.status import status_code_pb2
@@ -219,7 +220,7 @@ def test_a_key_variable_that_is_not_set_is_refused() -> None:
     ],
 )
 def test_a_model_is_named_by_its_url(url: str) -> None:
-    assert module._model_of(url) == ("u", "a", "m")
+    assert Settings(model_url=url).model() == ("u", "a", "m")
 
 
 @pytest.mark.parametrize(
@@ -248,9 +249,7 @@ def test_a_url_that_names_no_model_is_refused_with_its_right_form(url: str) -> N
 
 def test_a_missing_extra_is_named_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     find = importlib.util.find_spec
-    monkeypatch.setattr(
-        module.importlib.util, "find_spec", lambda name: None if name == "cv2" else find(name)
-    )
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "cv2" else find(name))
 
     with pytest.raises(
         JobError, match=r"not installed \(cv2\); install them with: pip install 'bulkinfer\[demo\]'"
@@ -259,17 +258,19 @@ def test_a_missing_extra_is_named_with_the_command_that_installs_it(monkeypatch:
 
 
 def test_it_serves_in_this_process_until_it_is_told_to_stop() -> None:
-    addresses: list[str] = []
+    told: list[Addresses] = []
     ready, stop = threading.Event(), threading.Event()
 
-    def on_ready(address: str) -> None:
-        addresses.append(address)
+    def on_ready(addresses: Addresses) -> None:
+        told.append(addresses)
         ready.set()
 
-    thread = threading.Thread(target=run_forever, kwargs={"on_ready": on_ready, "stop": stop, "workers": 1})
+    options = {"on_ready": on_ready, "stop": stop}
+    thread = threading.Thread(target=run_forever, args=(Settings(workers=1),), kwargs=options)
     thread.start()
     assert ready.wait(30)
-    port = int(addresses[0].rsplit(":", 1)[1])
+    assert told[0].grpc is not None and told[0].http is None
+    port = int(told[0].grpc.rsplit(":", 1)[1])
     assert _listens(port)
     stop.set()
     thread.join(30)
