@@ -8,8 +8,9 @@ from collections.abc import Callable
 from ...calls.endpoint import CallLimits, ContentNeeds
 from ...records import Content
 from ...rows.answer_rows import AnswerRows, ReadOptions
+from ..arguments.untyped import Arguments
 from ..plain.reader import PlainReader
-from .arguments import Arguments, EncodedInput
+from .arguments import EncodedInput
 from .callables import CalleeSpec
 from .model import ModelSpec
 from .session import PythonSession
@@ -76,7 +77,8 @@ class PythonEndpoint:
 
     def encoder(self) -> Callable[[Content], EncodedInput]:
         """The function that takes the arguments' values from a content; it raises EncodeError."""
-        return self.arguments.encode
+        values = self.arguments.values
+        return lambda content: EncodedInput.of(values(content))
 
     async def open(self, timeout: float) -> PythonSession:
         """Open a session; the callable is made when the first call waits for it."""

@@ -8,10 +8,10 @@ from pathlib import Path
 from ...calls.endpoint import CallLimits
 from ...calls.model_call import ModelCall
 from ...job.config import CallsConfig, ModelConfig, StopConfig
+from ..arguments.expressions import named_columns
 from .arguments import bind
 from .callables import CalleeSpec, find
 from .endpoint import PythonEndpoint
-from .expressions import named_columns
 
 __all__ = ["PythonKind"]
 

@@ -159,7 +159,7 @@ def test_an_input_that_lacks_a_value_is_not_sent(tmp_path: Path) -> None:
         ("$column.nowhere", "model.arguments.text: the source has no column 'nowhere'; it has city"),
         ({"template": "{nowhere}"}, "model.arguments.text: the source has no column 'nowhere'"),
         ({"template": "{"}, "model.arguments.text: the template is malformed"),
-        ({"template": "{}"}, "model.arguments.text: the template holds {} without a name"),
+        ({"template": "{}"}, "model.arguments.text: the template holds {} without a name, a conversion"),
     ],
 )
 def test_arguments_that_lead_nowhere_are_refused(tmp_path: Path, value: Any, message: str) -> None:
