@@ -13,7 +13,7 @@ from typing import Protocol
 
 __all__ = ["COUNTERS", "Metrics", "process_metrics"]
 
-#: Name to meaning. All but the last two only grow.
+#: Name to meaning. All but the last three only grow.
 COUNTERS: Mapping[str, str] = {
     "calls": "calls started, retries and pieces of split batches included (engine)",
     "retries": "calls that sent inputs again, after a pause or in a split batch (engine)",
@@ -38,9 +38,10 @@ COUNTERS: Mapping[str, str] = {
     "masks_unreadable": "rows of `masks` whose mask cannot be read (tables)",
     "in_flight": "calls under way at this moment (engine)",
     "waiting_for_store": "writers of parts that wait for the output's store at this moment (tables)",
+    "waiting_for_model": "callables that are being made at this moment (endpoints.python)",
 }
 #: What goes up and down, and is no growth.
-_GAUGES = frozenset({"in_flight", "waiting_for_store"})
+_GAUGES = frozenset({"in_flight", "waiting_for_store", "waiting_for_model"})
 
 
 class Counter(Protocol):

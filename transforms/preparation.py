@@ -200,6 +200,8 @@ def fingerprint(config: JobConfig, call: ModelCall) -> str:
         "arguments": config.model.arguments,
         "stream": config.model.stream.model_dump(mode="json"),
     }
+    if config.model.setup:
+        asked["setup"] = config.model.setup
     if config.source.image.orientation == "apply":  # another picture is sent, and another one answered about
         asked["image"] = "upright"
     return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()[:32]

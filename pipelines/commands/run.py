@@ -84,7 +84,8 @@ def run(
             force=force,
             configure_logging=lambda: configure_logging(verbose),
         )
-        summary = run_any(job_file, options)
+        with contextlib.redirect_stdout(sys.stderr):  # what a callable of the job's prints is no result
+            summary = run_any(job_file, options)
         command = shlex.join(
             ["bulkinfer", "run", str(job), *(w for item in overrides for w in ("--set", item))]
         )
@@ -119,7 +120,8 @@ def plan(
         configure_logging(verbose)
         from bulkinfer.pipelines.jobs.plan import plan_job
 
-        result = plan_job(job_file, limit=limit)
+        with contextlib.redirect_stdout(sys.stderr):  # a callable's module may print
+            result = plan_job(job_file, limit=limit)
         click.echo(json.dumps(result.to_json()) if as_json else result.to_text())
 
 

@@ -30,6 +30,7 @@ class LocalRunner(fn_api_runner.FnApiRunner):
         """Run a pipeline; its workers ignore SIGINT, SIGTERM and SIGHUP, and log as this process does."""
         level = logging.getLogger().getEffectiveLevel()
         worker = f"exec {shlex.quote(sys.executable)} -m bulkinfer.pipelines.runners.local_worker {level}"
+        worker += " 1>&2"  # what a callable of the job's prints is no result
         for environment in pipeline_proto.components.environments.values():
             if environment.urn == python_urns.SUBPROCESS_SDK:
                 environment.payload = f"trap '' INT TERM HUP; {worker}".encode()

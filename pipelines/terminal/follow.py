@@ -56,6 +56,7 @@ class _OwnCounters:
             retries=grown["retries"],
             in_flight=now["in_flight"],
             waits_for_store=now["waiting_for_store"] > 0,
+            makes_model=now["waiting_for_model"] > 0,
         )
 
 

@@ -27,6 +27,7 @@ class ProgressSnapshot:
     Attributes:
         in_flight: calls in flight; None where workers are other processes.
         waits_for_store: calls are held up, because the output's store takes nothing.
+        makes_model: a callable is being made, which may take minutes.
     """
 
     succeeded: int = 0
@@ -35,6 +36,7 @@ class ProgressSnapshot:
     retries: int = 0
     in_flight: int | None = None
     waits_for_store: bool = False
+    makes_model: bool = False
 
 
 @contextlib.contextmanager
@@ -117,6 +119,8 @@ def describe(counts: ProgressSnapshot, total: int | None, rate: _Rate) -> str:
         parts.append(f"{counts.skipped} skipped")
     if counts.waits_for_store:
         parts.append("waiting for the output's store")
+    if counts.makes_model:
+        parts.append("setting up the model")
     if total is not None and per_second > 0:
         parts.append(f"ETA {_clock((total - done) / per_second)}")
     return "  ".join(parts)

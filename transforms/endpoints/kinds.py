@@ -19,7 +19,10 @@ __all__ = ["EMBEDDED", "EndpointKind", "kind_of"]
 #: The address by which a job asks for our own server; whoever starts it passes on the address it got.
 EMBEDDED = "embedded"
 
-_CLASSES = {"clarifai": "clarifai.kind:ClarifaiKind"}
+_CLASSES = {
+    "clarifai": "clarifai.kind:ClarifaiKind",
+    "python": "python.kind:PythonKind",
+}
 
 
 class EndpointKind(Protocol):

@@ -62,6 +62,9 @@ def load_job(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Job
         _apply(tree, override)
     record = _masked(tree)
     filled = _fill_in(copy.deepcopy(tree), path)
+    model = filled.get("model")
+    if isinstance(model, dict) and model.get("kind") == "python":
+        model.setdefault("folder", str(Path(path).resolve().parent))
     return JobFile(path, _validated(path, lines, filled), record)
 
 

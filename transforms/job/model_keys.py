@@ -40,10 +40,24 @@ class StreamConfig(Section):
         return self
 
 
+#: The kinds that know a key; a key that is not here is every kind's.
+_KINDS = {
+    **dict.fromkeys(
+        ("url", "user_id", "app_id", "model_id", "version_id", "deployment", "nodepool", "stream"),
+        ("clarifai",),
+    ),
+    **dict.fromkeys(("endpoint", "allow_plaintext"), ("clarifai",)),
+    **dict.fromkeys(("callable", "setup", "executor", "folder"), ("python",)),
+}
+
+
 class ModelConfig(Section):
     """Which model, where, and how its method is called."""
 
-    kind: Literal["clarifai"] = Field("clarifai", description="The API that the endpoint speaks.")
+    kind: Literal["clarifai", "python"] = Field(
+        "clarifai",
+        description="The API that the endpoint speaks; python calls a class or function in the worker.",
+    )
     url: str | None = Field(None, description="https://clarifai.com/USER/APP/models/MODEL[/versions/VERSION]")
     user_id: str | None = Field(None, description="Owner of the model, in place of url.")
     app_id: str | None = Field(None, description="App of the model, in place of url.")
@@ -65,9 +79,40 @@ class ModelConfig(Section):
         "lists and mappings with these inside, which a parameter of text gets as JSON.",
     )
     stream: StreamConfig = Field(StreamConfig(), description="How content is cut for a streaming argument.")
+    callable: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$",
+        description="kind python: MODULE:NAME of a class or function.",
+    )
+    setup: dict[str, Any] | None = Field(
+        None,
+        description="kind python: arguments with which the class, or a factory, is called once a process.",
+    )
+    executor: Literal["thread", "process"] = Field(
+        "thread", description="kind python: calls run in threads, or each in a process of its own."
+    )
+    folder: str | None = Field(
+        None,
+        description="kind python: where the module lies, before PYTHONPATH; default: the job file's folder.",
+    )
+
+    @model_validator(mode="after")
+    def _keys_of_its_kind(self) -> ModelConfig:
+        odd = sorted(
+            name for name in self.model_fields_set if self.kind not in _KINDS.get(name, (self.kind,))
+        )
+        if odd:
+            raise ValueError(
+                f"{', '.join(odd)} {'is no key' if len(odd) == 1 else 'are no keys'} of kind {self.kind}"
+            )
+        if self.kind == "python" and self.callable is None:
+            raise ValueError("kind: python calls a class or function; add callable: MODULE:NAME")
+        return self
 
     @model_validator(mode="after")
     def _named_once(self) -> ModelConfig:
+        if self.kind != "clarifai":
+            return self
         ids = [key for key in ("user_id", "app_id", "model_id") if getattr(self, key)]
         if self.url and ids:
             raise ValueError(f"url and {', '.join(ids)} both name the model; keep one of them")

@@ -26,7 +26,7 @@ from pycocotools import mask as coco
 
 from ..errors import DecodeError
 
-__all__ = ["MaskRle", "encode_bits", "encode_mask", "encode_pixels", "loses", "png_size"]
+__all__ = ["MaskRle", "encode_bits", "encode_mask", "encode_pixels", "loses", "mask_png", "png_size"]
 
 _MAX_PIXELS = 178_956_970  # Pillow's own limit against decompression bombs, 2 GB of 3 * 4 bytes
 _PNG_START = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
@@ -88,6 +88,14 @@ def png_size(picture: bytes) -> tuple[int, int] | None:
         return None
     width, height = struct.unpack_from(">II", picture, 16)
     return width, height
+
+
+def mask_png(rle: MaskRle) -> bytes:
+    """A mask as a PNG of one bit a pixel."""
+    pixels = coco.decode({"size": [rle.height, rle.width], "counts": rle.counts.encode("ascii")})
+    buffer = io.BytesIO()
+    Image.fromarray(pixels.astype(bool)).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def _check_size(width: int, height: int) -> None:

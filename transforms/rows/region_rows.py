@@ -13,7 +13,7 @@ from typing import NamedTuple
 from ..errors import DecodeError
 from .columns import NO_CONCEPTS, Concepts, RegionColumn
 from .mask_rows import UNREADABLE, MaskRows
-from .masks import MaskRle, encode_mask, png_size
+from .masks import MaskRle, encode_mask, mask_png, png_size
 from .prediction_rows import Frame
 
 __all__ = ["RegionRows", "Shape", "Size"]
@@ -30,7 +30,7 @@ class Shape(NamedTuple):
     """What of a region is stored in `masks`.
 
     Attributes:
-        picture: the mask as an encoded picture, see `masks`; None for no mask.
+        picture: the mask as an encoded picture, see `masks`, or as run lengths; None for no mask.
         url: of the mask, instead of `picture`.
         polygon: x and y of each point, in turn, in 0..1.
         keypoints: x, y in 0..1 and COCO's visibility of each, in turn.
@@ -39,7 +39,7 @@ class Shape(NamedTuple):
         concepts: ids, names and values.
     """
 
-    picture: bytes | None = None
+    picture: bytes | MaskRle | None = None
     url: str = ""
     polygon: Sequence[float] = ()
     keypoints: Sequence[float] = ()
@@ -108,13 +108,13 @@ class RegionRows:
         self._ordinal, self._input, self.size, self._coded = ordinal, key, size, coded
         self.may_turn = size is not None and orientation in _LYING
 
-    def turn_by(self, pictures: Iterable[bytes]) -> None:
+    def turn_by(self, pictures: Iterable[bytes | MaskRle | None]) -> None:
         """Take the picture for turned where the masks are: models that turn by EXIF answer about the upright picture.
 
         Args:
             pictures: the masks of an answer; the first that can be read tells.
         """
-        for picture in filter(None, pictures):
+        for picture in (one for one in pictures if one):
             with contextlib.suppress(DecodeError):
                 _, mask = self._code(picture, boxed=True)
                 self.may_turn = False
@@ -181,6 +181,7 @@ class RegionRows:
         masks.rows.append((*self._key, self._index, region_id, track_id, best_id, label, score, source, area))
         masks.nbytes += 160 + (len(stored.counts) if stored else 0) + 40 * len(shape.concepts[0])
         if self._png and picture:
+            picture = mask_png(picture) if isinstance(picture, MaskRle) else picture
             masks.sparse["mask"].put(at, {"bytes": picture, "path": None})
             masks.nbytes += len(picture)
         elif shape.url and not picture:
@@ -195,7 +196,7 @@ class RegionRows:
             masks.nbytes += sum(map(len, notes))
         return bbox, box_rel
 
-    def _place(self, picture: bytes | None, bbox: Box, box_rel: Box) -> _Placed:
+    def _place(self, picture: bytes | MaskRle | None, bbox: Box, box_rel: Box) -> _Placed:
         """Read a region's mask, and take its box where the model's own cannot be told in pixels."""
         if picture is not None and not any(box_rel):
             box_rel = ()  # some models send an empty message beside a mask
@@ -222,7 +223,9 @@ class RegionRows:
             box_rel = box_rel or _relative(rle)
         return _Placed(rle, bbox, box_rel, source, notes)
 
-    def _code(self, picture: bytes, *, boxed: bool) -> tuple[MaskRle | None, Size]:
+    def _code(self, picture: bytes | MaskRle, *, boxed: bool) -> tuple[MaskRle | None, Size]:
+        if isinstance(picture, MaskRle):
+            return picture, (picture.width, picture.height)
         if not self._rle and boxed:
             size = png_size(picture)
             if size is not None:  # stored as received, so its size is all that is needed

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pathlib
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 from pycocotools import mask as coco
 from support.jobs import Ran, rows, run_cli
 from support.paths import ROOT
@@ -79,6 +81,20 @@ def test_texts_are_summarized_by_a_stream(tmp_path: pathlib.Path) -> None:
 
     assert all(row["text"] for row in found)
     assert len(found) == 3  # the joined text and its two pieces
+
+
+def test_a_callable_finds_what_is_bright(tmp_path: pathlib.Path) -> None:
+    _run("python-callable", tmp_path, "--set", "source.files=configs/photos/{saturn,wren}.jpg")
+    found = {row["input_id"].rpartition("/")[2]: row for row in rows(tmp_path, "predictions")}
+    masks = {key.rpartition("/")[2]: mask for key, (mask,) in _masks(tmp_path).items()}
+
+    assert {name: row["label"] for name, row in found.items()} == {"saturn.jpg": "dark", "wren.jpg": "bright"}
+    for name, mask in masks.items():
+        row = found[name]
+        assert mask["area"] / (row["width"] * row["height"]) == pytest.approx(mask["score"])
+        grey = np.asarray(Image.open(ROOT / "configs" / "photos" / name).convert("RGB")).mean(axis=2)
+        bright = coco.decode(mask["segmentation"]) == 1
+        assert grey[bright].min() > grey[~bright].max()
 
 
 def test_an_object_is_tracked_through_a_video(tmp_path: pathlib.Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from bulkinfer.transforms.calls.backoff import Backoff
 from bulkinfer.transforms.calls.endpoint import Verdict
-from bulkinfer.transforms.endpoints.clarifai.retry_hints import retry_hint
+from bulkinfer.transforms.endpoints.over_grpc.retry_hints import retry_hint
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 from hypothesis import given

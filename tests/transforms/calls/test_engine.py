@@ -369,7 +369,7 @@ def test_counters_tell_what_happened(server: FaultServer) -> None:
 
 
 def test_no_server_is_a_row_and_not_a_crash(server: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bulkinfer.transforms.endpoints.clarifai.session.CONNECT_S", 0.3)
+    monkeypatch.setattr("bulkinfer.transforms.endpoints.over_grpc.channel.CONNECT_S", 0.3)
     with running() as short_lived:
         call = call_to(short_lived.endpoint, retry_for=1.0)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import ipaddress
 import re
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import unquote
 
 from ...errors import ConfigError
+from ..over_grpc.address import ServerAddress, shown, split_url
 
-__all__ = ["PUBLIC_API", "ModelAddress", "ServerAddress", "parse_endpoint", "parse_model_url"]
+__all__ = ["PUBLIC_API", "ModelAddress", "parse_endpoint", "parse_model_url"]
 
 PUBLIC_API = "https://api.clarifai.com"
 
@@ -57,69 +57,32 @@ def parse_model_url(url: str) -> ModelAddress:
     Raises:
         ConfigError: the URL names no model.
     """
-    parts = _split(url.strip())
+    parts = split_url(url.strip())
     if (
         parts is None
         or parts.scheme != "https"
         or parts.netloc.lower() not in ("clarifai.com", "www.clarifai.com")
     ):
         raise ConfigError(
-            f"model.url: {_shown(url)} is not a model's URL on clarifai.com; write {_MODEL_FORM}"
+            f"model.url: {shown(url)} is not a model's URL on clarifai.com; write {_MODEL_FORM}"
         )
     path = parts.path[1:].removesuffix("/")
     segments = path.split("/")
     if len(segments) > 4 and segments[2] == "models" and "methods" in segments[4:]:
         raise ConfigError(
-            f"model.url: {_shown(url)} ends with a method; name the method by model.method and write "
+            f"model.url: {shown(url)} ends with a method; name the method by model.method and write "
             f"{_MODEL_FORM}"
         )
     if len(segments) >= 4 and segments[2] != "models":
         raise ConfigError(
-            f"model.url: {_shown(url)} names a resource of type {segments[2]!r}, not a model; write "
+            f"model.url: {shown(url)} names a resource of type {segments[2]!r}, not a model; write "
             f"{_MODEL_FORM}"
         )
     well_formed = len(segments) == 4 or (len(segments) == 6 and segments[4] == "versions")
     if not well_formed or not all(_SEGMENT.fullmatch(segment) for segment in segments):
-        raise ConfigError(f"model.url: {_shown(url)} does not name one model; write {_MODEL_FORM}")
+        raise ConfigError(f"model.url: {shown(url)} does not name one model; write {_MODEL_FORM}")
     user_id, app_id, _, model_id = map(unquote, segments[:4])
     return ModelAddress(user_id, app_id, model_id, unquote(segments[5]) if len(segments) == 6 else None)
-
-
-@dataclasses.dataclass(frozen=True)
-class ServerAddress:
-    """Where the API is served.
-
-    Attributes:
-        target: "host:port" as gRPC wants it; an IPv6 host stands in brackets.
-        tls: False for plaintext.
-    """
-
-    target: str
-    tls: bool
-
-    @property
-    def host(self) -> str:
-        """The host without brackets and port."""
-        return self.target.rpartition(":")[0].strip("[]")
-
-    @property
-    def is_loopback(self) -> bool:
-        """True when the traffic cannot leave this machine, so that plaintext is harmless.
-
-        >>> parse_endpoint("http://127.0.0.1:9001").is_loopback
-        True
-        """
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False  # a name may resolve to anything, now or later
-
-    @property
-    def url(self) -> str:
-        """The address with its scheme, which is also what `parse_endpoint` reads."""
-        return f"{'https' if self.tls else 'http'}://{self.target}"
 
 
 def parse_endpoint(text: str) -> ServerAddress:
@@ -136,9 +99,9 @@ def parse_endpoint(text: str) -> ServerAddress:
     """
     text = text.strip()
     bare = "://" not in text
-    parts = _split(f"https://{text}" if bare else text)
+    parts = split_url(f"https://{text}" if bare else text)
     if parts is None or not parts.hostname or parts.scheme not in ("http", "https"):
-        raise ConfigError(f"model.endpoint: {_shown(text)} is no address of an API; write {_ENDPOINT_FORM}")
+        raise ConfigError(f"model.endpoint: {shown(text)} is no address of an API; write {_ENDPOINT_FORM}")
     if parts.username is not None or parts.password is not None:
         raise ConfigError(
             "model.endpoint: the address holds a user name or password; remove it and set CLARIFAI_PAT "
@@ -146,29 +109,14 @@ def parse_endpoint(text: str) -> ServerAddress:
         )
     if parts.path.strip("/") or parts.query or parts.fragment:
         raise ConfigError(
-            f"model.endpoint: {_shown(text)} has more than a host and a port; the API is gRPC, so write "
+            f"model.endpoint: {shown(text)} has more than a host and a port; the API is gRPC, so write "
             f"{_ENDPOINT_FORM}"
         )
     if bare and parts.port not in (None, 443):
         raise ConfigError(
-            f"model.endpoint: {_shown(text)} does not say whether to use TLS; write https://{text} or "
+            f"model.endpoint: {shown(text)} does not say whether to use TLS; write https://{text} or "
             f"http://{text}"
         )
     tls = parts.scheme == "https"
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return ServerAddress(f"{host}:{parts.port or (443 if tls else 80)}", tls)
-
-
-def _split(url: str) -> SplitResult | None:
-    """The URL's parts, or None where it or its port is malformed."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port  # the standard library checks it only when it is read
-    except ValueError:
-        return None
-    return None if port == 0 else parts
-
-
-def _shown(url: str) -> str:
-    """The URL as a message may show it: what stands before an @ may be a password."""
-    return repr(re.sub(r"(?<=//)[^/@]*@|^[^/@]*@(?!.*//)", "***@", url))

@@ -1,4 +1,4 @@
-"""Connects to the API: credentials, channels with our own settings, and calls that send raw bytes.
+"""Connects to the API: credentials, and calls that send raw bytes.
 
 The vendor's channel factories retry UNAVAILABLE by themselves and multiply calls, and their stub serializes messages
 that we have framed already; so the calls are made by name on channels of our own.
@@ -7,31 +7,24 @@ that we have framed already; so the calls are made by name on channels of our ow
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import grpc
-import grpc.aio
 from clarifai_grpc.grpc.api import service_pb2
 from google.protobuf.message import DecodeError
 
 from ...errors import CredentialsError
-from .addresses import ServerAddress
+from ..over_grpc.address import ServerAddress
 
 __all__ = [
     "METHODS",
     "Credentials",
-    "channel_options",
     "check_plaintext",
-    "open_async_channel",
-    "open_channel",
     "stub",
 ]
 
-MAX_MESSAGE_BYTES = 256 * 1024 * 1024
 PAT = "CLARIFAI_PAT"
 PAT_FILE = "CLARIFAI_PAT_FILE"
 SESSION_TOKEN = "CLARIFAI_SESSION_TOKEN"
@@ -118,47 +111,6 @@ def check_plaintext(endpoint: ServerAddress, credentials: Credentials, *, allow_
             f"model.endpoint: {endpoint.url} is not encrypted and not this machine, so the key in {PAT} "
             "would be readable on the way; write https://, or set model.allow_plaintext: true"
         )
-
-
-def channel_options(endpoint: ServerAddress) -> list[tuple[str, Any]]:
-    """Settings of the channels to a server."""
-    return [
-        # What runs on this machine is behind no proxy, whatever an office's environment says.
-        ("grpc.enable_http_proxy", 0 if endpoint.is_loopback else 1),
-        # By default a channel retries UNAVAILABLE up to five times by itself; our retries are counted and paced.
-        ("grpc.enable_retries", 0),
-        ("grpc.service_config_disable_resolution", 1),
-        ("grpc.service_config", json.dumps({"methodConfig": [{"name": [{}], "waitForReady": False}]})),
-        ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-        # A load balancer that drops a silent connection must not look like a slow model. Servers refuse pings
-        # that come more often than every five minutes without data, or faster than this with it.
-        ("grpc.keepalive_time_ms", 60_000),
-        ("grpc.keepalive_timeout_ms", 20_000),
-        ("grpc.keepalive_permit_without_calls", 0),
-        ("grpc.initial_reconnect_backoff_ms", 200),
-        ("grpc.min_reconnect_backoff_ms", 200),
-        ("grpc.max_reconnect_backoff_ms", 5_000),
-        ("grpc.use_local_subchannel_pool", 1),
-    ]
-
-
-def open_channel(endpoint: ServerAddress) -> grpc.Channel:
-    """A channel for calls one at a time."""
-    if endpoint.tls:
-        return grpc.secure_channel(
-            endpoint.target, grpc.ssl_channel_credentials(), options=channel_options(endpoint)
-        )
-    return grpc.insecure_channel(endpoint.target, options=channel_options(endpoint))
-
-
-def open_async_channel(endpoint: ServerAddress) -> grpc.aio.Channel:
-    """A channel for the engine's loop."""
-    if endpoint.tls:
-        return grpc.aio.secure_channel(
-            endpoint.target, grpc.ssl_channel_credentials(), options=channel_options(endpoint)
-        )
-    return grpc.aio.insecure_channel(endpoint.target, options=channel_options(endpoint))
 
 
 def stub(channel: Any, method_type: str) -> Any:

@@ -9,7 +9,8 @@ from ...calls.endpoint import CallLimits, ContentNeeds
 from ...job.config import DeploymentConfig, NodepoolConfig
 from ...records import Content
 from ...rows.answer_rows import AnswerRows, ReadOptions
-from .addresses import ModelAddress, ServerAddress
+from ..over_grpc.address import ServerAddress
+from .addresses import ModelAddress
 from .answer.reader import OutputReader
 from .request.binding import Binding
 from .request.wire import EncodedInput, encode_input, request_envelope, stream_requests

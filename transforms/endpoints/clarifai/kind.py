@@ -8,10 +8,10 @@ from collections.abc import Collection
 from ...calls.endpoint import CallLimits
 from ...calls.model_call import ModelCall
 from ...job.config import CallsConfig, ModelConfig, StopConfig
+from ..arguments.expressions import named_columns
 from ..kinds import EMBEDDED
 from .addresses import PUBLIC_API, parse_endpoint
 from .prepare import check_credentials, prepare_call, published_limits
-from .request.expressions import named_columns
 
 __all__ = ["ClarifaiKind"]
 

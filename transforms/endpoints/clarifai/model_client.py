@@ -15,9 +15,11 @@ from ...calls.endpoint import Fault, Verdict, stopping_error
 from ...errors import BulkinferError, CallError, CredentialsError, EndpointError
 from ...job.config import DeploymentConfig, NodepoolConfig
 from ...records import Content
-from .addresses import ModelAddress, ServerAddress
-from .client import Credentials, check_plaintext, open_channel, stub
-from .proxies import proxy_variable
+from ..over_grpc.address import ServerAddress
+from ..over_grpc.channel import open_channel
+from ..over_grpc.proxies import proxy_variable
+from .addresses import ModelAddress
+from .client import Credentials, check_plaintext, stub
 from .request.binding import Binding
 from .request.wire import encode_input, frame_request, request_envelope, signatures_request, stream_requests
 from .signatures import Method, methods_from_json, methods_from_messages

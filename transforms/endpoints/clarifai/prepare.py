@@ -9,7 +9,8 @@ from ...calls.endpoint import CallLimits
 from ...calls.model_call import ModelCall
 from ...errors import CredentialsError
 from ...job.config import CallsConfig, ModelConfig, StopConfig
-from .addresses import PUBLIC_API, ModelAddress, ServerAddress, parse_endpoint, parse_model_url
+from ..over_grpc.address import ServerAddress
+from .addresses import PUBLIC_API, ModelAddress, parse_endpoint, parse_model_url
 from .client import Credentials
 from .endpoint import ClarifaiEndpoint
 from .model_client import ModelClient

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import copyreg
 import dataclasses
-import time
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -14,17 +12,16 @@ import grpc.aio
 from clarifai_grpc.grpc.api import resources_pb2
 
 from ...calls.endpoint import Fault, Reply, Verdict
-from .addresses import ServerAddress
-from .client import Credentials, check_plaintext, open_async_channel, stub
-from .proxies import proxy_variable
+from ..over_grpc.address import ServerAddress
+from ..over_grpc.channel import connected, open_async_channel
+from ..over_grpc.retry_hints import retry_hint
+from .client import Credentials, check_plaintext, stub
 from .request.wire import EncodedInput, frame_request
-from .retry_hints import retry_hint
 from .statuses import fault_of_grpc, fault_of_rpc, fault_of_status
 from .text_faults import text_fault
 
 __all__ = ["GrpcSession"]
 
-CONNECT_S = 20.0
 #: Bytes of a message above which contents are not held a second time, beside the message that carries them.
 LARGE_MESSAGE = 256 * 1024
 _SUCCESS = 10000
@@ -77,17 +74,8 @@ class GrpcSession:
 
     async def connect(self) -> Fault | None:
         """Wait for the connection, so that a call starts when it is told to and its attempt is a real one."""
-        deadline = time.monotonic() + CONNECT_S
-        pause = 0.005
-        while self._channel.get_state(try_to_connect=True) is not grpc.ChannelConnectivity.READY:
-            if time.monotonic() > deadline:
-                proxy = proxy_variable(self._server)
-                through = f" through the proxy of the variable {proxy}" if proxy else ""
-                text = f"no connection to {self._server.url}{through} within {CONNECT_S:g} s"
-                return fault_of_grpc(grpc.StatusCode.UNAVAILABLE, text)
-            await asyncio.sleep(pause)
-            pause = min(0.1, pause * 1.5)
-        return None
+        text = await connected(self._channel, self._server)
+        return fault_of_grpc(grpc.StatusCode.UNAVAILABLE, text) if text else None
 
     async def send(self, batch: Sequence[EncodedInput]) -> Reply:
         """Send the inputs in one call and judge the answer."""

@@ -6,6 +6,7 @@ and in every output. `judge_status` and `judge_grpc` look them up; the engine ac
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from typing import Any
 
@@ -13,9 +14,10 @@ import grpc
 from clarifai_grpc.grpc.api.status import status_code_pb2
 
 from ...calls.endpoint import Fault, Verdict
-from .retry_hints import retry_hint
+from ..over_grpc.codes import cut, grpc_fault
+from ..over_grpc.retry_hints import retry_hint
 
-__all__ = ["fault_of_grpc", "fault_of_http", "fault_of_rpc", "fault_of_status", "judge_grpc", "judge_status"]
+__all__ = ["fault_of_grpc", "fault_of_http", "fault_of_rpc", "fault_of_status", "judge_status"]
 
 #: API status codes by name. A name that ends in `*` stands for all codes that start so and are not named
 #: themselves.
@@ -53,29 +55,12 @@ STATUSES: dict[Verdict, str] = {
         RPC_UNKNOWN_METHOD NOT_IMPLEMENTED""",
 }
 
-GRPC: dict[Verdict, str] = {
-    Verdict.TRANSPORT: "UNAVAILABLE DEADLINE_EXCEEDED ABORTED CANCELLED",
-    Verdict.SERVER_FULL: "RESOURCE_EXHAUSTED",  # unless it says that a message is too large, see judge_grpc
-    Verdict.BAD_INPUT: "INVALID_ARGUMENT OUT_OF_RANGE FAILED_PRECONDITION",
-    Verdict.CREDENTIALS: "UNAUTHENTICATED PERMISSION_DENIED",
-    Verdict.NO_MODEL: "NOT_FOUND",
-    Verdict.NO_API: "UNIMPLEMENTED",
-    Verdict.SPLIT: "UNKNOWN INTERNAL DATA_LOSS ALREADY_EXISTS",
-}
-
 #: HTTP codes of a server behind the model, as an OpenAI-style error object names them; all others blame the input.
 HTTP: dict[Verdict, tuple[int, ...]] = {
     Verdict.THROTTLED: (429,),
     Verdict.SERVER_FULL: (502, 503, 504),
 }
 
-_MESSAGE_TOO_LARGE = re.compile(
-    r"message (?:is )?larger than max \((\d+) vs\.? (\d+)\)|larger than max", re.IGNORECASE
-)
-# A reset connection is reported as INTERNAL; no input is to blame for it.
-_RESET = re.compile(
-    r"RST_STREAM|GOAWAY|stream (?:removed|terminated)|connection reset|socket closed", re.IGNORECASE
-)
 # The local model server reports an unknown method as a plain FAILURE with this text only.
 # Nothing looser: a model's own exception about one input must never end the job.
 _UNKNOWN_METHOD = re.compile(r"\bMethod \w+ not found in model class")
@@ -99,7 +84,6 @@ def _table() -> dict[int, Verdict]:
 
 
 _BY_STATUS = _table()
-_BY_GRPC = {name: verdict for verdict, names in GRPC.items() for name in names.split()}
 
 
 #: What a person does about a status that stops the job.
@@ -116,16 +100,6 @@ def judge_status(code: int, details: str = "") -> Verdict:
     verdict = _BY_STATUS.get(code, Verdict.SPLIT)
     if verdict is Verdict.SPLIT and _UNKNOWN_METHOD.search(details):
         return Verdict.NO_METHOD
-    return verdict
-
-
-def judge_grpc(code: grpc.StatusCode, details: str = "") -> Verdict:
-    """The verdict on a gRPC code."""
-    verdict = _BY_GRPC.get(code.name, Verdict.SPLIT)
-    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and _MESSAGE_TOO_LARGE.search(details):
-        return Verdict.TOO_LARGE
-    if code is grpc.StatusCode.INTERNAL and _RESET.search(details):
-        return Verdict.TRANSPORT
     return verdict
 
 
@@ -151,7 +125,7 @@ def fault_of_status(status: object, request_id: str | None = None) -> Fault:
     return Fault(
         verdict,
         error_type=name.lower(),
-        message=_cut(f"the model answered {name} ({code}){': ' + details if details else ''}"),
+        message=cut(f"the model answered {name} ({code}){': ' + details if details else ''}"),
         fix=_FIXES.get(verdict, ""),
         status_code=code,
         request_id=status.req_id or request_id,  # type: ignore[attr-defined]
@@ -166,19 +140,8 @@ def fault_of_grpc(
     retry_after_s: float | None = None,
 ) -> Fault:
     """The fault that a call's gRPC code reports."""
-    details = details or ""
-    verdict = judge_grpc(code, details)
-    limit = _MESSAGE_TOO_LARGE.search(details) if verdict is Verdict.TOO_LARGE else None
-    return Fault(
-        verdict,
-        error_type="too_large" if verdict is Verdict.TOO_LARGE else code.name.lower(),
-        message=_cut(f"the call failed with gRPC {code.name}{': ' + details if details else ''}"),
-        fix=_FIXES.get(verdict, ""),
-        grpc_code=code.name,
-        request_id=request_id,
-        retry_after_s=retry_after_s,
-        max_message_bytes=int(limit[2]) if limit and limit[2] else None,
-    )
+    fault = grpc_fault(code, details, retry_after_s=retry_after_s)
+    return dataclasses.replace(fault, fix=_FIXES.get(fault.verdict, ""), request_id=request_id)
 
 
 def fault_of_http(code: object, kind: str, message: str, request_id: str | None = None) -> Fault:
@@ -192,7 +155,7 @@ def fault_of_http(code: object, kind: str, message: str, request_id: str | None 
     return Fault(
         verdict,
         error_type="model_error",
-        message=_cut(f"the model answered an error ({kind}{f', {code}' if code else ''}): {message}"),
+        message=cut(f"the model answered an error ({kind}{f', {code}' if code else ''}): {message}"),
         status_code=code if type(code) is int else None,
         request_id=request_id,
     )
@@ -201,9 +164,3 @@ def fault_of_http(code: object, kind: str, message: str, request_id: str | None 
 def fault_of_rpc(error: Any) -> Fault:
     """The fault that a failed call of `grpc` or `grpc.aio` reports."""
     return fault_of_grpc(error.code(), error.details(), retry_after_s=retry_hint(error.trailing_metadata()))
-
-
-def _cut(text: str, limit: int = 600) -> str:
-    # Model servers put whole stack traces into details; the first lines tell what happened.
-    text = " ".join(text.split())
-    return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -8,10 +8,10 @@ import pytest
 from bulkinfer.transforms.endpoints.clarifai.addresses import (
     PUBLIC_API,
     ModelAddress,
-    ServerAddress,
     parse_endpoint,
     parse_model_url,
 )
+from bulkinfer.transforms.endpoints.over_grpc.address import ServerAddress
 from bulkinfer.transforms.errors import ConfigError
 
 

@@ -12,13 +12,14 @@ import grpc
 import pytest
 from bulkinfer.transforms.endpoints.clarifai.addresses import (
     ModelAddress,
-    ServerAddress,
     parse_endpoint,
     parse_model_url,
 )
-from bulkinfer.transforms.endpoints.clarifai.client import Credentials, channel_options, check_plaintext
+from bulkinfer.transforms.endpoints.clarifai.client import Credentials, check_plaintext
 from bulkinfer.transforms.endpoints.clarifai.model_client import ModelClient
 from bulkinfer.transforms.endpoints.clarifai.request.binding import bind
+from bulkinfer.transforms.endpoints.over_grpc.address import ServerAddress
+from bulkinfer.transforms.endpoints.over_grpc.channel import channel_options
 from bulkinfer.transforms.errors import (
     CallError,
     CredentialsError,

@@ -12,9 +12,11 @@ from typing import Any
 
 import grpc
 import pytest
-from bulkinfer.transforms.endpoints.clarifai.addresses import ServerAddress, parse_endpoint, parse_model_url
-from bulkinfer.transforms.endpoints.clarifai.client import Credentials, channel_options
+from bulkinfer.transforms.endpoints.clarifai.addresses import parse_endpoint, parse_model_url
+from bulkinfer.transforms.endpoints.clarifai.client import Credentials
 from bulkinfer.transforms.endpoints.clarifai.model_client import ModelClient
+from bulkinfer.transforms.endpoints.over_grpc.address import ServerAddress
+from bulkinfer.transforms.endpoints.over_grpc.channel import channel_options
 from bulkinfer.transforms.errors import CredentialsError, EndpointError, ModelNotFoundError
 from clarifai_grpc.grpc.api import service_pb2
 from support.calls import MODEL_URL

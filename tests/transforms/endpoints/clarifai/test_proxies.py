@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from bulkinfer.transforms.endpoints.clarifai.addresses import ModelAddress, ServerAddress, parse_endpoint
-from bulkinfer.transforms.endpoints.clarifai.client import open_async_channel, open_channel
+from bulkinfer.transforms.endpoints.clarifai.addresses import ModelAddress, parse_endpoint
 from bulkinfer.transforms.endpoints.clarifai.model_client import ModelClient
-from bulkinfer.transforms.endpoints.clarifai.proxies import proxy_variable
 from bulkinfer.transforms.endpoints.clarifai.session import GrpcSession
+from bulkinfer.transforms.endpoints.over_grpc.address import ServerAddress
+from bulkinfer.transforms.endpoints.over_grpc.channel import open_async_channel, open_channel
+from bulkinfer.transforms.endpoints.over_grpc.proxies import proxy_variable
 from bulkinfer.transforms.errors import EndpointError
 from support.calls import call_to, items, texts
 from support.fault_server import running
@@ -46,7 +47,7 @@ def test_loopback_never_goes_through_a_proxy(host: str) -> None:
 
 def test_a_remote_endpoint_behind_a_proxy_is_told_with_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bulkinfer.transforms.endpoints.clarifai.model_client.CONNECT_S", 0.3)
-    monkeypatch.setattr("bulkinfer.transforms.endpoints.clarifai.session.CONNECT_S", 0.3)
+    monkeypatch.setattr("bulkinfer.transforms.endpoints.over_grpc.channel.CONNECT_S", 0.3)
     remote = parse_endpoint("http://models.example:80")
 
     with (

@@ -6,13 +6,12 @@ import grpc
 import pytest
 from bulkinfer.transforms.calls.endpoint import Verdict, stopping_error
 from bulkinfer.transforms.endpoints.clarifai.statuses import (
-    GRPC,
     STATUSES,
     fault_of_grpc,
     fault_of_status,
-    judge_grpc,
     judge_status,
 )
+from bulkinfer.transforms.endpoints.over_grpc.codes import GRPC, judge_grpc
 from bulkinfer.transforms.errors import CredentialsError, EndpointError, MethodError, ModelNotFoundError
 from clarifai_grpc.grpc.api.status import status_code_pb2, status_pb2
 

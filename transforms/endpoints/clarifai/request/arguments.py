@@ -14,24 +14,22 @@ from ....errors import EncodeError
 from ....job.config import StreamConfig
 from ....records import Content
 from ....storage.references import is_data
-from ..signatures import Field
-from .framing import MEDIA, PART, RAW, TEXTUAL, URL, wrap
-from .pieces import cut_bytes, cut_text
-from .sources import (
-    Constant,
+from ...arguments.sources import (
     FromColumn,
     FromContent,
-    FromList,
     FromStructure,
     FromTemplate,
     FromUri,
-    Source,
     column_value,
     content_bytes,
     content_value,
     decoded,
     utf8,
 )
+from ..signatures import Field
+from .framing import MEDIA, PART, RAW, TEXTUAL, URL, wrap
+from .pieces import cut_bytes, cut_text
+from .sources import Constant, FromList, Source
 from .values import MisfitError, encode_value
 
 __all__ = ["Argument"]

@@ -11,21 +11,15 @@ from clarifai_grpc.grpc.api import resources_pb2, service_pb2
 
 from ....errors import EndpointError, MethodError
 from ....job.config import StreamConfig
+from ...arguments.expressions import ArgumentError, closest, holds_expression, is_expression
+from ...arguments.sources import FromColumn, FromContent, FromTemplate
 from ..signatures import Field, Method
 from .arguments import Argument
-from .expressions import (
-    ArgumentError,
-    closest,
-    holds_expression,
-    is_expression,
-    parse_constant,
-    parse_source,
-    source_parts,
-)
+from .expressions import parse_constant, parse_source, source_parts
 from .fitting import check_stream, content_field, example, located
 from .framing import tag, varint
 from .prompts import kind
-from .sources import Constant, FromColumn, FromContent, FromTemplate, Source
+from .sources import Constant, Source
 from .values import MisfitError, encode_value
 
 __all__ = ["Binding", "bind", "find_method"]

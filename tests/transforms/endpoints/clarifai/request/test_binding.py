@@ -5,8 +5,8 @@ from __future__ import annotations
 import pickle
 
 import pytest
+from bulkinfer.transforms.endpoints.arguments.expressions import named_columns
 from bulkinfer.transforms.endpoints.clarifai.request.binding import bind
-from bulkinfer.transforms.endpoints.clarifai.request.expressions import named_columns
 from bulkinfer.transforms.endpoints.clarifai.signatures import Field, Method, legacy_method, methods_from_json
 from bulkinfer.transforms.errors import MethodError
 from bulkinfer.transforms.job.config import StreamConfig

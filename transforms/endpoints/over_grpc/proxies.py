@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from .addresses import ServerAddress
+from .address import ServerAddress
 
 __all__ = ["proxy_variable"]
 
