@@ -10,7 +10,7 @@ from ..records import Prediction, Reference
 from .columns import NO_CONCEPTS, Concepts
 from .masks import MaskRle
 from .prediction_rows import NO_FRAME, Frame, PredictionRows
-from .region_rows import RegionRows
+from .region_rows import PlainRegions, RegionRows
 
 __all__ = ["AnswerReader", "AnswerRows", "Answered", "ReadOptions"]
 
@@ -90,18 +90,28 @@ class AnswerRows:
         self.regions.start(answered.ordinal, self.predictions.key, size, self._coded, prediction.orientation)
         self.set_frame(NO_FRAME)
 
-    def add_rows(self, answered: Sequence[Answered], columns: Mapping[str, Sequence[Any]]) -> None:
-        """Add one row for each of these inputs, without concepts, regions and frames: all rows of a reply at once.
+    def add_rows(
+        self,
+        answered: Sequence[Answered],
+        columns: Mapping[str, Sequence[Any]],
+        concepts: Sequence[Concepts] | None = None,
+        regions: PlainRegions | None = None,
+    ) -> None:
+        """Add one row for each of these inputs, without frames and masks: all rows of a reply at once.
 
         Args:
             columns: values of the rows, by column; `status_code`, `output_id` and `created_at` as in `close`.
+            concepts: ids, names and values of each row; None where no row has any.
+            regions: of all rows; None where no row has any.
 
         Raises:
             DecodeError: a kept column's value is not of its type.
         """
         self._last, self._coded = None, None
         ordinals, references, predictions = zip(*answered, strict=True)
-        self.predictions.extend(ordinals, references, predictions, columns)
+        sizes = [(one.width, one.height) for one in predictions]
+        counts = self.regions.extend(regions, sizes) if regions is not None else None
+        self.predictions.extend(ordinals, references, predictions, columns, concepts, counts)
 
     def set_frame(self, frame: Frame) -> None:
         """Say which frame of a video the row that begins belongs to; before any of its regions.

@@ -7,6 +7,7 @@ cut back to a number of rows, so that an answer that cannot be read leaves nothi
 from __future__ import annotations
 
 import array
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -98,6 +99,12 @@ class _Lists:
         self.total += length
         self.ends.append(self.total)
 
+    def close_all(self, lengths: Sequence[int]) -> None:
+        """Close many lists."""
+        ends = list(itertools.accumulate(lengths, initial=self.total))
+        self.ends.extend(ends[1:])
+        self.total = ends[-1]
+
     def skip(self, count: int) -> None:
         """Close so many empty lists."""
         self.ends.extend([self.total] * count)
@@ -141,6 +148,16 @@ class FloatListColumn:
         """Add one list."""
         self.values.extend(values)
         self._lists.close(len(values))
+
+    def extend(self, values: Any, filled: Any) -> None:
+        """Add many lists of one length.
+
+        Args:
+            values: shape (lists, length).
+            filled: the others are empty; shape (lists,).
+        """
+        self.values.frombytes(values[filled].astype(np.float32).tobytes())
+        self._lists.close_all((filled * values.shape[1]).tolist())
 
     def cut(self, count: int) -> None:
         """Keep the first `count` lists."""
@@ -219,6 +236,10 @@ class RegionColumn:
         length = len(self.indexes) - self._lists.total
         self._lists.close(length)
         return length
+
+    def close_rows(self, lengths: Sequence[int]) -> None:
+        """End the lists of several rows, whose regions were all added."""
+        self._lists.close_all(lengths)
 
     def skip(self, count: int) -> None:
         """Add so many empty lists, when no list is open."""

@@ -174,8 +174,13 @@ class PredictionRows:
         references: Sequence[Reference],
         predictions: Sequence[Prediction],
         columns: Mapping[str, Sequence[Any]],
+        concepts: Sequence[Concepts] | None = None,
+        regions: Sequence[int] | None = None,
     ) -> None:
         """Add a row for each of these inputs; see `start`, and `AnswerRows.add_rows` for the columns.
+
+        Args:
+            regions: how many each row has, which are added already; None where no row has any.
 
         Raises:
             DecodeError: a kept column's value is not of its type.
@@ -184,6 +189,7 @@ class PredictionRows:
         kept = [self._kept_values(column, field, references) for column, field in self._keep]
         ids = [utf8(reference.input_id) for reference in references]
         uris = [None if reference.uri is None else utf8(recorded(reference.uri)) for reference in references]
+        bests = [self.concepts.append(*row) for row in concepts] if concepts is not None else []
         dense = zip(
             ids,
             uris,
@@ -196,9 +202,9 @@ class PredictionRows:
             columns["output_id"],
             columns["status_code"],
             columns["created_at"],
-            itertools.repeat(None),
-            itertools.repeat(None),
-            itertools.repeat(0),
+            [label for _, label, _ in bests] if bests else itertools.repeat(None),
+            [score for _, _, score in bests] if bests else itertools.repeat(None),
+            regions or itertools.repeat(0),
             [prediction.stats.latency_ms for prediction in predictions],
             [prediction.stats.attempts for prediction in predictions],
             [prediction.model_version or self._model_version for prediction in predictions],
@@ -206,9 +212,12 @@ class PredictionRows:
         )
         self._dense.extend(itertools.chain.from_iterable(dense))
         self.inputs.extend(ordinals)
-        self.concepts.skip(count)
-        self.regions.skip(count)
+        if not bests:
+            self.concepts.skip(count)
+        if regions is None:
+            self.regions.skip(count)
         self.nbytes += 120 * count + sum(map(len, ids)) + sum(len(uri or "") for uri in uris)
+        self.nbytes += 40 * sum(len(row[0]) for row in concepts or ()) + 60 * sum(regions or ())
         values = {name: column for name, column in columns.items() if name in self.sparse}
         for name, column in (*values.items(), *kept):
             self.sparse[name].extend(first, column)

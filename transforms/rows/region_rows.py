@@ -10,18 +10,19 @@ import contextlib
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..errors import DecodeError
+from .boxes import Box, Size, in_picture, mask_box, pixels, pixels_of_many, relative, same_frame, size_note
 from .columns import NO_CONCEPTS, Concepts, RegionColumn
 from .mask_rows import UNREADABLE, MaskRows
 from .masks import MaskRle, encode_mask, mask_png, png_size
 from .prediction_rows import Frame
 
-__all__ = ["RegionRows", "Shape", "Size"]
+__all__ = ["PlainRegions", "RegionRows", "Shape", "Size"]
 
-Size = tuple[int, int]  # width, height in pixels
-Box = Sequence[float]  # x, y, width, height; empty for none
 _LYING = frozenset({5, 6, 7, 8})  #: orientations in which width and height change places when shown
-_ROUNDING = 1e-3  #: how far beyond the picture a box may reach: models round, and often to pixels
 _NO_BOX = "box: the model's own holds no number, lies outside of the picture or is turned round, see bbox_rel"
 _Key = tuple[str, str | None]
 
@@ -46,6 +47,25 @@ class Shape(NamedTuple):
     point: Sequence[float] = ()
     text: str = ""
     concepts: Concepts = NO_CONCEPTS
+
+
+class PlainRegions(NamedTuple):
+    """Regions of several rows, which have a box at most.
+
+    Attributes:
+        counts: of each row.
+        ids, track_ids, labels, scores: of each region, row after row.
+        boxes: x, y, width and height in 0..1; shape (regions, 4).
+        boxed: whether the region has a box; shape (regions,).
+    """
+
+    counts: Sequence[int]
+    ids: Sequence[str | None]
+    track_ids: Sequence[str | None]
+    labels: Sequence[str | None]
+    scores: Sequence[float | None]
+    boxes: NDArray[np.float64]
+    boxed: NDArray[np.bool_]
 
 
 class _Placed(NamedTuple):
@@ -79,6 +99,7 @@ class RegionRows:
         self.masks = MaskRows()
         self.size: Size | None = None
         self.may_turn = False
+        self._light = light
         self._coded: dict[bytes, MaskRle] | None = None
         self._add_index, self._add_id, self._add_track = (
             light.indexes.append,
@@ -120,7 +141,7 @@ class RegionRows:
                 self.may_turn = False
                 if self.size is not None and mask != self.size:
                     turned = self.size[::-1]
-                    if mask == turned or (_same_frame(mask, turned) and not _same_frame(mask, self.size)):
+                    if mask == turned or (same_frame(mask, turned) and not same_frame(mask, self.size)):
                         self.size = turned
                 return
 
@@ -146,7 +167,7 @@ class RegionRows:
             box_rel: in 0..1; empty where only the mask tells it.
             shape: what goes to `masks`, if anything does; a mask that cannot be read stands there with the reason.
         """
-        bbox = _pixels(box_rel, self.size)
+        bbox = pixels(box_rel, self.size)
         if shape is not None and self.has_shapes:
             bbox, box_rel = self._add_shape(label, score, bbox, box_rel, region_id, track_id, shape)
         self._add_index(self._index)
@@ -157,6 +178,28 @@ class RegionRows:
         self._add_bbox(bbox)
         self._add_bbox_rel(box_rel)
         self._index += 1
+
+    def extend(self, regions: PlainRegions, sizes: Sequence[tuple[int | None, int | None]]) -> Sequence[int]:
+        """Add the regions of several rows and close these; see `add`.
+
+        Args:
+            sizes: width and height of each row's picture; None where unknown.
+
+        Returns:
+            How many regions each row has.
+        """
+        light = self._light
+        light.indexes.extend(index for count in regions.counts for index in range(count))
+        light.ids += regions.ids
+        light.track_ids += regions.track_ids
+        light.labels += regions.labels
+        light.scores += regions.scores
+        known = np.array([(width or 0, height or 0) for width, height in sizes], np.float64)
+        boxes, inside = pixels_of_many(regions.boxes, known.repeat(regions.counts, axis=0))
+        light.bbox.extend(boxes, inside & regions.boxed)
+        light.bbox_rel.extend(regions.boxes, regions.boxed)
+        light.close_rows(regions.counts)
+        return regions.counts
 
     def _add_shape(
         self,
@@ -200,7 +243,7 @@ class RegionRows:
         """Read a region's mask, and take its box where the model's own cannot be told in pixels."""
         if picture is not None and not any(box_rel):
             box_rel = ()  # some models send an empty message beside a mask
-        boxed = bool(box_rel) and _in_picture(box_rel) and (picture is None or min(box_rel[2:]) > 0)
+        boxed = bool(box_rel) and in_picture(box_rel) and (picture is None or min(box_rel[2:]) > 0)
         notes = [] if boxed or not box_rel else [_NO_BOX]
         source = "model" if box_rel else None
         if picture is None:
@@ -215,12 +258,12 @@ class RegionRows:
                 f"lossy: the mask is a {rle.lossy}, of which the pixels brighter than half of white count"
             )
         if self.size is not None and size != self.size:
-            notes.append(_size_note(size, self.size, bbox if boxed else ()))
+            notes.append(size_note(size, self.size, bbox if boxed else ()))
         if rle is not None and not boxed:
-            own = _mask_box(rle, self.size)
+            own = mask_box(rle, self.size)
             if own or not box_rel:
                 bbox, source = own, "mask"
-            box_rel = box_rel or _relative(rle)
+            box_rel = box_rel or relative(rle)
         return _Placed(rle, bbox, box_rel, source, notes)
 
     def _code(self, picture: bytes | MaskRle, *, boxed: bool) -> tuple[MaskRle | None, Size]:
@@ -236,56 +279,3 @@ class RegionRows:
             if self._coded is not None:
                 self._coded[picture] = rle
         return rle, (rle.width, rle.height)
-
-
-def _size_note(mask: Size, picture: Size, bbox: Box) -> str:
-    """What a mask of another size than the picture shows.
-
-    Args:
-        bbox: the model's own box in pixels; empty for none.
-    """
-    told = f"the mask is {mask[0]} x {mask[1]} pixels, the picture {picture[0]} x {picture[1]}"
-    if bbox and abs(bbox[2] - mask[0]) <= 1 and abs(bbox[3] - mask[1]) <= 1:
-        return f"crop: {told}; the mask is as large as its box"
-    if _same_frame(mask, picture):
-        return f"resized: {told}; it shows the whole picture in another resolution"
-    return f"other_size: {told}; what of the picture it shows is not known"
-
-
-def _same_frame(mask: Size, picture: Size) -> bool:
-    """True for two sizes of one shape, but for what rounding a side to whole pixels changes."""
-    return abs(mask[0] * picture[1] - mask[1] * picture[0]) <= max(picture)
-
-
-def _mask_box(rle: MaskRle, size: Size | None) -> Box:
-    """The mask's box in pixels of the picture, or of the mask where the picture's size is unknown."""
-    if size is None or size == (rle.width, rle.height):
-        return rle.bbox
-    return _pixels(_relative(rle), size) if _same_frame((rle.width, rle.height), size) else ()
-
-
-def _relative(rle: MaskRle) -> Box:
-    x, y, width, height = rle.bbox
-    return x / rle.width, y / rle.height, width / rle.width, height / rle.height
-
-
-def _in_picture(box_rel: Box) -> bool:
-    x, y, width, height = box_rel
-    # Comparisons with NaN are false.
-    return (
-        x >= -_ROUNDING
-        and y >= -_ROUNDING
-        and width >= 0
-        and height >= 0
-        and x + width <= 1 + _ROUNDING
-        and y + height <= 1 + _ROUNDING
-    )
-
-
-def _pixels(box_rel: Box, size: Size | None) -> Box:
-    """A box in pixels; none where the size is unknown, or where it is no box in the picture."""
-    if size is None or not box_rel or not _in_picture(box_rel):
-        return ()
-    width, height = size
-    x, y, box_width, box_height = box_rel
-    return x * width, y * height, box_width * width, box_height * height

@@ -16,7 +16,7 @@ from ..signatures import Field, Method
 from .answers import struct_json
 from .columns import grouped, put_leaf
 from .items import INT64_MAX, microseconds, whole_number
-from .plain_texts import TextColumns, read_texts
+from .plain_columns import read_plain
 from .regions import concepts_of, read_regions
 from .tool_calls import Answer, join_pieces, read_text, read_value
 from .values import (
@@ -64,9 +64,9 @@ class OutputReader:
             DecodeError: an answer cannot be turned into rows; or another error that `AnswerReader` names.
         """
         if not self._streams and not self._options.raw:
-            texts = self._texts(answered)
-            if texts is not None:
-                self._open.add_rows(answered, texts)
+            plain = read_plain(answered, self._field)
+            if plain is not None:
+                self._open.add_rows(answered, *plain)
                 return
         for one in answered:
             self._open.start(one)
@@ -76,12 +76,6 @@ class OutputReader:
                 self._write_output(outputs[0], data, field, leaves(data, field))
             else:
                 self._write_stream(outputs)
-
-    def _texts(self, answered: Sequence[Answered]) -> TextColumns | None:
-        """All rows at once, where every answer is one plain text."""
-        if any(len(one.prediction.answer) != 1 for one in answered):
-            return None
-        return read_texts(answered, self._field)
 
     def _write_stream(self, outputs: tuple[Any, ...]) -> None:
         answers = [answer_data(output, self._field) for output in outputs]

@@ -1,4 +1,4 @@
-"""A reply of plain texts is read as columns: the same rows as one by one, whatever is in it."""
+"""A reply of plain answers is read as columns: the same rows as one by one, whatever is in it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from unittest import mock
 import pyarrow as pa
 import pytest
 from bulkinfer.transforms.endpoints.clarifai.answer import reader
-from bulkinfer.transforms.endpoints.clarifai.answer.plain_texts import read_texts
+from bulkinfer.transforms.endpoints.clarifai.answer.plain_columns import read_plain
 from bulkinfer.transforms.endpoints.clarifai.answer.reader import OutputReader
 from bulkinfer.transforms.endpoints.clarifai.signatures import Field, Method
 from bulkinfer.transforms.records import CallStats, Prediction, Reference
@@ -48,8 +48,8 @@ def tables(predictions: list[Prediction], method: Method | None, *, columns: boo
             model_version="v",
         )
     )
-    read = read_texts if columns else lambda answered, field: None
-    with mock.patch.object(reader, "read_texts", read):
+    read = read_plain if columns else lambda answered, field: None
+    with mock.patch.object(reader, "read_plain", read):
         for start in range(0, len(predictions), 4):
             assert builder.add(predictions[start : start + 4]) == [None] * len(predictions[start : start + 4])
     return builder.finish()
@@ -88,7 +88,8 @@ def test_a_reply_of_texts_is_read_as_columns_and_another_is_not() -> None:
             Answered(n, Reference(f"{n}", None, "text"), Prediction(Reference(f"{n}", None, "text"), (one,)))
             for n, one in enumerate(outputs)
         ]
-        return read_texts(answered, STR.outputs[0])
+        found = read_plain(answered, STR.outputs[0])
+        return None if found is None else found.columns
 
     plain, picture = output("yes", True, 0, "", 0), resources_pb2.Output()
     picture.data.image.url = "u"
@@ -111,6 +112,113 @@ def test_a_number_too_large_for_its_column_costs_its_own_answer_alone() -> None:
 
     assert [error is None for error in added] == [True, False, True]
     assert builder.finish().predictions["text"].to_pylist() == ["yes", "yes"]
+
+
+SCORES = st.one_of(st.sampled_from([0.0, -0.0, float("nan"), float("inf"), 1.0]), st.floats(-1, 2, width=32))
+CONCEPTS = st.lists(
+    st.tuples(st.sampled_from(["", "a", "é"]), st.sampled_from(["", "cat"]), SCORES), max_size=4
+)
+BOX = st.one_of(
+    st.none(),
+    st.tuples(*[st.one_of(st.floats(0, 1, width=32), SCORES)] * 4),
+    st.sampled_from(
+        [(0.0, 0.0, 1.0, 1.0), (0.0, 0.0, 1.0009, 1.0), (0.0, 0.0, 1.0011, 1.0), (0.5, 0.0, 0.5, 1.0)]
+    ),
+)
+REGIONS = st.lists(
+    st.tuples(
+        BOX, CONCEPTS, SCORES, st.sampled_from(["", "r"]), st.sampled_from(["", "t"]), st.integers(0, 12)
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+def add_concepts(field: Any, concepts: list[tuple[str, str, float]]) -> None:
+    for name, label, value in concepts:
+        field.add(id=name, name=label, value=value)
+
+
+def found_in_picture(answer: Any) -> Any:
+    """An output of concepts, of regions, or of what else there is."""
+    kind, concepts, regions = answer
+    made = output("", False, 0, "id", 0)
+    made.data.ClearField("string_value")
+    if kind in ("concepts", "both"):
+        add_concepts(made.data.concepts, concepts)
+    if kind in ("regions", "both"):
+        for box, own, value, name, track, shape in regions:
+            region = made.data.regions.add(id=name, track_id=track, value=value)
+            add_concepts(region.data.concepts, own)
+            if box is not None:
+                sides = region.region_info.bounding_box
+                sides.left_col, sides.top_row, sides.right_col, sides.bottom_row = box
+            if shape == 1:
+                region.region_info.point.col = 0.5
+    return made
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.one_of(
+        st.lists(st.tuples(st.just("concepts"), CONCEPTS, st.just([])), min_size=1, max_size=6),
+        st.lists(st.tuples(st.just("regions"), st.just([]), REGIONS), min_size=1, max_size=6),
+        st.lists(
+            st.tuples(st.sampled_from(["concepts", "regions", "both"]), CONCEPTS, REGIONS),
+            min_size=1,
+            max_size=4,
+        ),
+    ),
+    st.sampled_from([(640, 480), (None, None), (640, None)]),
+    st.sampled_from([None, 6]),
+)
+def test_concepts_and_boxes_as_columns_are_what_single_rows_would_be(
+    answers: list[Any], size: tuple[int | None, int | None], orientation: int | None
+) -> None:
+    predictions = [
+        Prediction(
+            Reference(
+                f"{number}",
+                f"u{number}",
+                "image",
+                aliases=(Reference(f"alias{number}", None, "image"),) if number == 2 else (),
+            ),
+            (found_in_picture(answer),),
+            width=size[0],
+            height=size[1],
+            orientation=orientation,
+        )
+        for number, answer in enumerate(answers)
+    ]
+
+    fast = tables(predictions, None, columns=True)
+    slow = tables(predictions, None, columns=False)
+
+    for name in ("predictions", "masks", "errors"):
+        assert repr(getattr(fast, name).to_pylist()) == repr(
+            getattr(slow, name).to_pylist()
+        )  # NaN is not NaN
+        assert getattr(fast, name).schema == getattr(slow, name).schema
+    assert fast.prediction_inputs.tolist() == slow.prediction_inputs.tolist()
+
+
+def test_replies_of_concepts_and_of_boxes_are_read_as_columns() -> None:
+    def read(*answers: Any) -> Any:
+        answered = [
+            Answered(
+                n, Reference(f"{n}", None, "image"), Prediction(Reference(f"{n}", None, "image"), (one,))
+            )
+            for n, one in enumerate(map(found_in_picture, answers))
+        ]
+        return read_plain(answered, None)
+
+    concepts = ("concepts", [("a", "cat", 0.5)], [])
+    box = ((0.0, 0.0, 0.5, 0.5), [("a", "cat", 0.5)], 0.0, "r", "", 0)
+    assert read(concepts, concepts).concepts == [(["a"], ["cat"], [0.5])] * 2
+    assert read(("regions", [], [box, box]), ("regions", [], [box])).regions.counts == [2, 1]
+    assert read(("regions", [], [(*box[:5], 1)])) is None
+    assert read(concepts, ("regions", [], [box])) is None
+    assert read(("both", concepts[1], [box])) is None
 
 
 @pytest.mark.parametrize("raw", [False, True])
