@@ -11,6 +11,7 @@ import click
 
 from .commands.call import call, methods
 from .commands.init import init
+from .commands.report import report
 from .commands.run import plan, run
 from .commands.schema import schema
 from .commands.serve import serve
@@ -41,5 +42,5 @@ def main() -> None:
     spare_loopback()
 
 
-for _command in (run, plan, call, methods, serve, schema, init):
+for _command in (run, plan, call, methods, serve, schema, init, report):
     main.add_command(_command)

@@ -56,6 +56,12 @@ class Summary:
         return {**dataclasses.asdict(self), "seconds": round(self.seconds, 3)}
 
     @property
+    def difference(self) -> dict[str, int | None]:
+        """How what this run found differs from what earlier ones had left."""
+        names = ("new", "changed", "gone", "skipped", "remaining")
+        return {name: getattr(self, name) for name in names}
+
+    @property
     def exit_code(self) -> int:
         """0 when every input is in `predictions`, 3 when some are in `errors`, 4 when it left some undone."""
         if self.stopped or (self.remaining and self.limit is None):
