@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from bulkinfer.transforms.rows.schemas import predictions_schema
+
 from .charts import number_text
 from .markup import Child, Element, clipped, element, named
 from .pictures.content import Seen
@@ -17,44 +19,7 @@ __all__ = ["KEPT_OUT", "card", "key_of", "short_name"]
 
 #: Columns that a card does not show, and that are not read for it.
 KEPT_OUT = ("raw", "ndarray", "embedding", "heatmaps", "clusters", "hits", "tracks", "bytes_value")
-#: Columns that are said in another way, or not worth saying.
-_SAID = frozenset(
-    [
-        "input_id",
-        "uri",
-        "output_index",
-        "run_id",
-        "media_type",
-        "width",
-        "height",
-        "orientation",
-        "output_id",
-        "status_code",
-        "created_at",
-        "label",
-        "score",
-        "concepts",
-        "num_regions",
-        "text",
-        "tool_calls",
-        "json",
-        "int_value",
-        "float_value",
-        "bool_value",
-        "string_value",
-        "regions",
-        "colors",
-        "image",
-        "time_segments",
-        "latency_ms",
-        "attempts",
-        "model_url",
-        "model_version",
-        "frame_index",
-        "frame_number",
-        "frame_time_ms",
-    ]
-)
+_OWN = frozenset(predictions_schema().names)  #: all others are columns that the job keeps
 _VALUES = ("text", "string_value", "json", "tool_calls", "int_value", "float_value", "bool_value")
 _LONGEST_TEXT, _LONGEST_VALUE = 600, 120
 
@@ -190,7 +155,7 @@ def _notes(row: Row, masks: Sequence[Row], seen: Seen) -> Iterator[Element]:
 
 def _more(row: Row) -> Element:
     """What else the row tells, folded."""
-    kept = {name: value for name, value in row.items() if name not in _SAID and value is not None}
+    kept = {name: value for name, value in row.items() if name not in _OWN and value is not None}
     facts = {
         "input_id": row["input_id"],
         "run": row["run_id"],
