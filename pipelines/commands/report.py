@@ -43,7 +43,8 @@ def report(output: str, to: str | None, sample: int, from_index: int, verbose: i
     OUTPUT is the directory that output.uri names, or the job file, which also says how to reach its stores.
     """
     with faults_told():
+        from bulkinfer.pipelines.report.output import open_output
         from bulkinfer.pipelines.report.report import write_report
 
         configure_logging(verbose)
-        click.echo(write_report(output, to, sample=sample, start=from_index))
+        click.echo(write_report(open_output(output), to, sample=sample, start=from_index))

@@ -140,7 +140,7 @@ def _labels(best: Mapping[str | None, float | None]) -> Iterator[Child]:
             continue
         yield ", " if number else None
         yield element("b" if not number else "span", None, named(label, 80))
-        yield "" if score is None else f" {score:.3g}"
+        yield "" if score is None else f" {score:.3f}"
 
 
 def _notes(row: Row, masks: Sequence[Row], seen: Seen) -> Iterator[Element]:

@@ -87,7 +87,7 @@ def _columns(figure: Figure) -> Element:
     most = max(row[1] for row in figure.rows)
     places = [_place(row[0], figure.step) for row in figure.rows]
     places = [one - places[0] for one in places]  # bins that are empty have no row, but their place
-    step = _WIDTH / (places[-1] + 1)
+    step = min(_WIDTH / 4, _WIDTH / (places[-1] + 1))
     drawn = []
     for place, row, label in zip(places, figure.rows, labels, strict=True):
         height = max(1.0, _HEIGHT * row[1] / most)
@@ -159,7 +159,8 @@ def _table(title: str, head: Sequence[Element], rows: Sequence[Element], kind: s
 
 
 def _cell(value: Any) -> Element:
-    return element("td", None, _data(value))
+    short = not isinstance(value, str) or len(value) <= 30
+    return element("td", {"class": "short" if short else None}, _data(value))
 
 
 def _data(value: Any) -> Element:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bulkinfer.transforms.errors import ConfigError, StoreError
-from bulkinfer.transforms.job.config import SourceConfig
+from bulkinfer.transforms.job.config import JobConfig, SourceConfig
 from bulkinfer.transforms.job.job_file import fill_in, load_job
 from bulkinfer.transforms.runs.parts import RUNS, TABLES
 from bulkinfer.transforms.runs.record import RunRecord, list_runs, without_secrets
@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from .tables import Table
 
-__all__ = ["Output", "open_output"]
+__all__ = ["Output", "open_output", "output_of"]
 
 _HIDDEN = "***"
 
@@ -70,8 +70,21 @@ def open_output(named: str) -> Output:
         ConfigError: the job file is at fault.
         StoreError: no run has written there, or it cannot be read.
     """
-    job = load_job(named).config if named.endswith((".yaml", ".yml")) and Path(named).is_file() else None
-    store = Store(job.output.uri, job.output.storage) if job is not None else Store(named)
+    if named.endswith((".yaml", ".yml")) and Path(named).is_file():
+        return output_of(load_job(named).config)
+    return _opened(Store(named), None)
+
+
+def output_of(job: JobConfig) -> Output:
+    """Open the output of a job, whose file also says how its stores are reached.
+
+    Raises:
+        StoreError: no run has written there, or it cannot be read.
+    """
+    return _opened(Store(job.output.uri, job.output.storage), job.source)
+
+
+def _opened(store: Store, source: SourceConfig | None) -> Output:
     runs = [run for run in list_runs(store) if run.committed]
     if not runs:
         raise StoreError(
@@ -79,7 +92,9 @@ def open_output(named: str) -> Output:
             "or the job file"
         )
     tables = {name: Table(store, name) for name in TABLES}
-    source, folder = (job.source, str(Path.cwd())) if job is not None else _recorded(runs)
+    folder = str(Path.cwd())
+    if source is None:
+        source, folder = _recorded(runs)
     return Output(store, runs, tables, source, folder)
 
 

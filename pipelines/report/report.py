@@ -16,40 +16,47 @@ from .figures.chosen import figures_of
 from .figures.figure import Figure
 from .history import known_before, runs_figure
 from .markup import Child, Element, element, html, named
-from .output import Output, open_output
+from .output import Output
 from .page import grid, page, section, tiles
 from .pictures.choices import Choice, choose
 from .pictures.content import Seen, contents
 from .pictures.drawing import frame_size
 from .tables import Key
 
-__all__ = ["SAMPLE", "report_page", "write_report"]
+__all__ = ["SAMPLE", "report_page", "write_page", "write_report"]
 
 SAMPLE = 12  #: inputs that are shown of each choice
 _MOST_BYTES = 4_700_000  #: of the pictures: with all else the page stays below 5 MB
 _FIRST = ("labels", "region_labels", "answers", "odd_masks")  #: figures that tell a broken model soonest
 
 
-def write_report(named_output: str, to: str | None = None, *, sample: int = SAMPLE, start: int = 0) -> str:
+def write_report(output: Output, to: str | None = None, *, sample: int = SAMPLE, start: int = 0) -> str:
     """Write the page of an output, and return where.
 
     Args:
-        named_output: the directory, any fsspec URL, or the job file.
+        output: what it is about.
         to: a path or any fsspec URL; by default report.html in the output.
         sample: inputs that are shown of each choice.
         start: how many of each choice are left out.
 
     Raises:
-        ConfigError: the job file is at fault.
-        StoreError: no run has written there, or it cannot be read, or the page cannot be written.
+        StoreError: a table cannot be read, or the page cannot be written.
     """
-    output = open_output(named_output)
     text = report_page(output, sample=sample, start=start).encode("utf-8", "replace")
+    return write_page(output.store, to, "report.html", text)
+
+
+def write_page(store: Store, to: str | None, name: str, text: bytes) -> str:
+    """Write a page to where a person wants it, or else under its name into an output.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
     if to is None:
-        output.store.write("report.html", text)
-        return output.store.url("report.html")
-    folder, _, name = to.rpartition("/")
-    Store(folder or ("/" if to.startswith("/") else ".")).write(name, text)
+        store.write(name, text)
+        return store.url(name)
+    folder, slash, last = to.rpartition("/")
+    Store(folder + slash if folder in ("", "/") and slash else folder or ".").write(last, text)
     return to
 
 

@@ -114,7 +114,7 @@ class Histogram:
         self._step = _round_step(width, whole=self._whole)
         self._origin = math.floor(self._low / self._step) * self._step
         # A greatest value on the last bound, such as a score of 1, belongs to the bin below it.
-        self._last = max(0, math.ceil((self._high - self._origin) / self._step) - (not self._whole))
+        self._last = max(0, math.ceil((self._high - self._origin) / self._step - 1e-9) - (not self._whole))
         self._counts = np.zeros(self._last + 1, np.int64)
 
     def _bins(self, numbers: NDArray[np.float64]) -> NDArray[np.int64]:
