@@ -25,7 +25,8 @@ MODEL = "https://clarifai.com/u/a/models/m"
 def prediction(name: str, **values: Any) -> dict[str, Any]:
     """A row of `predictions`."""
     regions = values.get("regions") or []
-    row = {"input_id": name, "uri": name, "output_index": 0, "run_id": RUN, "media_type": "image"}
+    row: dict[str, Any] = dict.fromkeys(predictions_schema().names)
+    row |= {"input_id": name, "uri": name, "output_index": 0, "run_id": RUN, "media_type": "image"}
     row |= {"status_code": 10000, "num_regions": len(regions), "attempts": 1, "model_url": MODEL}
     return {**row, "latency_ms": 10.0, "model_version": "v1", **values}
 
@@ -37,7 +38,8 @@ def region(index: int, box: Sequence[float] = (0.1, 0.1, 0.5, 0.5), **values: An
 
 def mask(name: str, index: int, pixels: NDArray[Any] | None = None, **values: Any) -> dict[str, Any]:
     """A row of `masks`; its pixels of shape (height, width), not zero on the object."""
-    row = {"input_id": name, "uri": name, "output_index": 0, "run_id": RUN, "region_index": index}
+    row: dict[str, Any] = dict.fromkeys(masks_schema().names)
+    row |= {"input_id": name, "uri": name, "output_index": 0, "run_id": RUN, "region_index": index}
     if pixels is not None:
         rle = encode_pixels(pixels.astype(np.uint8))
         x, y, width, height = rle.bbox

@@ -78,6 +78,7 @@ class _Reader:
         self._storage = dict(source.storage) if source is not None else {}
         manifest = (source.manifest or source.table) if source is not None else None
         allow = source.allow if source is not None else None
+        self._allowed = Allowed.of(allow, manifest) if manifest is not None else EVERYTHING
         self._fetcher = Fetcher(
             max_bytes=int(source.max_bytes) if source is not None else 128_000_000,
             storage=self._storage,
@@ -85,7 +86,7 @@ class _Reader:
             timeout=20.0,
             attempts=2,
             max_pixels=source.image.max_pixels if source is not None else None,
-            allowed=Allowed.of(allow, manifest) if manifest is not None else EVERYTHING,
+            allowed=self._allowed,
         )
         hidden = {row["input_id"] for row in rows if _is_hidden(row["uri"])}
         self._found, self._fault = _looked_up(hidden, source, folder)
@@ -117,6 +118,7 @@ class _Reader:
                 inline = reference.inline
                 return inline.encode() if isinstance(inline, str) else bytes(inline)
             uri = reference.uri or ""
+        self._allowed.check(uri)  # these rows may have been written by somebody else than who looks at them
         return self._fetcher.fetch(resolve(uri, self._folder)).data
 
 

@@ -78,9 +78,7 @@ def draw(picture: Thumbnail, row: Row, masks: Sequence[Row], name: str) -> Drawi
     shapes = [one for region in drawn for one in region.shapes()]
     labels = [one for region in drawn for one in region.label()][-_MOST_LABELS:]
     image = {"href": picture.uri, "width": picture.width, "height": picture.height, "class": "photo"}
-    group = element(
-        "g", _turn(picture), element("image", image), element("g", {"class": "found"}, shapes, labels)
-    )
+    group = element("g", _turn(picture), element("image", image), shapes)
     width, height = picture.width, picture.height
     if picture.turn in (5, 6, 7, 8):
         width, height = height, width

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from bulkinfer.transforms.content.media import open_image
-from PIL import Image, ImageOps
+from PIL import Image
 
 __all__ = ["SIDE", "Size", "Thumbnail", "data_uri", "of_frames", "of_image", "peaks"]
 
@@ -20,7 +20,16 @@ SIDE = 320  #: pixels of the longer side
 _QUALITY = 78
 _ORIENTATION = 0x0112
 _LYING = (5, 6, 7, 8)
-_UNTURNED = (None, 1)
+#: How a picture is turned upright, by EXIF's number.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _SEEK_S = 5.0  #: a frame that is farther ahead is sought, not decoded up to
 _RATE, _BINS, _MOST_S = 8000, 240, 3600
 
@@ -65,15 +74,15 @@ def of_image(
             "RGB", (2 * side, 2 * side)
         )  # a JPEG is decoded at an eighth, a quarter or half of its size
         small = _colours(image)
-        if image.format == "TIFF" and turn in range(2, 9):  # Pillow has turned it
-            small = _turned_by({6: 8, 8: 6}.get(turn, turn), small)
+        if image.format == "TIFF" and turn in _TURNS:  # Pillow has turned it
+            small = small.transpose(_TURNS[{6: 8, 8: 6}.get(turn, turn)])
             stored = stored[::-1] if turn in _LYING else stored
     small.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
-    if turn not in _UNTURNED and (sent == 1 or _turned(stored, size, turn)):
+    if turn in _TURNS and (sent == 1 or _turned(stored, size, turn)):
         # It was turned before it was sent, or the model has turned it.
-        small = _turned_by(turn, small)
+        small = small.transpose(_TURNS[turn])
         stored, turn = (stored[::-1] if turn in _LYING else stored), 1
-    return Thumbnail(data_uri(small), *small.size, size or stored, turn if turn in range(1, 9) else 1)
+    return Thumbnail(data_uri(small), *small.size, size or stored, turn if turn in _TURNS else 1)
 
 
 def of_frames(data: bytes, times_ms: Sequence[int], side: int = SIDE) -> Iterator[Thumbnail]:
@@ -132,14 +141,6 @@ def data_uri(image: Image.Image) -> str:
     out = io.BytesIO()
     image.save(out, "JPEG", quality=_QUALITY, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()
-
-
-def _turned_by(turn: int, image: Image.Image) -> Image.Image:
-    """The picture as people see it by an orientation of EXIF."""
-    exif = Image.Exif()
-    exif[_ORIENTATION] = turn
-    image.info["exif"] = exif.tobytes()
-    return ImageOps.exif_transpose(image)
 
 
 def _turned(stored: Size, size: Size | None, turn: Any) -> bool:
