@@ -10,6 +10,7 @@ import os
 import click
 
 from .commands.call import call, methods
+from .commands.compare import compare
 from .commands.init import init
 from .commands.report import report
 from .commands.run import plan, run
@@ -42,5 +43,5 @@ def main() -> None:
     spare_loopback()
 
 
-for _command in (run, plan, call, methods, serve, schema, init, report):
+for _command in (run, plan, call, methods, serve, schema, init, report, compare):
     main.add_command(_command)

@@ -15,7 +15,7 @@ from .pictures.drawing import draw
 from .pictures.thumbnails import of_image
 from .tables import Key
 
-__all__ = ["KEPT_OUT", "card", "key_of", "short_name"]
+__all__ = ["KEPT_OUT", "card", "card_body", "framed", "key_of", "short_name"]
 
 #: Columns that a card does not show, and that are not read for it.
 KEPT_OUT = ("raw", "ndarray", "embedding", "heatmaps", "clusters", "hits", "tracks", "bytes_value")
@@ -36,19 +36,40 @@ def card(row: Row, masks: Sequence[Row], seen: Seen, places: Mapping[str, int], 
         places: the choices that it is part of, and its place in each.
         number: of the card in its page.
     """
-    chosen = " ".join(f"{choice}:{place}" for choice, place in places.items())
+    picture, *rest = card_body(row, masks, seen, short_name(row))
+    return framed(picture, row, rest, places, number)
+
+
+def framed(
+    above: Child, row: Row, below: Child, places: Mapping[str, int], number: int, kind: str = ""
+) -> Element:
+    """The frame of a card, with the name of its input.
+
+    Args:
+        above: what stands above the name.
+        row: of `predictions`.
+        below: what stands below it.
+        places: the choices that it is part of, and its place in each.
+        number: of the card in its page.
+        kind: a class for its style.
+    """
     title = f"card-{number}"
     heading = element("h3", {"id": title, "title": clipped(row["input_id"], 300)}, named(short_name(row), 60))
-    attributes = {"class": "card shot", "data-chosen": chosen, "aria-labelledby": title}
-    return element(
-        "article",
-        attributes,
-        _picture(row, masks, seen),
-        heading,
-        _answer(row),
-        _notes(row, masks, seen),
-        _more(row),
-    )
+    chosen = " ".join(f"{choice}:{place}" for choice, place in places.items())
+    attributes = {"class": f"card shot {kind}".strip(), "data-chosen": chosen, "aria-labelledby": title}
+    return element("article", attributes, above, heading, below)
+
+
+def card_body(row: Row, masks: Sequence[Row], seen: Seen, name: str) -> list[Child]:
+    """What a card holds: first its picture, then the answer, in notes and whole.
+
+    Args:
+        row: of `predictions`.
+        masks: the rows of `masks` that belong to it.
+        seen: what is shown of its input.
+        name: what people who cannot see the picture are told.
+    """
+    return [_picture(row, masks, seen, name), _answer(row), _notes(row, masks, seen), _more(row)]
 
 
 def short_name(row: Row) -> str:
@@ -60,8 +81,7 @@ def short_name(row: Row) -> str:
     return f"{name} #{row['output_index']}" if row["output_index"] else name
 
 
-def _picture(row: Row, masks: Sequence[Row], seen: Seen) -> Iterator[Element]:
-    name = short_name(row)
+def _picture(row: Row, masks: Sequence[Row], seen: Seen, name: str) -> Iterator[Element]:
     if seen.picture is not None:
         drawing = draw(seen.picture, row, masks, f"{name}: {_found(row, masks)}")
         label = f"Enlarge {name}"

@@ -9,9 +9,10 @@ from importlib import resources
 
 from .markup import Child, Element, element, html
 
-__all__ = ["grid", "page", "section", "tiles"]
+__all__ = ["MOST_BYTES", "grid", "page", "section", "tiles"]
 
 
+MOST_BYTES = 4_700_000  #: of the cards: with all else the page stays below 5 MB
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 #: What may be drawn over pictures: a key of the script's and the style's, a name, whether it is at first.
 _LAYERS = (("masks", "Masks", True), ("boxes", "All boxes", False), ("labels", "Labels", True))

@@ -17,7 +17,7 @@ from .figures.figure import Figure
 from .history import known_before, runs_figure
 from .markup import Child, Element, element, html, named
 from .output import Output
-from .page import grid, page, section, tiles
+from .page import MOST_BYTES, grid, page, section, tiles
 from .pictures.choices import Choice, choose
 from .pictures.content import Seen, contents
 from .pictures.drawing import frame_size
@@ -26,7 +26,6 @@ from .tables import Key
 __all__ = ["SAMPLE", "report_page", "write_page", "write_report"]
 
 SAMPLE = 12  #: inputs that are shown of each choice
-_MOST_BYTES = 4_700_000  #: of the pictures: with all else the page stays below 5 MB
 _FIRST = ("labels", "region_labels", "answers", "odd_masks")  #: figures that tell a broken model soonest
 
 
@@ -189,7 +188,7 @@ def _within_size(shown_rows: Sequence[Shown]) -> tuple[list[Element], int]:
     for number, (places, row, masks, seen) in enumerate(ordered):
         made = card(row, masks, seen, places, number)
         size += len(html(made))
-        if size > _MOST_BYTES:
+        if size > MOST_BYTES:
             return cards, len(ordered) - number
         cards.append(made)
     return cards, 0

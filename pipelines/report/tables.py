@@ -61,17 +61,25 @@ class Table:
                         batch = batch.append_column(name, pa.nulls(batch.num_rows))  # noqa: PLW2901
                     yield batch
 
-    def rows(self, keys: Collection[Key], *, without: Iterable[str] = ()) -> Iterator[dict[str, Any]]:
-        """The rows of these keys with all columns but some; files and row groups that hold none are left alone.
+    def rows(
+        self, keys: Collection[Key], *, without: Iterable[str] = (), only: Iterable[str] = ()
+    ) -> Iterator[dict[str, Any]]:
+        """The rows of these keys; files and row groups that hold none of them are left alone.
+
+        Args:
+            keys: of the rows.
+            without: columns that are not read.
+            only: the columns that are; all others where none is named.
 
         Raises:
             StoreError: a file cannot be read, or is gone since it was listed.
         """
         ids = pa.array(sorted({key for key, _ in keys}), pa.string())
-        wanted, left_out = set(keys), set(without)
+        wanted, left_out, named = set(keys), set(without), set(only)
         for entry in self._files if len(ids) else ():
             with self._open(entry) as reader:
-                columns = [name for name in reader.schema_arrow.names if name not in left_out]
+                names = reader.schema_arrow.names
+                columns = [name for name in names if name in named or not (named or name in left_out)]
                 for number in range(reader.metadata.num_row_groups):
                     if not _may_hold(reader.metadata.row_group(number), ids):
                         continue
