@@ -8,7 +8,7 @@ from typing import Any
 
 from bulkinfer.transforms.storage.references import shown
 
-from ..report.cards import short_name
+from ..report.cards import card_body, framed, short_name
 from ..report.charts import figure_card
 from ..report.markup import Child, Element, clipped, element, html, named, visible
 from ..report.output import Output
