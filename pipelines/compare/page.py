@@ -30,7 +30,7 @@ def comparison_text(found: Comparison) -> str:
     lines += [f"{found.both:,} rows in both, {found.only_a:,} only in A, {found.only_b:,} only in B"]
     if not found.both:
         lines.append(
-            "no input is in both: rows are compared by input_id and output_index, so both outputs need one source"
+            "rows are compared by input_id and output_index; outputs of two sources have none in common"
         )
     lines += _sentences(found)
     if found.labels.confusions:

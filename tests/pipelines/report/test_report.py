@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from bulkinfer.transforms.errors import StoreError
 from PIL import Image
 from support.jobs import photo, run_cli, write_job
 from support.outputs import error, mask, prediction, region, write_output
+from support.pages import Read
 from support.s3_server import s3_server
 
 HOSTILE = [
@@ -34,25 +34,6 @@ HOSTILE = [
     "{{7*7}}${7*7}%s",
     "\ud83d\ude00 naïve 日本語 עברית".encode("utf-16", "surrogatepass").decode("utf-16"),
 ]
-
-
-class Read(HTMLParser):
-    """A page as a browser's parser sees it: its elements with their attributes, and its text."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.texts: list[str] = []
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data)
-
-    def count(self, tag: str) -> int:
-        return sum(one == tag for one, _ in self.elements)
 
 
 def page_of(folder: Path, **options: Any) -> str:
