@@ -22,7 +22,7 @@ __all__ = ["Comparison", "Disagreement", "Shapes", "compare"]
 
 _PICTURES = 5_000  #: pairs whose masks are matched; of more they are drawn
 _TEXTS = 200  #: unequal texts that are read
-_AT_ONCE = 500  #: rows whose masks are in memory
+_AT_ONCE = 1250  #: rows whose masks are in memory
 
 Row = Mapping[str, Any]
 
