@@ -112,11 +112,12 @@ def _pictures(found: Comparison) -> list[Child]:
     source = found.a if found.a.source is not None else found.b
     seen = contents(rows, source.source, source.folder, sizes)
     places = dict.fromkeys(_WAYS, 0)
-    cards, size = [], 0
+    cards: list[Element] = []
+    length = 0
     for number, one in enumerate(found.disagreements):
         made = _pair(one, seen[one.key], places[one.what], number)
-        size += len(html(made))
-        if size > MOST_BYTES:
+        length += len(html(made))
+        if length > MOST_BYTES:
             break
         cards.append(made)
         places[one.what] += 1

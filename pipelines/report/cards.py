@@ -145,13 +145,8 @@ def _picture_answered(row: Row) -> Iterator[Element]:
     except Exception:  # noqa: BLE001  (whatever a model answers)
         yield element("p", {"class": "note"}, "The picture that it answered cannot be decoded.")
         return
-    about = {
-        "src": picture.uri,
-        "width": picture.width,
-        "height": picture.height,
-        "alt": "The picture answered",
-    }
-    yield element("img", {**about, "class": "answered"})
+    size = {"width": picture.width, "height": picture.height}
+    yield element("img", {**size, "src": picture.uri, "alt": "The picture answered", "class": "answered"})
 
 
 def _labels(best: Mapping[str | None, float | None]) -> Iterator[Child]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -134,9 +135,8 @@ def _plot(figure: Figure, drawn: Sequence[Element], labels: Sequence[str], most:
 
 def _numbers(figure: Figure) -> Element:
     head = [element("th", {"scope": "col"}, _words(name)) for name in figure.columns]
-    labels = figure.labels or [None] * len(figure.rows)
     rows = []
-    for row, label in zip(figure.rows, labels, strict=True):
+    for row, label in itertools.zip_longest(figure.rows, figure.labels or ()):
         first = _data(row[0]) if label is None else element("data", {"value": _raw(row[0])}, label)
         rows.append(
             element("tr", None, element("th", {"scope": "row"}, first), [_cell(value) for value in row[1:]])

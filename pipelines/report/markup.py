@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 from xml.etree import ElementTree as ET
 
@@ -16,7 +16,7 @@ _KEPT = frozenset("\n\t")
 
 
 def element(
-    tag: str, attributes: dict[str, str | int | float | None] | None = None, *children: Child
+    tag: str, attributes: Mapping[str, str | int | float | None] | None = None, *children: Child
 ) -> Element:
     """An element.
 

@@ -183,7 +183,8 @@ Shown = tuple[Mapping[str, int], Mapping[str, Any], Sequence[Mapping[str, Any]],
 
 def _within_size(shown_rows: Sequence[Shown]) -> tuple[list[Element], int]:
     """The cards that fit into a page, the first ones of each choice first, and how many do not."""
-    cards, size = [], 0
+    cards: list[Element] = []
+    size = 0
     ordered = sorted(shown_rows, key=lambda one: min(one[0].values()))
     for number, (places, row, masks, seen) in enumerate(ordered):
         made = card(row, masks, seen, places, number)

@@ -201,7 +201,7 @@ def _sureness(batch: Any) -> NDArray[np.float64]:
     """The score of each row; where it has none the least of its regions, else infinity."""
     scores = batch.column("score").cast(pa.float64())
     missing = scores.is_null().to_numpy(zero_copy_only=False)
-    sure = scores.fill_null(np.inf).to_numpy(zero_copy_only=False).copy()
+    sure: NDArray[np.float64] = scores.fill_null(np.inf).to_numpy(zero_copy_only=False).copy()
     regions = batch.column("regions")
     flat = pc.struct_field(pc.list_flatten(regions), "score").cast(pa.float64()).fill_null(np.inf)
     least = np.full(len(sure), np.inf)

@@ -30,6 +30,9 @@ _GIVEN_UP_AFTER = 8  #: inputs in a row that could not be read, without one that
 _NO_AV = "its frames or its sound need PyAV: pip install 'bulkinfer[video]'"
 
 
+_Show = Callable[..., "Iterator[tuple[Key, Seen]]"]
+
+
 @dataclasses.dataclass(frozen=True)
 class Seen:
     """What is shown of an input or a frame of it.
@@ -171,7 +174,8 @@ def _seen(
     try:
         data = reader.read(rows[0])
         media = rows[0]["media_type"]
-        yield from _BY_MEDIA.get(media or "", _of_text)(data, rows, sizes)
+        show: _Show = _BY_MEDIA.get(media or "", _of_text)
+        yield from show(data, rows, sizes)
     except ImportError:
         yield from ((_key(row), Seen(missing=_NO_AV)) for row in rows)
     except ReadError as error:
@@ -213,7 +217,7 @@ def _of_text(
     yield from ((_key(row), Seen(text=text or "\u2205")) for row in rows)
 
 
-_BY_MEDIA: dict[str, Callable[..., Iterator[tuple[Key, Seen]]]] = {
+_BY_MEDIA: dict[str, _Show] = {
     "image": _of_image,
     "video": _of_video,
     "audio": _of_audio,

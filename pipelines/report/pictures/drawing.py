@@ -77,7 +77,8 @@ def draw(picture: Thumbnail, row: Row, masks: Sequence[Row], name: str) -> Drawi
     drawn = [_Region(picture, region) for region in kept]
     shapes = [one for region in drawn for one in region.shapes()]
     labels = [one for region in drawn for one in region.label()][-_MOST_LABELS:]
-    image = {"href": picture.uri, "width": picture.width, "height": picture.height, "class": "photo"}
+    size = {"width": picture.width, "height": picture.height}
+    image: dict[str, str | int | float | None] = {**size, "href": picture.uri, "class": "photo"}
     group = element("g", _turn(picture), element("image", image), shapes)
     width, height = picture.width, picture.height
     if picture.turn in (5, 6, 7, 8):

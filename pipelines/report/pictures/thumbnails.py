@@ -20,6 +20,7 @@ SIDE = 320  #: pixels of the longer side
 _QUALITY = 78
 _ORIENTATION = 0x0112
 _LYING = (5, 6, 7, 8)
+_BACK = {6: 8, 8: 6}  #: all other turns undo themselves
 #: How a picture is turned upright, by EXIF's number.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -69,20 +70,21 @@ def of_image(
     """
     with open_image(data) as image:
         stored = image.size
-        turn = image.getexif().get(_ORIENTATION)
-        image.draft(
-            "RGB", (2 * side, 2 * side)
-        )  # a JPEG is decoded at an eighth, a quarter or half of its size
+        turn: Any = image.getexif().get(_ORIENTATION, 1)
+        # A JPEG is decoded at an eighth, a quarter or half of its size.
+        image.draft("RGB", (2 * side, 2 * side))
         small = _colours(image)
         if image.format == "TIFF" and turn in _TURNS:  # Pillow has turned it
-            small = small.transpose(_TURNS[{6: 8, 8: 6}.get(turn, turn)])
+            small = small.transpose(_TURNS[_BACK.get(turn, turn)])
             stored = stored[::-1] if turn in _LYING else stored
     small.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
     if turn in _TURNS and (sent == 1 or _turned(stored, size, turn)):
         # It was turned before it was sent, or the model has turned it.
         small = small.transpose(_TURNS[turn])
         stored, turn = (stored[::-1] if turn in _LYING else stored), 1
-    return Thumbnail(data_uri(small), *small.size, size or stored, turn if turn in _TURNS else 1)
+    return Thumbnail(
+        data_uri(small), small.width, small.height, size or stored, turn if turn in _TURNS else 1
+    )
 
 
 def of_frames(data: bytes, times_ms: Sequence[int], side: int = SIDE) -> Iterator[Thumbnail]:
@@ -107,10 +109,10 @@ def of_frames(data: bytes, times_ms: Sequence[int], side: int = SIDE) -> Iterato
                 frame = next(frames, None)
             if frame is None:
                 return
-            picture = frame.to_image()
+            picture: Image.Image = frame.to_image()
             size = picture.size
             picture.thumbnail((side, side), Image.Resampling.LANCZOS)
-            yield Thumbnail(data_uri(picture), *picture.size, size)
+            yield Thumbnail(data_uri(picture), picture.width, picture.height, size)
 
 
 def peaks(data: bytes) -> list[tuple[float, float]]:
