@@ -20,7 +20,7 @@ from .options import Examples, job_argument, json_option, limit_option, set_opti
 if TYPE_CHECKING:
     from bulkinfer.transforms.job.config import JobConfig
 
-__all__ = ["plan", "run"]
+__all__ = ["plan", "run", "written_report"]
 
 _SOME_FAILED = 3
 
@@ -97,7 +97,7 @@ def run(
             ["bulkinfer", "run", str(job), *(w for item in overrides for w in ("--set", item))]
         )
         flags = shlex.join(["--", *beam_options]) if beam_options else ""
-        page = _report(job_file.config) if report else None
+        page = written_report(job_file.config) if report else None
         if as_json:
             click.echo(json.dumps(summary.to_json() | ({"report": page} if report else {})))
         else:
@@ -133,7 +133,7 @@ def plan(
         click.echo(json.dumps(result.to_json()) if as_json else result.to_text())
 
 
-def _report(job: JobConfig) -> str | None:
+def written_report(job: JobConfig) -> str | None:
     """Where the report of a job's output was written; a fault of it is told, and the job's own result stands."""
     from bulkinfer.pipelines.report.output import output_of
     from bulkinfer.pipelines.report.report import write_report

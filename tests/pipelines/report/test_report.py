@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from bulkinfer.pipelines.commands.run import written_report
 from bulkinfer.pipelines.report.output import open_output
 from bulkinfer.pipelines.report.report import report_page, write_report
 from bulkinfer.transforms.errors import StoreError
+from bulkinfer.transforms.job.job_file import check_sections
+from bulkinfer.transforms.runs.record import without_secrets
 from PIL import Image
 from support.jobs import photo, run_cli, write_job
 from support.outputs import error, mask, prediction, region, write_output
@@ -94,8 +97,6 @@ def test_secrets_are_on_no_page(tmp_path: Path) -> None:
         },
         "model": {"arguments": {"api_key": "hunter4", "prompt": "see https://h/?X-Amz-Signature=hunter5"}},
     }
-    from bulkinfer.transforms.runs.record import without_secrets
-
     rows = [prediction("a", uri="https://***@127.0.0.1:9/a.jpg?sig=***")]
     page = page_of(write_output(tmp_path, rows, job=without_secrets(job)))
 
@@ -196,22 +197,16 @@ def test_a_run_ends_by_writing_its_report(tmp_path: Path, endpoint: str) -> None
     assert (record["job_file"], record["folder"]) == (str(job), str(tmp_path))
 
 
-def test_a_report_that_cannot_be_written_does_not_undo_a_run(tmp_path: Path, endpoint: str) -> None:
-    (tmp_path / "a.txt").write_text("Good morning, how are you today?")
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "report.html").mkdir()
-    model = {
-        "endpoint": endpoint,
-        "url": "https://clarifai.com/bulkinfer/embedded/models/demo",
-        "method": "classify",
-    }
-    ran = run_cli(
-        "run", write_job(tmp_path, source={"files": "*.txt"}, model=model), "--report", "--json", cwd=tmp_path
+def test_a_report_that_cannot_be_written_is_told_and_is_no_fault_of_the_run(
+    tmp_path: Path, capsys: Any
+) -> None:
+    (write_output(tmp_path, [prediction("a")]) / "report.html").mkdir()
+    job = check_sections(
+        {"source": {"files": "*"}, "model": {"endpoint": "embedded"}, "output": {"uri": str(tmp_path)}}
     )
 
-    assert ran.code == 0
-    assert "no report was written" in ran.err
-    assert (ran.json["predictions"], ran.json["report"]) == (1, None)
+    assert written_report(job) is None
+    assert "no report was written: " in capsys.readouterr().err
 
 
 def test_the_command_says_where_the_page_is_and_what_is_wrong(tmp_path: Path) -> None:
