@@ -13,8 +13,8 @@ PYTEST_ARGS ?=
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
 
-quickstart: $(VENV)/.run ## segment the photographs in configs/photos/
-	$(BIN)/bulkinfer run configs/quickstart.yaml
+quickstart: $(VENV)/.run ## segment the photographs in configs/photos/, and write a report of it
+	$(BIN)/bulkinfer run configs/quickstart.yaml --report
 
 # The suite runs on the built wheel, from a folder whose own transforms/ and pipelines/ would break whatever imported
 # them: so a module that the wheel lacks, or an import by a bare name, fails here and not at a user's.

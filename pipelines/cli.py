@@ -10,6 +10,9 @@ import os
 import click
 
 from .commands.call import call, methods
+from .commands.compare import compare
+from .commands.init import init
+from .commands.report import report
 from .commands.run import plan, run
 from .commands.schema import schema
 from .commands.serve import serve
@@ -40,5 +43,5 @@ def main() -> None:
     spare_loopback()
 
 
-for _command in (run, plan, call, methods, serve, schema):
+for _command in (run, plan, call, methods, serve, schema, init, report, compare):
     main.add_command(_command)

@@ -104,6 +104,10 @@ def test_the_readme_stays_short():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
 
 
+def test_the_picture_of_the_readme_is_small():
+    assert (ROOT / "docs" / "report.png").stat().st_size < 200_000
+
+
 @pytest.mark.parametrize("page", sorted((ROOT / "docs" / "design").glob("*.md")), ids=lambda page: page.stem)
 def test_a_chapter_of_the_design_stays_short(page):
     assert len(page.read_text(encoding="utf-8").splitlines()) < 150

@@ -32,6 +32,7 @@ FLOORS = {
         ("embedded", "runners"),
         ("terminal",),
         ("report",),
+        ("compare",),
         ("jobs",),
         ("commands",),
         ("cli", "worker_pool", "__init__"),

@@ -7,14 +7,20 @@ import json
 import shlex
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+from bulkinfer.transforms.errors import BulkinferError
+from bulkinfer.transforms.storage.references import hide_secrets
 
 from ..terminal.faults import faults_told
 from ..terminal.logs import configure_logging
 from .options import Examples, job_argument, json_option, limit_option, set_option, verbose_option
 
-__all__ = ["plan", "run"]
+if TYPE_CHECKING:
+    from bulkinfer.transforms.job.config import JobConfig
+
+__all__ = ["plan", "run", "written_report"]
 
 _SOME_FAILED = 3
 
@@ -24,7 +30,7 @@ _SOME_FAILED = 3
     examples=(
         "bulkinfer run job.yaml",
         "bulkinfer run job.yaml --limit 100 --set calls.in_flight=4 --json",
-        "bulkinfer run job.yaml --retry-failed",
+        "bulkinfer run job.yaml --retry-failed --report",
         "bulkinfer run job.yaml --set runner.name=flink -- --flink_master=host:8081",
     ),
 )
@@ -45,6 +51,7 @@ _SOME_FAILED = 3
 @click.option(
     "--errors-are-fine", is_flag=True, help="End with 0 in place of 3, so that a schedule raises no alarm."
 )
+@click.option("--report", is_flag=True, help="Write report.html into the output at the end, see `report`.")
 @json_option
 @verbose_option
 @click.argument("beam_options", nargs=-1, type=click.UNPROCESSED)
@@ -56,6 +63,7 @@ def run(
     error_types: tuple[str, ...],
     force: bool,
     errors_are_fine: bool,
+    report: bool,
     as_json: bool,
     verbose: int,
     beam_options: tuple[str, ...],
@@ -90,9 +98,11 @@ def run(
             ["bulkinfer", "run", str(job), *(w for item in overrides for w in ("--set", item))]
         )
         flags = shlex.join(["--", *beam_options]) if beam_options else ""
-        click.echo(
-            json.dumps(summary.to_json()) if as_json else summary.to_text(command, flags, _own_python())
-        )
+        page = written_report(job_file.config) if report else None
+        if as_json:
+            click.echo(json.dumps(summary.to_json() | ({"report": page} if report else {})))
+        else:
+            click.echo(summary.to_text(command, flags, _own_python(), page))
         sys.exit(0 if errors_are_fine and summary.exit_code == _SOME_FAILED else summary.exit_code)
 
 
@@ -123,6 +133,18 @@ def plan(
         with contextlib.redirect_stdout(sys.stderr):  # a callable's module may print
             result = plan_job(job_file, limit=limit)
         click.echo(json.dumps(result.to_json()) if as_json else result.to_text())
+
+
+def written_report(job: JobConfig) -> str | None:
+    """Where the report of a job's output was written; a fault of it is told, and the job's own result stands."""
+    from bulkinfer.pipelines.report.output import output_of
+    from bulkinfer.pipelines.report.report import write_report
+
+    try:
+        return write_report(output_of(job))
+    except BulkinferError as error:
+        click.echo(f"bulkinfer: no report was written: {hide_secrets(str(error))}", err=True)
+        return None
 
 
 def _own_python() -> str:

@@ -18,7 +18,7 @@ from bulkinfer.transforms.kept.types import is_json
 from bulkinfer.transforms.preparation import Preparation
 from bulkinfer.transforms.runs.control import ControlSpec, JobControl, StopReason
 from bulkinfer.transforms.runs.lock import RunLock
-from bulkinfer.transforms.runs.record import begin_run
+from bulkinfer.transforms.runs.record import begin_run, record_outcome
 from bulkinfer.transforms.sources.source import count_source
 from bulkinfer.transforms.storage.store import Store
 from bulkinfer.transforms.tables.commit.commit import CommitResult, commit_run
@@ -95,11 +95,25 @@ def run_job(file: JobFile, options: RunOptions) -> Summary:
                 force=options.force,
             )
             completed.warn_of_lost()
-            begin_run(store, job.output, file.record)
+            begin_run(store, job.output, file.record, file.path)
             result, counters, stopped = _run(job, completed, run, store)
-        gone = None
-        if stopped is None and options.limit is None and counters:
-            gone = completed.load().predicted - counters.get("inputs_predicted", 0)
+            summary = _summary(job, options, completed, result, counters, stopped)
+            with contextlib.suppress(BulkinferError):  # the tables stand; a report lacks these figures
+                record_outcome(store, summary.run_id, summary.difference)
+    return dataclasses.replace(summary, seconds=time.monotonic() - started)
+
+
+def _summary(
+    job: Preparation,
+    options: RunOptions,
+    completed: CompletedSpec,
+    result: CommitResult,
+    counters: Mapping[str, int],
+    stopped: StopReason | None,
+) -> Summary:
+    gone = None
+    if stopped is None and options.limit is None and counters:
+        gone = completed.load().predicted - counters.get("inputs_predicted", 0)
     skipped = counters.get("inputs_skipped", 0)
     remaining = counters.get("inputs_undone", 0)
     if stopped is not None or (options.limit is not None and not options.retry_failed):
@@ -115,8 +129,7 @@ def run_job(file: JobFile, options: RunOptions) -> Summary:
         masks_unreadable=result.counts.get("masks_unreadable", 0),
         calls=result.calls,
         retries=result.retries,
-        seconds=time.monotonic() - started,
-        output=config.output.uri,
+        output=job.config.output.uri,
         stopped=stopped.message if stopped else None,
         skipped_errors=counters.get("errors_skipped", 0),
         remaining=remaining,

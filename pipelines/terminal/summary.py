@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 __all__ = ["Summary"]
@@ -56,19 +57,26 @@ class Summary:
         return {**dataclasses.asdict(self), "seconds": round(self.seconds, 3)}
 
     @property
+    def difference(self) -> dict[str, int | None]:
+        """How what this run found differs from what earlier ones had left."""
+        names = ("new", "changed", "gone", "skipped", "remaining")
+        return {name: getattr(self, name) for name in names}
+
+    @property
     def exit_code(self) -> int:
         """0 when every input is in `predictions`, 3 when some are in `errors`, 4 when it left some undone."""
         if self.stopped or (self.remaining and self.limit is None):
             return 4
         return 3 if self.errors or self.skipped_errors else 0
 
-    def to_text(self, command: str, flags: str = "", python: str = "python") -> str:
+    def to_text(self, command: str, flags: str = "", python: str = "python", page: str | None = None) -> str:
         """Format the summary for a terminal: what was written, one query to paste, where to look next.
 
         Args:
             command: the command that ran, for the lines that say how to continue.
             flags: Beam's flags, which come last in it.
             python: an interpreter that has this package, as the user would type it.
+            page: where the report was written.
         """
         rate = self.predictions / self.seconds if self.seconds else 0.0
         lines = [
@@ -94,6 +102,10 @@ class Summary:
                 "a query to paste (it needs duckdb):",
             ]
             lines.append(f'  {python} -c "import duckdb; print(duckdb.sql(\\"{self._query()}\\"))"')
+        if page is not None:
+            local = page.startswith("/")
+            how = f"open it in a browser: {Path(page).as_uri()}" if local else "open it in a browser"
+            lines += ["", f"the report, masks drawn over the pictures: {page}", f"  {how}"]
         if self.stopped:
             lines += [
                 "",

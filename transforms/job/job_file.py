@@ -21,7 +21,7 @@ from pydantic import BaseModel, ValidationError
 from ..errors import ConfigError
 from .config import JobConfig
 
-__all__ = ["JobFile", "check_sections", "json_schema", "load_job"]
+__all__ = ["JobFile", "check_sections", "fill_in", "json_schema", "load_job"]
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _SECRET_KEY = re.compile(
@@ -61,7 +61,7 @@ def load_job(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Job
     for override in overrides:
         _apply(tree, override)
     record = _masked(tree)
-    filled = _fill_in(copy.deepcopy(tree), path)
+    filled = fill_in(copy.deepcopy(tree), path)
     model = filled.get("model")
     if isinstance(model, dict) and model.get("kind") == "python":
         model.setdefault("folder", str(Path(path).resolve().parent))
@@ -171,11 +171,20 @@ def _fresh(section: dict[str, Any], key: str) -> dict[str, Any]:
     return made
 
 
-def _fill_in(value: Any, path: str, at: tuple[str, ...] = ()) -> Any:
+def fill_in(value: Any, path: str, at: tuple[str, ...] = ()) -> Any:
+    """A section of a job file with the values of the environment's variables in place of ${NAME}.
+
+    Args:
+        path: of the job file, for messages.
+        at: the keys that lead to the section.
+
+    Raises:
+        ConfigError: a variable is not set.
+    """
     if isinstance(value, dict):
-        return {key: _fill_in(item, path, (*at, str(key))) for key, item in value.items()}
+        return {key: fill_in(item, path, (*at, str(key))) for key, item in value.items()}
     if isinstance(value, list):
-        return [_fill_in(item, path, (*at, str(index))) for index, item in enumerate(value)]
+        return [fill_in(item, path, (*at, str(index))) for index, item in enumerate(value)]
     if isinstance(value, str):
 
         def variable(match: re.Match[str]) -> str:

@@ -15,6 +15,7 @@ import platform
 import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from ..errors import StoreError
@@ -23,11 +24,23 @@ from ..storage.faults import redact
 from ..storage.store import Store
 from .parts import FORMAT, RUNS, OutputSpec, run_directory
 
-__all__ = ["RunRecord", "begin_run", "list_runs", "read_run", "without_secrets", "write_run"]
+__all__ = [
+    "RunRecord",
+    "begin_run",
+    "list_runs",
+    "read_run",
+    "record_outcome",
+    "without_secrets",
+    "write_run",
+]
 
 logger = logging.getLogger(__name__)
 
 _SECRET = re.compile(r"(?i)secret|token|passw|credential|(^|_)(key|pat|auth)($|_)|api_?key|storage")
+#: `{env: NAME}` and `{file: PATH}`, which name where a value is read.
+_PLACES = ({"env"}, {"file"})
+#: Storage options that say where a store is, and no more.
+_PLAIN_OPTIONS = ("endpoint_url", "region_name", "region", "account_name", "project", "addressing_style")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +67,10 @@ class RunRecord:
         files: table files with rows that its commit added.
         removed: table files of earlier runs that its commit removed.
         job: the job file without secrets.
+        job_file: its path; "" where a pipeline of one's own wrote the tables.
+        folder: in which the job was started: relative paths mean files there.
+        outcome: new, changed, gone, skipped and remaining inputs, as the run's summary tells them; empty where the run
+            was committed by a later one.
         versions: of the tool and of what decides how the tables are written.
     """
 
@@ -75,6 +92,9 @@ class RunRecord:
     files: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     job: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    job_file: str = ""
+    folder: str = ""
+    outcome: Mapping[str, int | None] = dataclasses.field(default_factory=dict)
     versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
@@ -98,11 +118,14 @@ class RunRecord:
         return _path(self.run_id)
 
 
-def begin_run(store: Store, spec: OutputSpec, job: Mapping[str, Any] | None = None) -> RunRecord:
+def begin_run(
+    store: Store, spec: OutputSpec, job: Mapping[str, Any] | None = None, job_file: str = ""
+) -> RunRecord:
     """Write the record of a run that starts; a record that is there already is left as it is.
 
     Args:
         job: the job file's values; secrets are taken out before it is written.
+        job_file: its path.
     """
     found = read_run(store, spec.run_id)
     if found is not None:
@@ -119,10 +142,23 @@ def begin_run(store: Store, spec: OutputSpec, job: Mapping[str, Any] | None = No
         file_bytes=spec.file_bytes,
         lists_all=spec.lists_all,
         job=without_secrets(job or {}),
+        job_file=str(Path(job_file).absolute()) if job_file else "",
+        folder=str(Path.cwd()) if job_file else "",
         versions=_versions(),
     )
     write_run(store, record)
     return record
+
+
+def record_outcome(store: Store, run_id: str, outcome: Mapping[str, int | None]) -> None:
+    """Add to the record of a run what its tables do not tell: how the source differed from what was done.
+
+    Raises:
+        StoreError: the record cannot be read or written.
+    """
+    record = read_run(store, run_id)
+    if record is not None and record.committed:
+        write_run(store, dataclasses.replace(record, outcome=outcome))
 
 
 def write_run(store: Store, record: RunRecord) -> None:
@@ -176,12 +212,18 @@ def list_runs(store: Store) -> list[RunRecord]:
 
 
 def without_secrets(job: Mapping[str, Any]) -> dict[str, Any]:
-    """A job file's values with storage options, and whatever is named like a secret, replaced by "***"."""
+    """A job file's values with whatever may be a secret replaced by "***".
+
+    Of storage options stand those that say where a store is, and where a secret is read from.
+
+    >>> without_secrets({"storage": {"key": "abc", "secret": {"env": "S"}, "client_kwargs": {"endpoint_url": "http://h"}}})
+    {'storage': {'key': '***', 'secret': {'env': 'S'}, 'client_kwargs': {'endpoint_url': 'http://h'}}}
+    """
 
     def clean(name: str, value: Any) -> Any:
         if isinstance(value, Mapping):
             if name == "storage":
-                return dict.fromkeys(value, "***")
+                return _options(value)
             return {key: clean(str(key), inner) for key, inner in value.items()}
         if isinstance(value, list | tuple):
             return [clean(name, inner) for inner in value]
@@ -190,6 +232,19 @@ def without_secrets(job: Mapping[str, Any]) -> dict[str, Any]:
         return value
 
     return {key: clean(str(key), value) for key, value in job.items()}
+
+
+def _options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Storage options without secrets: of most it is not known whether they are one."""
+
+    def clean(name: str, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return value if value.keys() in _PLACES else _options(value)
+        if isinstance(value, bool) or value is None:
+            return value
+        return redact(str(value), {}) if name in _PLAIN_OPTIONS else "***"
+
+    return {str(name): clean(str(name), value) for name, value in options.items()}
 
 
 def _path(run_id: str) -> str:

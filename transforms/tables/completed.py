@@ -30,7 +30,7 @@ from .commit.durable import durable_inputs, read_index
 from .input_index import IdLookup, InputIndex, hash_ids, version_code
 from .lost import lost_files
 
-__all__ = ["CompletedIndex", "CompletedSpec"]
+__all__ = ["CompletedIndex", "CompletedSpec", "read_inputs"]
 
 logger = logging.getLogger(__name__)
 
@@ -201,7 +201,7 @@ class CompletedIndex:
             if run.run_id == spec.run_id or not (run.committed or uncommitted):
                 continue
             broken = files.get(run.run_id)
-            for index in _indexes(store, run):
+            for index in read_inputs(store, run):
                 indexes.append(index)
                 current.append(np.full(len(index), run.fingerprint == spec.fingerprint))
                 lost.append(broken.inputs(store, run, index) if broken else np.zeros(len(index), bool))
@@ -290,7 +290,7 @@ class CompletedIndex:
             return ""  # it is gone or out of reach: its earlier outcome stays
 
 
-def _indexes(store: Store, run: RunRecord) -> Sequence[InputIndex]:
+def read_inputs(store: Store, run: RunRecord) -> Sequence[InputIndex]:
     """Read what a run did; of one that is not committed, what is durable of it."""
     found = [read_index(store, entry.path) for entry in store.files(index_directory(run.run_id))]
     # A commit that was interrupted has moved its index first.
