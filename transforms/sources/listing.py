@@ -19,6 +19,7 @@ from fsspec.utils import glob_translate
 
 from ..content.versions import local_version, version_of
 from ..errors import SourceError
+from ..storage.archives import KINDS
 from ..storage.filesystems import Filesystems, local_path, protocol_of, split_chain
 from ..storage.references import identity, is_data, shown
 
@@ -146,7 +147,7 @@ def parse_pattern(text: str, filesystems: Filesystems) -> Pattern:
             text, path = text.rstrip("/") + "/**", path.rstrip("/") + "/**"
     else:
         filesystem, path = filesystems.open(text)
-        if head.endswith(path):
+        if protocol not in KINDS and head.endswith(path):
             prefix = head[: len(head) - len(path)]
         else:
             prefix = f"{protocol}://"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import tarfile
 import zipfile
 import zlib
 from pathlib import Path
@@ -123,6 +124,21 @@ def test_members_of_a_zip_file_are_listed_with_their_checksums(tmp_path: Path) -
     pattern = parse_pattern(f"zip://*.jpg::{archive}", filesystems)
     (found,) = list_folder(pattern, Folder(""), filesystems)
     assert found == Found(f"zip://a.jpg::{archive}", f"crc32:{zlib.crc32(b'a.jpg'):08x},size:5", 5)
+
+
+@pytest.mark.parametrize("name", ["./{}", "{}"])
+def test_members_of_a_tar_match_with_and_without_a_dot(tmp_path: Path, name: str) -> None:
+    with tarfile.open(tmp_path / "x.tar", "w") as file:  # as `tar cf x.tar .` names them
+        for member in ("a.jpg", "x/b.jpg", "x/.hidden.jpg", "c.txt"):
+            (tmp_path / "content").write_text(member)
+            file.add(tmp_path / "content", name.format(member))
+    for pattern in ("tar://*.jpg", "tar://./*.jpg"):
+        assert listed(f"{pattern}::{tmp_path}/x.tar") == [f"tar://a.jpg::{tmp_path}/x.tar"]
+    assert sorted(listed(f"tar://**/*.jpg::{tmp_path}/x.tar")) == [
+        f"tar://a.jpg::{tmp_path}/x.tar",
+        f"tar://x/b.jpg::{tmp_path}/x.tar",
+    ]
+    assert listed(f"tar://x/b.jpg::{tmp_path}/x.tar") == [f"tar://x/b.jpg::{tmp_path}/x.tar"]
 
 
 def test_objects_of_s3_are_listed_with_their_etags() -> None:
