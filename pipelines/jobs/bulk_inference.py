@@ -25,8 +25,8 @@ from bulkinfer.transforms.runs.lock import RunLock
 from bulkinfer.transforms.runs.rebalance import PASSES, WorkPassSpec
 from bulkinfer.transforms.runs.record import begin_run
 from bulkinfer.transforms.runs.redistribute import Redistribute
+from bulkinfer.transforms.sources.pieces import count_source
 from bulkinfer.transforms.sources.read_references import ListSource, OpenUnits
-from bulkinfer.transforms.sources.source import count_source
 from bulkinfer.transforms.storage.store import Store
 from bulkinfer.transforms.tables.commit.commit import CommitResult, commit_run
 from bulkinfer.transforms.tables.commit.recovery import recover
@@ -93,7 +93,7 @@ def build(
         last = number == passes
         work_pass = WorkPassSpec(control, number, workers, last, open_ended) if workers > 1 else None
         over = None if last else work_pass
-        opened = units | f"OpenUnits{name}" >> OpenUnits(job.source, completed, over, workers)
+        opened = units | f"OpenUnits{name}" >> OpenUnits(job.source, completed, over, workers, control)
         loaded = opened.references | f"LoadContent{name}" >> LoadContent(
             **job.loading, control=control, work_pass=over
         )

@@ -56,6 +56,7 @@ class Plan:
         failed: inputs in `errors`, which it leaves out unless asked by --retry-failed.
         unreadable: rows and files that name no input, each an `errors` row.
         gone: inputs in `predictions` that the source names no more; None with a limit.
+        exact: false where archives are too many or too large to be looked at all: the figures are estimates then.
         calls: calls of the next run, without retries.
         keep: the columns that the predictions table gets from the source.
         may_read: what the references of the manifest may name.
@@ -76,6 +77,7 @@ class Plan:
     failed: int
     unreadable: int
     gone: int | None
+    exact: bool
     calls: int
     seconds: float
     assumed_call_seconds: float
@@ -93,18 +95,19 @@ class Plan:
         """Format the plan for a terminal, one line a figure."""
         size = f"{self.bytes:,} bytes" if self.bytes is not None else "of unknown size"
         version = f", version {self.model_version}" if self.model_version else ""
+        about = "" if self.exact else "about "
         return "\n".join(
             [
                 f"model     {self.model}{version}",
                 f"method    {self.method}",
                 f"endpoint  {self.endpoint}",
-                f"inputs    {self.inputs}: {self.done} done, {self.failed} failed before, {self.new} new, "
+                f"inputs    {about}{self.inputs}: {self.done} done, {self.failed} failed before, {self.new} new, "
                 f"{self.changed} changed",
                 *([f"unread    {self.unreadable} rows or files name no input"] if self.unreadable else []),
                 *([f"gone      {self.gone} in `predictions` are named no more"] if self.gone else []),
                 *([f"may read  {self.may_read}"] if self.may_read != "any reference" else []),
-                f"to do     {self.new + self.changed}, {size}",
-                f"calls     {self.calls}",
+                f"to do     {about}{self.new + self.changed}, {size}",
+                f"calls     {about}{self.calls}",
                 f"time      about {self.seconds:.0f} s, at {self.assumed_call_seconds:g} s a call",
                 f"output    {self.output}",
                 *(f"keep      {kept}" for kept in self.keep),

@@ -21,9 +21,11 @@ from apache_beam.metrics import Metrics as BeamMetrics
 from ..metrics import process_metrics
 from ..records import Failure, Reference
 from ..runs.chunks import evenly, from_chunk, to_chunk
+from ..runs.control import ControlSpec, JobControl
 from ..runs.rebalance import WorkPass, WorkPassSpec
 from ..runs.redistribute import Redistribute
 from ..runs.versions import Versions
+from .archives import Archive
 from .duplicates.deduplicate import Deduplicate
 from .pieces import Completed, PieceReader, first_pieces, folders_of, is_bounded
 from .source import SourceSpec
@@ -37,7 +39,7 @@ LEFT = "left"
 class Units(NamedTuple):
     """What a source names, as it is spread over the workers, and what is known to be unreadable by then.
 
-    A unit is a chunk of references; where the source holds its content itself, a piece of its manifest.
+    A unit is a chunk of references, or an archive; where the source holds its content itself, a piece of its manifest.
     """
 
     units: beam.PCollection[Any]
@@ -136,6 +138,7 @@ class OpenUnits(beam.PTransform):
         completed: leaves out what earlier runs finished, of units that are pieces of a manifest.
         work_pass: hands back what is not begun when the pass is over.
         parts: that a chunk is cut into when it is handed back.
+        control: when the job stops, an archive is read no further; a later run does the rest.
 
     Raises:
         RunnerError: in a worker whose versions are others.
@@ -147,22 +150,24 @@ class OpenUnits(beam.PTransform):
         completed: Completed | None = None,
         work_pass: WorkPassSpec | None = None,
         parts: int = 1,
+        control: ControlSpec | None = None,
     ) -> None:
         super().__init__()
         self.spec = spec
         self.completed = completed
         self.work_pass = work_pass
         self.parts = parts
+        self.control = control
         self.launcher = Versions.here()
 
     def expand(self, units: beam.PCollection[Any]) -> Opened:
-        fn = _OpenFn(self.spec, self.completed, self.work_pass, self.parts, self.launcher)
+        fn = _OpenFn(self.spec, self.completed, self.work_pass, self.parts, self.launcher, self.control)
         opened = units | "Open" >> beam.ParDo(fn).with_outputs(FAILED, LEFT, main="references")
         return Opened(opened.references, opened[FAILED], opened[LEFT])
 
 
 class _ChunkFn(beam.DoFn):
-    """One piece of the source -> chunks."""
+    """One piece of the source -> chunks of references, and archives."""
 
     def __init__(self, spec: SourceSpec, completed: Completed | None) -> None:
         super().__init__()
@@ -172,8 +177,11 @@ class _ChunkFn(beam.DoFn):
         self._reader = PieceReader(self._spec, self._completed)
 
     def process(self, piece: Any) -> Iterator[Any]:
-        for item in self._reader.read(piece):
-            yield pvalue.TaggedOutput(FAILED, item) if isinstance(item, Failure) else to_chunk(item)
+        for item in self._reader.units(piece):
+            if isinstance(item, Failure):
+                yield pvalue.TaggedOutput(FAILED, item)
+            else:
+                yield item if isinstance(item, Archive) else to_chunk(item)
         _report()
 
 
@@ -187,14 +195,16 @@ class _OpenFn(beam.DoFn):
         work_pass: WorkPassSpec | None,
         parts: int,
         launcher: Versions,
+        control: ControlSpec | None,
     ) -> None:
         super().__init__()
         self._spec, self._completed, self._pass_spec, self._parts = spec, completed, work_pass, parts
-        self._launcher = launcher
+        self._launcher, self._control_spec = launcher, control
         self._pass: WorkPass | None = None
+        self._control: JobControl | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_pass": None}
+        return {**self.__dict__, "_pass": None, "_control": None}
 
     def setup(self) -> None:
         self._launcher.check(Versions.here(), platform.node())
@@ -202,6 +212,7 @@ class _OpenFn(beam.DoFn):
     def start_bundle(self) -> None:
         self._reader = PieceReader(self._spec, self._completed)
         self._pass = WorkPass.shared(self._pass_spec) if self._pass_spec else None
+        self._control = JobControl.shared(self._control_spec) if self._control_spec else None
 
     def process(self, unit: Any) -> Iterator[Any]:
         if isinstance(unit, bytes):
@@ -210,6 +221,8 @@ class _OpenFn(beam.DoFn):
             yield pvalue.TaggedOutput(LEFT, unit)
         else:
             for item in self._reader.read(unit):
+                if self._control is not None and self._control.stopped is not None:
+                    break
                 if isinstance(item, Failure):
                     yield pvalue.TaggedOutput(FAILED, item)
                 elif is_bounded(unit):

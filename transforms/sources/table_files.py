@@ -11,9 +11,10 @@ from ..job.config import SourceConfig
 from ..storage.faults import source_faults
 from ..storage.filesystems import Filesystems, canonical, is_relative, split_chain
 from ..storage.references import without_query
-from .listing import Folder, expanded, list_folder, parse_pattern
+from .archives import list_files, whole
 from .manifests.files import Manifest, Row, as_text, version_now
 from .manifests.formats import manifest_of
+from .patterns import expanded, parse_pattern
 from .table_formats import refuse_formats
 
 __all__ = ["manifest_files", "partition_field", "relative_to"]
@@ -33,7 +34,7 @@ def manifest_files(
         found = [
             file
             for pattern in patterns
-            for file in list_folder(pattern, Folder(pattern.root), filesystems, ordered=True)
+            for file in list_files(pattern, whole(pattern), filesystems, ordered=True)
         ]
     pattern = patterns[0]
     below = pattern.prefix + pattern.root

@@ -53,14 +53,26 @@ class Member:
     """A file in an archive.
 
     Attributes:
+        kind: of the archive.
         name: without `./` and `//`.
         info: as an fsspec listing tells of a file: its size, and its checksum or time.
         open: begins to read it; the archive's file must be open, and read by nobody else meanwhile.
     """
 
+    kind: str
     name: str
     info: Mapping[str, Any]
     open: Callable[[], IO[bytes]]
+
+    def read(self) -> bytes:
+        """The content, while the archive's file is open and read by nobody else.
+
+        Raises:
+            DamagedArchiveError: it is damaged, or packed in a way that cannot be read.
+            FileNotFoundError: it is a link to nothing in the archive.
+        """
+        with damage_told(self.kind), self.open() as file:
+            return file.read()
 
 
 def clean(path: str) -> str:
@@ -95,7 +107,7 @@ def damage_told(kind: str) -> Iterator[None]:
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise _damaged(kind, error) from None
     except (RuntimeError, NotImplementedError) as error:  # encrypted; compressed as the module does not know
-        raise DamagedArchiveError(f"cannot be unpacked: {error}") from None
+        raise DamagedArchiveError(f"packed in a way that cannot be read: {error}") from None
     except OSError as error:
         # The store's own faults bear a number or a type of their own, those of gzip and bzip2 do not.
         if error.errno is None and type(error).__name__ in ("OSError", "BadGzipFile"):
@@ -105,7 +117,7 @@ def damage_told(kind: str) -> Iterator[None]:
 
 def _damaged(kind: str, error: Exception) -> DamagedArchiveError:
     return DamagedArchiveError(
-        f"is no {kind} archive, or is damaged: {' '.join(str(error).split()) or 'it ends early'}"
+        f"damaged, or no {kind} archive: {' '.join(str(error).split()) or 'it ends early'}"
     )
 
 
@@ -251,7 +263,7 @@ def _zip_members(file: IO[bytes]) -> Iterator[Member]:
         if not entry.is_dir():
             name = clean(entry.filename)
             info = {"name": name, "size": entry.file_size, "type": "file", "CRC": entry.CRC}
-            yield Member(name, info, functools.partial(archive.open, entry))
+            yield Member("zip", name, info, functools.partial(archive.open, entry))
 
 
 def _tar_members(file: IO[bytes]) -> Iterator[Member]:
@@ -261,15 +273,15 @@ def _tar_members(file: IO[bytes]) -> Iterator[Member]:
         info = {"name": name, "size": entry.size, "type": "file", "mtime": entry.mtime}
         target = _target(archive, entry)
         if target is None:
-            yield Member(name, {**info, "size": None}, functools.partial(_nothing, name))
+            yield Member("tar", name, {**info, "size": None}, functools.partial(_nothing, name))
         elif target.isfile():
             opened = cast("Callable[[], IO[bytes]]", functools.partial(archive.extractfile, target))
-            yield Member(name, {**info, "size": target.size}, opened)
+            yield Member("tar", name, {**info, "size": target.size}, opened)
     # The module takes a header that it cannot read for the end.
     stream, end = cast(Any, archive).fileobj, cast(Any, archive).offset
     stream.seek(end)
     if stream.read(tarfile.BLOCKSIZE).strip(tarfile.NUL):
-        raise DamagedArchiveError(f"is damaged: what stands at byte {end} is no header of a member")
+        raise DamagedArchiveError(f"damaged: what stands at byte {end} is no header of a member")
 
 
 def _target(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> tarfile.TarInfo | None:

@@ -12,14 +12,9 @@ from pathlib import Path
 import fsspec
 import pytest
 from bulkinfer.transforms.errors import SourceError
-from bulkinfer.transforms.sources.listing import (
-    Folder,
-    Found,
-    expanded,
-    folders,
-    list_folder,
-    parse_pattern,
-)
+from bulkinfer.transforms.sources.archives import list_files, whole
+from bulkinfer.transforms.sources.listing import Folder, Found, folders, list_folder
+from bulkinfer.transforms.sources.patterns import expanded, parse_pattern
 from bulkinfer.transforms.storage.filesystems import Filesystems, options_for, resolve
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -33,7 +28,7 @@ LEAVES = st.sampled_from(["*.jpg", "*", "b.jpg", "?.*", "**"])
 def listed(text: str, storage: dict[str, object] | None = None, *, ordered: bool = False) -> list[str]:
     filesystems = Filesystems(storage or {})
     pattern = parse_pattern(text, filesystems)
-    return [found.uri for found in list_folder(pattern, Folder(pattern.root), filesystems, ordered=ordered)]
+    return [found.uri for found in list_files(pattern, whole(pattern), filesystems, ordered=ordered)]
 
 
 @pytest.fixture

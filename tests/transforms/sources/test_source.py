@@ -21,9 +21,9 @@ from bulkinfer.transforms.kept.types import is_json, source_of
 from bulkinfer.transforms.kept.values import fitting
 from bulkinfer.transforms.records import CONTENT_LIST, Failure, Reference
 from bulkinfer.transforms.runs.chunks import from_chunk, to_chunk
-from bulkinfer.transforms.sources.pieces import PieceReader, first_pieces
+from bulkinfer.transforms.sources.pieces import PieceReader, SourceCount, count_source, first_pieces
 from bulkinfer.transforms.sources.rows import RowReader
-from bulkinfer.transforms.sources.source import SourceCount, SourceSpec, count_source, inspect_source
+from bulkinfer.transforms.sources.source import SourceSpec, inspect_source
 
 
 @pytest.fixture
