@@ -138,6 +138,8 @@ def run_job(file: JobFile, options: RunOptions) -> Summary:
                 source_storage=config.source.storage,
                 allowed=job.source.allowed,
                 revalidate=config.source.revalidate,
+                max_bytes=int(config.source.max_bytes),
+                file_timeout=config.source.timeout.file,
                 retry_failed=options.retry_failed,
                 error_types=options.error_types,
                 force=options.force,

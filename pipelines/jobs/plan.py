@@ -52,6 +52,7 @@ class Plan:
         bytes: size of those that the next run sends; None where the store does not tell it.
         new: inputs in no table yet, which the next run sends.
         changed: inputs that an earlier run did, with other content or for another job, which the next run sends.
+        touched: of these, inputs with another time or etag, whose content the run compares before it sends them.
         done: inputs in `predictions`, which it leaves out.
         failed: inputs in `errors`, which it leaves out unless asked by --retry-failed.
         unreadable: rows and files that name no input, each an `errors` row.
@@ -73,6 +74,7 @@ class Plan:
     bytes: int | None
     new: int
     changed: int
+    touched: int
     done: int
     failed: int
     unreadable: int
@@ -103,6 +105,11 @@ class Plan:
                 f"endpoint  {self.endpoint}",
                 f"inputs    {about}{self.inputs}: {self.done} done, {self.failed} failed before, {self.new} new, "
                 f"{self.changed} changed",
+                *(
+                    [f"touched   {self.touched} of them by time or etag alone: compared first"]
+                    if self.touched
+                    else []
+                ),
                 *([f"unread    {self.unreadable} rows or files name no input"] if self.unreadable else []),
                 *([f"gone      {self.gone} in `predictions` are named no more"] if self.gone else []),
                 *([f"may read  {self.may_read}"] if self.may_read != "any reference" else []),
@@ -138,6 +145,8 @@ def plan_job(file: JobFile, *, limit: int | None = None) -> Plan:
             source_storage=config.source.storage,
             allowed=job.source.allowed,
             revalidate=config.source.revalidate,
+            max_bytes=int(config.source.max_bytes),
+            file_timeout=config.source.timeout.file,
         )
         completed.warn_of_lost()
         found = compare(job.source, completed)

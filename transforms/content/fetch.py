@@ -30,7 +30,7 @@ from .faults import PassingReadError, check_size, check_status, passes, read_err
 from .http_get import http_get
 from .media import MAX_PIXELS, check_filled, check_text, media_of
 from .upright import sendable
-from .versions import GIVEN, hashed_version, local_version, version_of
+from .versions import GIVEN, content_code, hashed_version, local_version, version_of
 
 __all__ = ["Fetched", "Fetcher"]
 
@@ -82,7 +82,7 @@ class Fetcher:
         turn: bool = False,
         allowed: Allowed = EVERYTHING,
     ) -> None:
-        self._max_bytes, self._storage, self._by_url = max_bytes, storage, by_url
+        self.max_bytes, self._storage, self._by_url = max_bytes, storage, by_url
         self._reference_columns, self._base = reference_columns, base
         self._idle, self._timeout, self._attempts = idle, timeout, attempts
         self._max_pixels, self._turn = max_pixels, turn
@@ -114,7 +114,9 @@ class Fetcher:
             raise ReadError(error.error_type, f"{self._named(reference)}: {error.message}") from None
         given = reference.version.startswith(GIVEN)
         version = reference.version if given else fetched.version or reference.version
-        known = dataclasses.replace(reference, version=version, size=len(data), inline=None)
+        known = dataclasses.replace(
+            reference, version=version, size=len(data), inline=None, content=content_code(fetched.data)
+        )
         return Content(known, data, columns, *(picture or ()))
 
     def fetch(self, uri: str, *, size: int | None = None, version: str = "") -> Fetched:
@@ -279,7 +281,7 @@ class Fetcher:
         return Fetched(data, version_of(info))
 
     def _check_size(self, size: int, where: str) -> None:
-        check_size(size, self._shown(where), self._max_bytes)
+        check_size(size, self._shown(where), self.max_bytes)
 
     def _named(self, reference: Reference) -> str:
         return self._shown(reference.uri or reference.place or reference.input_id)

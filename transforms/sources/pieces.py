@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 from ..content.faults import PassingReadError, check_size, read_error
 from ..content.media import media_of
 from ..records import Failure, Reference, failure_of
 from ..runs.chunks import MAX_CHUNK, Chunker
-from ..storage.archives import DamagedArchiveError, Member
+from ..storage.archives import DamagedArchiveError
 from ..storage.faults import source_faults
 from ..storage.filesystems import Filesystems
 from ..storage.references import identity, shown
@@ -50,8 +51,13 @@ class SourceCount:
 class Completed(Protocol):
     """What earlier runs finished; see `completed`."""
 
-    def remaining(self, references: list[Reference]) -> list[Reference]:
-        """The references that still have to be done, in order."""
+    def remaining(
+        self, references: list[Reference], read: Callable[[], bytes] | None = None
+    ) -> list[Reference]:
+        """The references that still have to be done, in order; of a single one `read` gives the content."""
+
+    def flush(self) -> None:
+        """Keep for later runs what was found out."""
 
 
 def count_source(spec: SourceSpec) -> SourceCount:
@@ -133,7 +139,12 @@ class PieceReader:
         """The references of a piece; those of an archive one by one, with their content."""
         if isinstance(piece, Archive):
             yield from self._contents(piece)
-            return
+        else:
+            yield from self._references(piece)
+        if self._completed is not None:
+            self._completed.flush()
+
+    def _references(self, piece: Any) -> Iterator[list[Reference] | Failure]:
         pieces = piece if isinstance(piece, list) else [piece]
         items = itertools.chain.from_iterable(self._read(one) for one in pieces)
         for item in itertools.islice(items, self._spec.limit):
@@ -143,9 +154,11 @@ class PieceReader:
                 yield from self._remaining(full)
         yield from self._remaining(self._chunker.flush())
 
-    def _remaining(self, references: list[Reference]) -> Iterator[list[Reference]]:
+    def _remaining(
+        self, references: list[Reference], read: Callable[[], bytes] | None = None
+    ) -> Iterator[list[Reference]]:
         if self._completed is not None and references:
-            references = self._completed.remaining(references)
+            references = self._completed.remaining(references, read)
         if references:
             yield references
 
@@ -172,14 +185,15 @@ class PieceReader:
             if isinstance(item, Failure):
                 yield item
             elif isinstance(one, Inside):
-                for (reference,) in self._remaining([item]):
-                    yield self._filled(reference, one.member)
+                read = functools.cache(one.member.read)
+                for (reference,) in self._remaining([item], read):
+                    yield self._filled(reference, read)
 
-    def _filled(self, reference: Reference, member: Member) -> list[Reference] | Failure:
+    def _filled(self, reference: Reference, read: Callable[[], bytes]) -> list[Reference] | Failure:
         source = self._spec.source
         try:
             check_size(reference.size or 0, shown(reference.uri or ""), int(source.max_bytes))
-            return [dataclasses.replace(reference, inline=member.read())]
+            return [dataclasses.replace(reference, inline=read())]
         except Exception as error:  # noqa: BLE001  (one member of many: each driver has exceptions of its own)
             fault = read_error(reference.uri or "", error, source.storage, source.timeout.file)
             return failure_of(reference, fault, retryable=isinstance(fault, PassingReadError))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 from ..records import Failure, Reference
 from ..runs.record import list_runs
@@ -24,6 +25,7 @@ class Difference:
         new: in no table.
         changed: done, but with other content, or for another model, version, method or arguments.
         done: left out, and in `predictions`.
+        touched: of these, inputs with another time or etag, whose content is compared before they are sent.
         failed: left out, and in `errors`.
         unreadable: rows and files that name no input, each an `errors` row of every run.
         gone: in `predictions`, while the source names them no more; None where only a part of it was looked at.
@@ -34,6 +36,7 @@ class Difference:
     inputs: int = 0
     new: int = 0
     changed: int = 0
+    touched: int = 0
     done: int = 0
     failed: int = 0
     unreadable: int = 0
@@ -76,7 +79,7 @@ def compare(source: SourceSpec, completed: CompletedSpec) -> Difference:
 
 def _estimated(before: Difference, now: Difference, share: float) -> Difference:
     """What a piece adds to the figures, when only this share of it was looked at."""
-    names = ("inputs", "new", "changed", "done", "failed", "unreadable")
+    names = ("inputs", "new", "changed", "touched", "done", "failed", "unreadable")
     grown = {
         name: getattr(before, name) + round((getattr(now, name) - getattr(before, name)) / share)
         for name in names
@@ -95,13 +98,14 @@ class _Look:
         self.found = Difference()
         self.predicted = 0
 
-    def remaining(self, references: list[Reference]) -> list[Reference]:
+    def remaining(self, references: list[Reference], _: Callable[[], bytes] | None = None) -> list[Reference]:
         """Count references; none of them is kept, for nobody does them."""
-        division = self.index.divide(references)
+        division = self.index.divide(references, compare=False)
         found, kept = self.found, division.kept
         found.inputs += len(references)
         found.new += division.new
         found.changed += division.changed
+        found.touched += division.touched
         found.failed += division.failed
         found.done += len(references) - len(kept) - division.failed
         sizes = [one.size for one in kept if one.size is not None]
@@ -111,3 +115,6 @@ class _Look:
             found.bytes += sum(sizes)
         self.predicted += division.predicted
         return []
+
+    def flush(self) -> None:
+        """Keep nothing: a comparison writes nothing."""

@@ -148,9 +148,12 @@ def test_a_tar_on_s3_is_read_by_few_requests(tmp_path: Path) -> None:
 
 def test_what_is_done_is_left_out_before_it_is_read(shards: Path) -> None:
     class Done:
-        def remaining(self, references: list[Reference]) -> list[Reference]:
+        def remaining(self, references: list[Reference], _: object = None) -> list[Reference]:
             assert all(reference.inline is None for reference in references)
             return [reference for reference in references if "-1.jpg" in reference.input_id]
+
+        def flush(self) -> None:
+            """Nothing was found out."""
 
     found = read(spec_of(f"tar://**/*.jpg::{shards}/shard-*.tar"), Done())
     assert sorted(item.inline for item in found if isinstance(item, Reference)) == [

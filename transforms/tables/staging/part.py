@@ -36,6 +36,7 @@ class Entries(NamedTuple):
     ids: list[str]
     versions: list[int]
     error_types: list[str | None]
+    contents: list[int]
 
     def add(self, row: Prediction | Failure, error_type: str | None) -> None:
         """Add the inputs of an outcome; `error_type` is None for a prediction."""
@@ -43,6 +44,7 @@ class Entries(NamedTuple):
             self.ids.append(reference.input_id)
             self.versions.append(version_code(reference.version))
             self.error_types.append(error_type)
+            self.contents.append(reference.content)
 
     def to_index(self) -> InputIndex:
         types = sorted({kind for kind in self.error_types if kind is not None})
@@ -52,6 +54,7 @@ class Entries(NamedTuple):
             np.array(self.versions, np.uint64),
             np.array([codes[kind] for kind in self.error_types], np.int16),
             types,
+            np.array(self.contents, np.uint64),
         )
 
 
