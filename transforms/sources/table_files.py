@@ -36,10 +36,12 @@ def manifest_files(
             for pattern in patterns
             for file in list_files(pattern, whole(pattern), filesystems, ordered=True)
         ]
+    for one in patterns:
+        root = one.prefix + one.root
+        paths = [file.uri for file in found if file.uri.startswith(root)]
+        refuse_formats(key, text, root, paths, filesystems, whole=one.parts[-1:] == ("**",))
     pattern = patterns[0]
     below = pattern.prefix + pattern.root
-    if source.table is not None:
-        refuse_formats(text, below, [file.uri for file in found])
     versions = {file.uri: file.version for file in found}
     paths = sorted(versions)
     if source.table is not None:

@@ -486,20 +486,6 @@ def test_a_value_that_makes_no_folder_is_told_before_it_is_paid_for(tmp_path: Pa
     assert read(spec)[1] == []
 
 
-@pytest.mark.parametrize(
-    ("inside", "kind"),
-    [("_delta_log/00000000000000000000.json", "Delta"), ("metadata/v1.metadata.json", "Iceberg")],
-)
-def test_a_table_with_a_format_of_its_own_is_refused(tmp_path: Path, inside: str, kind: str) -> None:
-    pq.write_table(pa.table({"u": ["a.jpg"]}), tmp_path / "part.parquet")
-    source = SourceConfig(table=str(tmp_path), columns={"uri": "u"})
-    assert inspect_source(source).manifests
-    (tmp_path / inside).parent.mkdir()
-    (tmp_path / inside).write_text("{}")
-    with pytest.raises(SourceError, match=f"an? {kind} table"):
-        inspect_source(source)
-
-
 def kept_values(spec: SourceSpec, references: list[Reference]) -> list[Any]:
     """The kept column `k` of these rows, as the table holds it."""
     field = spec.keep_schema.field("k")
