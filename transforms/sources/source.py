@@ -51,6 +51,7 @@ class SourceSpec:
         columns: columns that each reference carries: those that arguments name and those to keep.
         arguments: those of them that arguments name.
         folders: kept columns whose values name folders of the output.
+        folder_bytes: that these folders' names may have together.
         limit: read only the first so many inputs.
         patterns: of files; empty for a manifest or table.
         manifests: files of a manifest or table; empty for files.
@@ -65,6 +66,7 @@ class SourceSpec:
     columns: tuple[str, ...] = ()
     arguments: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()
+    folder_bytes: int = 1 << 16
     limit: int | None = None
     patterns: tuple[Pattern, ...] = ()
     manifests: tuple[Manifest, ...] = ()

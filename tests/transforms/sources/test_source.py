@@ -486,6 +486,31 @@ def test_a_value_that_makes_no_folder_is_told_before_it_is_paid_for(tmp_path: Pa
     assert read(spec)[1] == []
 
 
+@pytest.mark.parametrize(
+    ("value", "folder"),
+    [
+        ("a b", "gold=a%20b"),
+        (7, "gold=7"),
+        (7.5, "gold=7.5"),
+        (True, "gold=true"),
+        (None, "gold=" + "_" * 26),
+    ],
+)
+def test_a_partition_whose_path_is_too_long_for_the_store_is_told_before_it_is_paid_for(
+    tmp_path: Path, value: Any, folder: str
+) -> None:
+    row = json.dumps({"u": "a.jpg", "k": value, "city": "Bern"}) + "\n"
+    keep = {"gold": "k", "city": "city"}
+    spec = inspect_source(manifest(tmp_path / "m.jsonl", row, uri="u", keep=keep))
+    path = len(f"{folder}/city=Bern")
+    enough, short = (dataclasses.replace(spec, folders=tuple(keep), folder_bytes=path - n) for n in (0, 1))
+
+    assert read(enough)[1] == []
+    (bad,) = read(short)[1]
+    assert bad.error_type == "long_partition"
+    assert f"a path {path} bytes long, and the store of output.uri leaves {path - 1}" in bad.message
+
+
 def kept_values(spec: SourceSpec, references: list[Reference]) -> list[Any]:
     """The kept column `k` of these rows, as the table holds it."""
     field = spec.keep_schema.field("k")
