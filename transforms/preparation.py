@@ -22,13 +22,15 @@ from .endpoints.kinds import kind_of
 from .errors import ConfigError
 from .job.config import JobConfig
 from .job.job_file import check_sections
+from .kept.folders import folder_of
 from .kept.types import kept_field
 from .rows.schemas import keep_columns
-from .runs.parts import OutputSpec
+from .runs.parts import OutputSpec, partition_bytes
 from .runs.record import list_runs
 from .sources.source import SourceSpec, inspect_source
 from .storage.store import Store
 from .tables.output_check import check_output, names_as_written
+from .tables.partitions import constant_of
 
 __all__ = ["Preparation", "fingerprint", "new_run_id", "prepare", "prepare_job"]
 
@@ -133,9 +135,6 @@ def prepare(
     kept = config.source.columns.kept
     # Else the first worker would find a name that is taken.
     keep_columns([kept_field(name, pa.null(), source=column) for name, column in kept.items()])
-    source = dataclasses.replace(
-        source, folders=tuple(name for name in config.output.partition_by if name in kept)
-    )
     call = kind.prepare(
         config.model,
         calls,
@@ -169,7 +168,16 @@ def prepare(
         relative_to=source.relative_to,
         lists_all=limit is None and not partial,
     )
-    return Preparation(config, source, call, output)
+    return Preparation(config, _with_folders(source, output), call, output)
+
+
+def _with_folders(source: SourceSpec, output: OutputSpec) -> SourceSpec:
+    """Let the source's reader know which of its values name folders of the output, and how long these may be."""
+    kept = [name for name in output.partition_by if name in source.source.columns.kept]
+    others = [name for name in output.partition_by if name not in kept]
+    taken = sum(len(folder_of(name, constant_of(name, output))) + 1 for name in others)
+    left = partition_bytes(output.store(), output.run_id) - taken
+    return dataclasses.replace(source, folders=tuple(kept), folder_bytes=left)
 
 
 def _check_apart(source: SourceSpec, output: str) -> None:

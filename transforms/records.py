@@ -46,6 +46,7 @@ class Reference:
         inline: the content itself, when the source holds it.
         columns: the row's values by column name, those that arguments or `keep` name.
         place: where the source names it ("refs.csv:17"), for messages.
+        content: of the content, once it was read: `content.versions.content_code`; 0 when it is not known.
         aliases: further inputs with the very same content and arguments; they get rows of their own from this
             one's answer, or its failure.
     """
@@ -59,6 +60,7 @@ class Reference:
     columns: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     place: str = ""
     aliases: tuple[Reference, ...] = ()
+    content: int = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -54,7 +54,8 @@ class InferenceWorker:
             spec.source, spec.completed, step=spec.call.calls.batch_size, parts=spec.call.workers
         )
         begin_run(spec.output.store(), spec.output)
-        self._loader = Loader(spec.loading, JobControl.shared(spec.control))
+        self._control = JobControl.shared(spec.control)
+        self._loader = Loader(spec.loading, self._control)
         self._caller = Caller(spec.call, spec.control, work_pass)
         self.writer = PartWriter(spec.output)
 
@@ -68,6 +69,8 @@ class InferenceWorker:
     def do(self, unit: Any) -> Iterator[Any]:
         """Do the inputs of a unit."""
         for item in self._opener.open(unit):
+            if self._control.stopped is not None:
+                return  # a later run does the rest
             if isinstance(item, Failure):
                 self.writer.add(item)
             elif isinstance(item, Left):

@@ -19,7 +19,7 @@ from bulkinfer.transforms.preparation import Preparation
 from bulkinfer.transforms.runs.control import ControlSpec, JobControl, StopReason
 from bulkinfer.transforms.runs.lock import RunLock
 from bulkinfer.transforms.runs.record import begin_run, record_outcome
-from bulkinfer.transforms.sources.source import count_source
+from bulkinfer.transforms.sources.pieces import count_source
 from bulkinfer.transforms.storage.store import Store
 from bulkinfer.transforms.tables.commit.commit import CommitResult, commit_run
 from bulkinfer.transforms.tables.commit.recovery import recover
@@ -90,6 +90,8 @@ def run_job(file: JobFile, options: RunOptions) -> Summary:
                 source_storage=config.source.storage,
                 allowed=job.source.allowed,
                 revalidate=config.source.revalidate,
+                max_bytes=int(config.source.max_bytes),
+                file_timeout=config.source.timeout.file,
                 retry_failed=options.retry_failed,
                 error_types=options.error_types,
                 force=options.force,

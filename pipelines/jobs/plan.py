@@ -52,10 +52,12 @@ class Plan:
         bytes: size of those that the next run sends; None where the store does not tell it.
         new: inputs in no table yet, which the next run sends.
         changed: inputs that an earlier run did, with other content or for another job, which the next run sends.
+        touched: of these, inputs with another time or etag, whose content the run compares before it sends them.
         done: inputs in `predictions`, which it leaves out.
         failed: inputs in `errors`, which it leaves out unless asked by --retry-failed.
         unreadable: rows and files that name no input, each an `errors` row.
         gone: inputs in `predictions` that the source names no more; None with a limit.
+        exact: false where archives are too many or too large to be looked at all: the figures are estimates then.
         calls: calls of the next run, without retries.
         keep: the columns that the predictions table gets from the source.
         may_read: what the references of the manifest may name.
@@ -72,10 +74,12 @@ class Plan:
     bytes: int | None
     new: int
     changed: int
+    touched: int
     done: int
     failed: int
     unreadable: int
     gone: int | None
+    exact: bool
     calls: int
     seconds: float
     assumed_call_seconds: float
@@ -93,18 +97,24 @@ class Plan:
         """Format the plan for a terminal, one line a figure."""
         size = f"{self.bytes:,} bytes" if self.bytes is not None else "of unknown size"
         version = f", version {self.model_version}" if self.model_version else ""
+        about = "" if self.exact else "about "
         return "\n".join(
             [
                 f"model     {self.model}{version}",
                 f"method    {self.method}",
                 f"endpoint  {self.endpoint}",
-                f"inputs    {self.inputs}: {self.done} done, {self.failed} failed before, {self.new} new, "
+                f"inputs    {about}{self.inputs}: {self.done} done, {self.failed} failed before, {self.new} new, "
                 f"{self.changed} changed",
+                *(
+                    [f"touched   {self.touched} of them by time or etag alone: compared first"]
+                    if self.touched
+                    else []
+                ),
                 *([f"unread    {self.unreadable} rows or files name no input"] if self.unreadable else []),
                 *([f"gone      {self.gone} in `predictions` are named no more"] if self.gone else []),
                 *([f"may read  {self.may_read}"] if self.may_read != "any reference" else []),
-                f"to do     {self.new + self.changed}, {size}",
-                f"calls     {self.calls}",
+                f"to do     {about}{self.new + self.changed}, {size}",
+                f"calls     {about}{self.calls}",
                 f"time      about {self.seconds:.0f} s, at {self.assumed_call_seconds:g} s a call",
                 f"output    {self.output}",
                 *(f"keep      {kept}" for kept in self.keep),
@@ -135,6 +145,8 @@ def plan_job(file: JobFile, *, limit: int | None = None) -> Plan:
             source_storage=config.source.storage,
             allowed=job.source.allowed,
             revalidate=config.source.revalidate,
+            max_bytes=int(config.source.max_bytes),
+            file_timeout=config.source.timeout.file,
         )
         completed.warn_of_lost()
         found = compare(job.source, completed)

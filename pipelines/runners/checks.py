@@ -245,7 +245,10 @@ def _check_locations(config: JobConfig, workers: Workers) -> None:
     locations = [("output.uri", config.output.uri)]
     locations += [("source.files", pattern) for pattern in source.files or ()]
     locations += [("source.manifest", source.manifest or ""), ("source.table", source.table or "")]
-    for key, uri in locations:
+    for key, text in locations:
+        uri = (
+            text if is_data(text) else text.rpartition("::")[2]
+        )  # of a member of an archive: where that lies
         if uri.startswith("memory://") and not workers.shared_memory:
             raise RunnerError(
                 f"{key}: {uri} is the memory of one process, but the job runs in several; use a directory or an object "

@@ -12,7 +12,8 @@ from bulkinfer.transforms.errors import BulkinferError
 from bulkinfer.transforms.metrics import process_metrics
 from bulkinfer.transforms.preparation import Preparation
 from bulkinfer.transforms.runs.parts import run_directory
-from bulkinfer.transforms.sources.source import SourceSpec, count_source
+from bulkinfer.transforms.sources.pieces import count_source
+from bulkinfer.transforms.sources.source import SourceSpec
 from bulkinfer.transforms.storage.faults import redact
 
 from ..runners.options import workers_of

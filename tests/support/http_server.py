@@ -26,6 +26,7 @@ class HttpServer:
         drips: seconds from one byte to the next, by path.
         redirects: where else to ask, by path.
         requests: requests seen by path.
+        ranges: whether ranges of bytes are answered.
     """
 
     url: str
@@ -35,6 +36,7 @@ class HttpServer:
     drips: dict[str, float] = dataclasses.field(default_factory=dict)
     redirects: dict[str, str] = dataclasses.field(default_factory=dict)
     requests: Counter[str] = dataclasses.field(default_factory=Counter)
+    ranges: bool = True
 
     def link(self, path: str) -> str:
         """The URL of a path."""
@@ -81,7 +83,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         part = data[start:stop]
         self.send_response(206 if len(part) < len(data) else 200)
         self.send_header("Content-Length", str(len(part)))
-        self.send_header("Accept-Ranges", "bytes")
+        if self.served.ranges:
+            self.send_header("Accept-Ranges", "bytes")
         self.send_header("ETag", f'"{hashlib.md5(data).hexdigest()}"')
         if len(part) < len(data):
             self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(data)}")
@@ -95,7 +98,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _range(self, size: int) -> tuple[int, int]:
         header = self.headers.get("Range", "")
-        if not header.startswith("bytes="):
+        if not header.startswith("bytes=") or not self.served.ranges:
             return 0, size
         first, _, last = header[6:].partition("-")
         if not first:

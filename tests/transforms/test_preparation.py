@@ -14,6 +14,7 @@ from bulkinfer.transforms.runs.record import begin_run
 from bulkinfer.transforms.tables.commit.commit import commit_run
 from support.bad_days import MODEL_URL
 from support.fault_server import running
+from support.s3_server import s3_server
 from support.tables import make_spec, prediction, stage
 
 
@@ -65,3 +66,29 @@ def test_a_job_names_its_inputs_as_its_output_does(tmp_path: Path, monkeypatch: 
         "written",
         str(tmp_path),
     )
+
+
+def test_the_source_knows_how_long_the_names_of_partitions_may_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "m.jsonl").write_text(json.dumps({"u": "a.txt", "t": "Bern"}) + "\n")
+    with running() as server, s3_server("lake") as store:
+        job = prepare_job(
+            {
+                "source": {
+                    "manifest": "m.jsonl",
+                    "columns": {"uri": "u", "keep": {"town": "t"}},
+                    "media": "text",
+                },
+                "model": {"url": MODEL_URL, "endpoint": server.endpoint, "method": "predict"},
+                "output": {
+                    "uri": f"s3://lake/{'a' * 700}",
+                    "storage": store.storage,
+                    "partition_by": ["town", "date", "model"],
+                },
+            }
+        )
+    rest = f"{'a' * 700}/predictions//date=2026-01-31/model={MODEL_URL.rpartition('/')[2]}/part-{job.output.run_id}-"
+    assert job.source.folders == ("town",)
+    assert job.source.folder_bytes == 1024 - len(f"{rest}1000000000.parquet")

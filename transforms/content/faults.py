@@ -10,7 +10,7 @@ from ..errors import ReadError, SourceError
 from ..storage.faults import is_transient, redact
 from ..storage.references import shown
 
-__all__ = ["PassingReadError", "check_status", "passes", "read_error"]
+__all__ = ["PassingReadError", "check_size", "check_status", "passes", "read_error"]
 
 _HTTP_MISSING = (404, 410)
 _HTTP_FORBIDDEN = (401, 403, 407, 451)
@@ -19,6 +19,24 @@ _HTTP_PASSING = (408, 425, 429)
 
 class PassingReadError(ReadError):
     """The store failed in a way that passes by itself; the same input may succeed another time."""
+
+
+def check_size(size: int, where: str, most: int) -> None:
+    """Check the size of a content before it is read.
+
+    Args:
+        where: the reference, as a message has it.
+        most: bytes.
+
+    Raises:
+        ReadError: it is too large.
+    """
+    if size > most:
+        raise ReadError(
+            "too_large",
+            f"{where} has {size} bytes, more than the {most} that source.max_bytes allows; make it smaller or raise "
+            "source.max_bytes",
+        )
 
 
 def check_status(status: int, where: str) -> None:

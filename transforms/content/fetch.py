@@ -26,11 +26,11 @@ from ..storage.allowed import EVERYTHING, Allowed
 from ..storage.faults import redact
 from ..storage.filesystems import Filesystems, local_path, protocol_of, references_in, resolve
 from ..storage.references import data_of, is_data, shown
-from .faults import PassingReadError, check_status, passes, read_error
+from .faults import PassingReadError, check_size, check_status, passes, read_error
 from .http_get import http_get
 from .media import MAX_PIXELS, check_filled, check_text, media_of
 from .upright import sendable
-from .versions import GIVEN, hashed_version, local_version, version_of
+from .versions import GIVEN, content_code, hashed_version, local_version, version_of
 
 __all__ = ["Fetched", "Fetcher"]
 
@@ -82,7 +82,7 @@ class Fetcher:
         turn: bool = False,
         allowed: Allowed = EVERYTHING,
     ) -> None:
-        self._max_bytes, self._storage, self._by_url = max_bytes, storage, by_url
+        self.max_bytes, self._storage, self._by_url = max_bytes, storage, by_url
         self._reference_columns, self._base = reference_columns, base
         self._idle, self._timeout, self._attempts = idle, timeout, attempts
         self._max_pixels, self._turn = max_pixels, turn
@@ -99,7 +99,7 @@ class Fetcher:
         if self._by_url and reference.inline is None and not is_data(reference.uri or ""):
             return Content(reference, None, columns)
         if reference.inline is not None:
-            fetched = self._inline(reference.inline)
+            fetched = self._inline(reference.inline, reference.version)
         else:
             fetched = self.fetch(reference.uri or "", size=reference.size, version=reference.version)
         data, picture = fetched.data, None
@@ -114,7 +114,9 @@ class Fetcher:
             raise ReadError(error.error_type, f"{self._named(reference)}: {error.message}") from None
         given = reference.version.startswith(GIVEN)
         version = reference.version if given else fetched.version or reference.version
-        known = dataclasses.replace(reference, version=version, size=len(data), inline=None)
+        known = dataclasses.replace(
+            reference, version=version, size=len(data), inline=None, content=content_code(fetched.data)
+        )
         return Content(known, data, columns, *(picture or ()))
 
     def fetch(self, uri: str, *, size: int | None = None, version: str = "") -> Fetched:
@@ -200,10 +202,10 @@ class Fetcher:
             ) from None
         return data
 
-    def _inline(self, inline: bytes | str) -> Fetched:
+    def _inline(self, inline: bytes | str, version: str) -> Fetched:
         data = inline.encode("utf-8", "surrogatepass") if isinstance(inline, str) else bytes(inline)
         self._check_size(len(data), "the content")
-        return Fetched(data, hashed_version(data))
+        return Fetched(data, version or hashed_version(data))
 
     def _held(self, uri: str) -> Fetched:
         """The content that a `data:` URI is."""
@@ -279,12 +281,7 @@ class Fetcher:
         return Fetched(data, version_of(info))
 
     def _check_size(self, size: int, where: str) -> None:
-        if size > self._max_bytes:
-            raise ReadError(
-                "too_large",
-                f"{self._shown(where)} has {size} bytes, more than the {self._max_bytes} that "
-                "source.max_bytes allows; make it smaller or raise source.max_bytes",
-            )
+        check_size(size, self._shown(where), self.max_bytes)
 
     def _named(self, reference: Reference) -> str:
         return self._shown(reference.uri or reference.place or reference.input_id)

@@ -6,7 +6,7 @@ import codecs
 from collections.abc import Sequence
 
 from ..records import Content, Reference
-from .versions import GIVEN, HASHED
+from .versions import GIVEN, HASHED, content_code
 
 __all__ = ["held_texts"]
 
@@ -41,6 +41,7 @@ def held_texts(references: Sequence[Reference], max_bytes: int) -> list[Content]
                 one.columns,
                 one.place,
                 one.aliases,
+                content_code(data),
             ),
             data,
         )

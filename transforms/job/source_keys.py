@@ -97,7 +97,8 @@ class SourceConfig(Section):
     )
     revalidate: bool = Field(
         True,
-        description="Ask the store for the version of finished inputs again, to find those that changed.",
+        description="Ask the store for the version of finished inputs again, to find those that changed, and compare "
+        "the content of those whose version is another.",
     )
     allow: tuple[str, ...] | None = Field(
         None,

@@ -42,20 +42,22 @@ def to_chunk(references: Sequence[Reference]) -> bytes:
         columns,
         _run([reference.place for reference in references]),
         _run([reference.aliases for reference in references]),
+        _run([reference.content for reference in references]),
     )
     return zlib.compress(pickle.dumps(fields, protocol=5), 1)
 
 
 def from_chunk(data: bytes) -> Iterator[Reference]:
     """Decode the references of a chunk, in order."""
-    ids, uris, media, versions, sizes, inlines, columns, places, aliases = pickle.loads(zlib.decompress(data))
+    fields = pickle.loads(zlib.decompress(data))
+    ids, uris, media, versions, sizes, inlines, columns, places, aliases, contents = fields
     count = len(ids)
     if isinstance(columns, tuple):
         names, rows = columns
         values: Any = [dict(zip(names, row, strict=True)) for row in rows]
     else:
         values = columns
-    for input_id, uri, medium, version, size, inline, row, place, others in zip(
+    for input_id, uri, medium, version, size, inline, row, place, others, content in zip(
         ids,
         _unrun(uris, count),
         _unrun(media, count),
@@ -65,10 +67,20 @@ def from_chunk(data: bytes) -> Iterator[Reference]:
         values,
         _unrun(places, count),
         _unrun(aliases, count),
+        _unrun(contents, count),
         strict=True,
     ):
         yield Reference(
-            input_id, input_id if uri is None else uri[0], medium, version, size, inline, row, place, others
+            input_id,
+            input_id if uri is None else uri[0],
+            medium,
+            version,
+            size,
+            inline,
+            row,
+            place,
+            others,
+            content,
         )
 
 

@@ -31,6 +31,7 @@ __all__ = [
     "index_directory",
     "new_part_id",
     "part_path",
+    "partition_bytes",
     "read_manifest",
     "run_directory",
     "run_id_of",
@@ -216,6 +217,11 @@ def index_directory(run_id: str) -> str:
 def final_name(run_id: str, number: int | None) -> str:
     """The name of a visible file; None for one without rows, which stands in until there are some."""
     return f"part-{run_id}-{'empty' if number is None else f'{number:05d}'}.parquet"
+
+
+def partition_bytes(store: Store, run_id: str) -> int:
+    """Bytes that the path of a partition may have, so that its files have a name that the store takes."""
+    return store.path_bytes - len(f"predictions//{final_name(run_id, 10**9)}")
 
 
 def run_id_of(path: str) -> str | None:

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from ..records import Failure, Reference
 from ..runs.chunks import MAX_CHUNK, evenly, from_chunk, to_chunk
+from .archives import Archive
+from .manifests.files import Split
 from .pieces import Completed, PieceReader, is_bounded
 from .source import SourceSpec
 
@@ -45,13 +47,13 @@ class Opener:
         self._over = over
 
     def open(self, unit: Any) -> Iterator[list[Reference] | Failure | Left]:
-        """The references of a chunk, or of a piece of a manifest that holds its content."""
+        """The references of a chunk, of an archive, or of a piece of the source."""
         if isinstance(unit, bytes):
             yield from self._while_it_lasts(list(from_chunk(unit)))
         elif self._over():
             yield Left(unit)
         else:
-            for item in self._reader.read(unit):
+            for item in self._read(unit):
                 if isinstance(item, Failure):
                     yield item
                 elif is_bounded(unit):
@@ -59,6 +61,17 @@ class Opener:
                 else:
                     # The rest goes on here: too much content would have to cross a shuffle.
                     yield from self._steps(item)
+
+    def _read(self, unit: Any) -> Iterator[list[Reference] | Failure]:
+        """What a unit holds; of a piece of a listing also what the archives hold that lie there."""
+        if isinstance(unit, Archive | Split):
+            yield from self._reader.read(unit)
+            return
+        for item in self._reader.units(unit):
+            if isinstance(item, Archive):
+                yield from self._reader.read(item)
+            else:
+                yield item
 
     def _while_it_lasts(self, references: list[Reference]) -> Iterator[list[Reference] | Left]:
         """References until the pass is over; then the rest as chunks."""

@@ -23,6 +23,7 @@ from ..records import Failure, Reference
 from ..runs.chunks import to_chunk
 from ..runs.redistribute import Redistribute
 from ..runs.versions import Versions
+from .archives import Archive
 from .duplicates.deduplicate import Deduplicate
 from .opener import Opener
 from .pieces import Completed, PieceReader, first_pieces, folders_of
@@ -36,7 +37,7 @@ FAILED = "failed"
 class Units(NamedTuple):
     """What a source names, as it is spread over the workers, and what is known to be unreadable by then.
 
-    A unit is a chunk of references; where the source holds its content itself, a piece of its manifest.
+    A unit is a chunk of references, or an archive; where the source holds its content itself, a piece of its manifest.
     """
 
     units: beam.PCollection[Any]
@@ -142,7 +143,7 @@ class OpenUnits(beam.PTransform):
 
 
 class _ChunkFn(beam.DoFn):
-    """One piece of the source -> chunks."""
+    """One piece of the source -> chunks of references, and archives."""
 
     def __init__(self, spec: SourceSpec, completed: Completed | None) -> None:
         super().__init__()
@@ -152,8 +153,11 @@ class _ChunkFn(beam.DoFn):
         self._reader = PieceReader(self._spec, self._completed)
 
     def process(self, piece: Any) -> Iterator[Any]:
-        for item in self._reader.read(piece):
-            yield pvalue.TaggedOutput(FAILED, item) if isinstance(item, Failure) else to_chunk(item)
+        for item in self._reader.units(piece):
+            if isinstance(item, Failure):
+                yield pvalue.TaggedOutput(FAILED, item)
+            else:
+                yield item if isinstance(item, Archive) else to_chunk(item)
         _report()
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
-from urllib.parse import quote
 
 import pyarrow as pa
 
 from ..content.media import media_of
+from ..kept.folders import MOST_BYTES, folder_of
 from ..kept.types import is_json, source_of
-from ..kept.values import fitting, is_utf8
+from ..kept.values import fitting, is_utf8, python_values
 from ..records import CONTENT_LIST, Failure, Reference
 from ..storage.filesystems import Filesystems, canonical, resolve
 from ..storage.references import identity, shown
@@ -25,7 +26,6 @@ __all__ = ["RowReader"]
 
 #: Types of values that need no look into them.
 _SIMPLE = {str, int, float, bool, type(None)}
-_LONGEST_NAME = 255  #: bytes of a file's or folder's name, on all common filesystems
 
 
 class RowReader:
@@ -43,7 +43,7 @@ class RowReader:
         wanted = (columns.uri, columns.content, columns.id, columns.version, *spec.columns)
         self._read = list(dict.fromkeys(name for name in wanted if name))
         self._kept = [(source_of(field), field) for field in spec.keep_schema if not is_json(field)]
-        self._folders = [source_of(spec.keep_schema.field(name)) for name in spec.folders]
+        self._folders = [(spec.keep_schema.field(name), _folder_bytes()) for name in spec.folders]
         self._casts = {name: int for name, kind in spec.partitions.items() if pa.types.is_integer(kind)}
 
     def read_plain(self, split: Split) -> list[Reference] | None:
@@ -235,14 +235,9 @@ class RowReader:
                     "broken_line",
                     f"{place}: the kept column {name!r} has {error}; give the column one type",
                 )
-        for name in self._folders:
-            length = len(f"{name}={quote(str(columns[name]), safe='')}")
-            if length > _LONGEST_NAME:
-                return (
-                    "long_partition",
-                    f"{place} has a value in the column {name!r} that makes a folder's name {length} bytes long, and "
-                    f"stores take {_LONGEST_NAME}; shorten it, or take the column out of output.partition_by",
-                )
+        fault = self._folder_fault(columns, place)
+        if fault is not None:
+            return "long_partition", fault
         if uri is not None and spec.source.media is None:
             media = media_of(uri)
             if media is not None and media != spec.media_type:
@@ -251,6 +246,26 @@ class RowReader:
                     f"{place} names a {media} ({shown(uri)}) where the source holds {spec.media_type}; set "
                     "source.media to send it",
                 )
+        return None
+
+    def _folder_fault(self, columns: Mapping[str, Any], place: str) -> str | None:
+        """Why the values that name folders of the output make no path that its store takes."""
+        most, total = self._spec.folder_bytes, len(self._folders) - 1
+        for field, length_of in self._folders:
+            name = source_of(field)
+            length = length_of(field, columns[name])
+            total += length
+            if length > MOST_BYTES:
+                return (
+                    f"{place} has a value in the column {name!r} that makes a folder's name {length} bytes long, and "
+                    f"stores take {MOST_BYTES}; shorten it, or take the column out of output.partition_by"
+                )
+        if self._folders and total > most:
+            return (
+                f"{place} has values in the columns of output.partition_by that make a path {total} bytes long, and "
+                f"the store of output.uri leaves {most} for it; shorten them or output.uri, or take a column out of "
+                "output.partition_by"
+            )
         return None
 
     def _repeated(self, row: Row, place: str, file: int, first: int) -> Failure:
@@ -269,6 +284,25 @@ class RowReader:
         # As for files: however a job spells the manifest, its line is one input.
         name = place if spec.as_written else canonical(place, spec.source.storage)
         return Failure(Reference(name, None, spec.media_type, place=place), "list", kind, message)
+
+
+def _folder_bytes() -> Callable[[pa.Field, Any], int]:
+    """What tells how long a value makes its partition's folder; most values come again and again."""
+
+    @functools.lru_cache(1024, typed=True)
+    def known(field: pa.Field, value: Any) -> int:
+        kept = value
+        if value is not None and (is_json(field) or not pa.types.is_string(field.type)):
+            (kept,) = python_values(pa.array([fitting(value, field)], field.type))  # as the table holds it
+        return len(folder_of(field.name, kept).encode("utf-8", "backslashreplace"))
+
+    def length(field: pa.Field, value: Any) -> int:
+        try:
+            return known(field, value)
+        except TypeError:  # a list or a mapping, which the table holds as JSON
+            return known.__wrapped__(field, value)
+
+    return length
 
 
 def _shown(value: Any) -> str:

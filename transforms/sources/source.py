@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,32 +23,22 @@ from ..storage.allowed import EVERYTHING, Allowed
 from ..storage.faults import source_faults
 from ..storage.filesystems import Filesystems, canonical, check_address, is_relative, resolve
 from ..storage.references import shown
+from .archives import Spoilt, list_files, look_inside, whole
 from .columns import check_columns
-from .listing import Folder, Found, Pattern, expanded, list_folder, parse_pattern
+from .listing import Found, list_folder
 from .manifests.files import Manifest, as_text
 from .manifests.formats import columns_of
 from .manifests.parquet import FOOTERS, common_schema
 from .manifests.scan import SourceScan, scan_manifests
 from .media_type import manifest_media, one_media
+from .patterns import Pattern, expanded, parse_pattern
 from .table_files import manifest_files, partition_field, relative_to
 
-__all__ = ["SourceCount", "SourceSpec", "count_source", "inspect_source", "list_pattern"]
+__all__ = ["SourceSpec", "inspect_source"]
 
 #: References looked at to tell the media type; a later one of another type becomes an error row.
 _SAMPLE = 1000
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class SourceCount:
-    """How much a job reads.
-
-    Attributes:
-        inputs: broken lines and ids that come twice included, for each ends as a row.
-        bytes: of content, where the listing tells it.
-    """
-
-    inputs: int
-    bytes: int | None
+_SAMPLE_OF_ARCHIVES = 100  # their content is passed over, which a remote or compressed one has to be read for
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +51,7 @@ class SourceSpec:
         columns: columns that each reference carries: those that arguments name and those to keep.
         arguments: those of them that arguments name.
         folders: kept columns whose values name folders of the output.
+        folder_bytes: that these folders' names may have together.
         limit: read only the first so many inputs.
         patterns: of files; empty for a manifest or table.
         manifests: files of a manifest or table; empty for files.
@@ -75,6 +66,7 @@ class SourceSpec:
     columns: tuple[str, ...] = ()
     arguments: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()
+    folder_bytes: int = 1 << 16
     limit: int | None = None
     patterns: tuple[Pattern, ...] = ()
     manifests: tuple[Manifest, ...] = ()
@@ -178,46 +170,6 @@ def inspect_source(
     return dataclasses.replace(spec, as_written=as_written)
 
 
-def count_source(spec: SourceSpec) -> SourceCount:
-    """Count inputs, and their bytes where the listing tells them.
-
-    Raises:
-        SourceError: the source cannot be listed or read.
-    """
-    if spec.manifests:
-        return SourceCount(spec.scan.rows, None)
-    filesystems = Filesystems(spec.source.storage)
-    inputs = nbytes = 0
-    known = True
-    found = itertools.chain.from_iterable(
-        list_pattern(spec, index, Folder(pattern.root), filesystems)
-        for index, pattern in enumerate(spec.patterns)
-    )
-    for file in itertools.islice(found, spec.limit):
-        inputs += 1
-        nbytes += file.size or 0
-        known = known and file.size is not None
-    return SourceCount(inputs, nbytes if known else None)
-
-
-def list_pattern(spec: SourceSpec, index: int, folder: Folder, filesystems: Filesystems) -> Iterator[Found]:
-    """Files of one pattern in one folder, without those that an earlier pattern matches as well.
-
-    Raises:
-        SourceError: the store cannot be listed.
-    """
-    pattern = spec.patterns[index]
-    earlier = [
-        other
-        for other in spec.patterns[:index]
-        if (other.remote, other.suffix) == (pattern.remote, pattern.suffix)
-    ]
-    with source_faults(f"cannot list {pattern.text}", spec.source.storage):
-        for found in list_folder(pattern, folder, filesystems, ordered=spec.limit is not None):
-            if not any(other.matches(found.uri) for other in earlier):
-                yield found
-
-
 def _inspect_files(
     source: SourceConfig, limit: int | None, filesystems: Filesystems, *, as_written: bool
 ) -> SourceSpec:
@@ -232,8 +184,7 @@ def _inspect_files(
                 named = one if as_written else canonical(one, source.storage)
                 pattern = parse_pattern(named, filesystems)
                 group.append(pattern)
-                listed = list_folder(pattern, Folder(pattern.root), filesystems)
-                sample += itertools.islice(listed, _SAMPLE)
+                sample += _sample(pattern, filesystems)
         if not sample:
             raise _no_file(text, group)
         for found in sample:
@@ -248,8 +199,34 @@ def _inspect_files(
     )
 
 
+def _sample(pattern: Pattern, filesystems: Filesystems) -> list[Found]:
+    """The first files that a pattern matches; archives that cannot be read are passed over while another can.
+
+    Raises:
+        SourceError: it matches none, and some archive cannot be read.
+    """
+    if pattern.archives is None:
+        return list(itertools.islice(list_folder(pattern, whole(pattern), filesystems), _SAMPLE))
+    found, spoilt = list[Found](), list[Spoilt]()
+    for archive in list_files(pattern.archives, whole(pattern), filesystems):
+        for one in look_inside([pattern], 0, archive, filesystems):
+            if isinstance(one, Spoilt):
+                spoilt.append(one)
+                continue
+            found.append(one.found)
+            if len(found) == _SAMPLE_OF_ARCHIVES:
+                return found
+    fault = next((one for one in spoilt if one.error is not None), None)
+    if fault is not None and not found:
+        raise SourceError(
+            f"source.files: {shown(fault.uri)} cannot be read: {fault.error}; check the archive, source.storage and "
+            "the permissions"
+        )
+    return found
+
+
 def _no_file(text: str, group: Sequence[Pattern]) -> SourceError:
-    magic = any(pattern.parts for pattern in group)
+    magic = any(pattern.parts or pattern.archives for pattern in group)
     what = "matches no file" if magic else "does not exist"
     if len(group) > 1:
         what = f"stands for {', '.join(expanded(text))}, which match no file"

@@ -11,9 +11,10 @@ from ..job.config import SourceConfig
 from ..storage.faults import source_faults
 from ..storage.filesystems import Filesystems, canonical, is_relative, split_chain
 from ..storage.references import without_query
-from .listing import Folder, expanded, list_folder, parse_pattern
+from .archives import list_files, whole
 from .manifests.files import Manifest, Row, as_text, version_now
 from .manifests.formats import manifest_of
+from .patterns import expanded, parse_pattern
 from .table_formats import refuse_formats
 
 __all__ = ["manifest_files", "partition_field", "relative_to"]
@@ -33,12 +34,14 @@ def manifest_files(
         found = [
             file
             for pattern in patterns
-            for file in list_folder(pattern, Folder(pattern.root), filesystems, ordered=True)
+            for file in list_files(pattern, whole(pattern), filesystems, ordered=True)
         ]
+    for one in patterns:
+        root = one.prefix + one.root
+        paths = [file.uri for file in found if file.uri.startswith(root)]
+        refuse_formats(key, text, root, paths, filesystems, whole=one.parts[-1:] == ("**",))
     pattern = patterns[0]
     below = pattern.prefix + pattern.root
-    if source.table is not None:
-        refuse_formats(text, below, [file.uri for file in found])
     versions = {file.uri: file.version for file in found}
     paths = sorted(versions)
     if source.table is not None:

@@ -80,6 +80,9 @@ class RangeReader(io.RawIOBase):
         self._at += len(data)
         return data
 
+    def readall(self) -> bytes:
+        return self.read()
+
     def readinto(self, buffer: Any) -> int:
         data = self.read(len(buffer))
         buffer[: len(data)] = data

@@ -22,6 +22,7 @@ from fsspec.core import url_to_fs
 from fsspec.registry import known_implementations
 
 from ..errors import SourceError
+from . import archives
 from .allowed import EVERYTHING, Allowed
 from .faults import redact
 from .options import filled_in
@@ -126,7 +127,7 @@ def _member(head: str) -> str:
     protocol, sep, path = head.partition("://")
     if protocol not in _ARCHIVES:
         return head
-    return protocol + sep + "/".join(part for part in path.split("/") if part not in ("", "."))
+    return protocol + sep + archives.clean(path)
 
 
 def references_in(value: Any) -> Any:
@@ -208,26 +209,40 @@ class Filesystems:
 
     def __init__(self, storage: Mapping[str, Any], allowed: Allowed = EVERYTHING) -> None:
         self._storage, self._client = storage, allowed.client()
-        self._opened: dict[tuple[str, str], Any] = {}
+        self._opened: dict[str, Any] = {}
+        self._archives = archives.OpenArchives()
 
     def open(self, url: str) -> tuple[Any, str]:
         """The filesystem and the path inside it.
 
         Raises:
             SourceError: the protocol is unknown, its driver is not installed, or its options do not fit.
+            DamagedArchiveError: what should hold the file is no archive, or is damaged.
             OSError: the archive or the store that holds the file cannot be opened.
         """
         head, rest = split_chain(url)
-        protocol, sep, _ = head.partition("://")
-        if not sep and rest:
+        protocol, sep, member = head.partition("://")
+        if rest and (sep or protocol in archives.KINDS):
+            filesystem = self._archives.get(protocol, rest.removeprefix("::"), self._open_archive)
+            return filesystem, filesystem._strip_protocol(f"{protocol}://{member}")
+        if rest:
             return self._connect(url)
-        key = (protocol if sep else "file", rest)
-        filesystem = self._opened.get(key)
+        filesystem = self._opened.get(protocol if sep else "file")
         if filesystem is None:
             filesystem, path = self._connect(url)
-            self._opened[key] = filesystem
+            self._opened[protocol if sep else "file"] = filesystem
             return filesystem, path
         return filesystem, filesystem._strip_protocol(head)
+
+    def _open_archive(self, kind: str, url: str) -> Any:
+        if kind not in archives.KINDS:
+            return self._connect(f"{kind}://::{url}")[0]
+        file = archives.open_file(*self.open(url))
+        try:
+            return archives.ArchiveFileSystem(kind, file)
+        except BaseException:
+            file.close()
+            raise
 
     def _connect(self, url: str) -> tuple[Any, str]:
         protocols = [protocol_of(bit) for bit in url.split("::")]

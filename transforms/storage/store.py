@@ -37,6 +37,8 @@ T = TypeVar("T")
 
 #: A PUT of these stores shows the whole object or nothing, and they cannot rename.
 _OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "obs", "r2", "tos"}
+_KEY_BYTES = 1024  #: of an object's key on S3, GCS and Azure, without its bucket
+_TEMPORARY_BYTES = 48  #: more of a file's name while it is being written
 
 
 def open_filesystem(url: str, options: Mapping[str, Any] | None = None) -> tuple[Any, str]:
@@ -110,6 +112,15 @@ class Store:
     def can_rename(self) -> bool:
         """True where a move is one cheap step of the store; object stores copy and delete."""
         return self.protocol not in _OBJECT_STORES
+
+    @property
+    def path_bytes(self) -> int:
+        """Bytes that a path below the directory may have; a file being written has a longer name for a while."""
+        root = self._open()[1]
+        if not self.is_local:
+            return _KEY_BYTES - len(root.partition("/")[2].encode()) - 1
+        most = os.pathconf("/", "PC_PATH_MAX") if hasattr(os, "pathconf") else _KEY_BYTES
+        return most - len(os.fsencode(root)) - len("/") - _TEMPORARY_BYTES
 
     def full_path(self, path: str) -> str:
         """The path that the filesystem knows."""

@@ -2,7 +2,8 @@
 
 An input is finished when its id, its content's version and the job's fingerprint (model, version, method,
 arguments) are those of its latest outcome, a prediction or an error. A version that is unknown on either side
-counts as equal. An input takes about 30 bytes of memory, and a microsecond.
+counts as equal, and so does another version of the same content: a file that was only touched is read once more, and
+not sent. An input takes about 40 bytes of memory, and a microsecond.
 """
 
 from __future__ import annotations
@@ -11,15 +12,13 @@ import dataclasses
 import itertools
 import logging
 import threading
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..content.fetch import Fetcher
-from ..errors import ReadError
 from ..metrics import process_metrics
 from ..records import Reference
 from ..runs.parts import OutputSpec, index_directory
@@ -27,14 +26,13 @@ from ..runs.record import RunRecord, list_runs
 from ..storage.allowed import EVERYTHING, Allowed
 from ..storage.store import Store
 from .commit.durable import durable_inputs, read_index
-from .input_index import IdLookup, InputIndex, hash_ids, version_code
+from .input_index import IdLookup, InputIndex, hash_ids
 from .lost import lost_files
+from .revalidation import Revalidation, Sightings
 
 __all__ = ["CompletedIndex", "CompletedSpec", "read_inputs"]
 
 logger = logging.getLogger(__name__)
-
-_STAT_THREADS = 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,9 +46,12 @@ class CompletedSpec:
         fingerprint: of its job.
         select: "todo" keeps all inputs but the finished ones, "failed" only those in `errors`, "all" every one.
         error_types: with "failed", only errors of these types; empty for all.
-        revalidate: ask the source's store for the version of finished inputs whose listing gives none.
+        revalidate: ask the source's store for the version of finished inputs whose listing gives none, and compare the
+            content of those whose version is another.
         source_storage: fsspec options of the source.
         allowed: what its references may lead to.
+        max_bytes: a larger content is not read to be compared.
+        file_timeout: seconds that reading one may take.
     """
 
     uri: str
@@ -62,6 +63,8 @@ class CompletedSpec:
     revalidate: bool = True
     source_storage: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False)
     allowed: Allowed = EVERYTHING
+    max_bytes: int = 128_000_000
+    file_timeout: float = 300.0
 
     @classmethod
     def of(
@@ -71,6 +74,8 @@ class CompletedSpec:
         source_storage: Mapping[str, Any] | None = None,
         allowed: Allowed = EVERYTHING,
         revalidate: bool = True,
+        max_bytes: int = 128_000_000,
+        file_timeout: float = 300.0,
         retry_failed: bool = False,
         error_types: Sequence[str] = (),
         force: bool = False,
@@ -86,15 +91,22 @@ class CompletedSpec:
             revalidate,
             source_storage or {},
             allowed,
+            max_bytes,
+            file_timeout,
         )
 
-    def remaining(self, references: list[Reference]) -> list[Reference]:
+    def remaining(
+        self, references: list[Reference], read: Callable[[], bytes] | None = None
+    ) -> list[Reference]:
         """Keep the references that still have to be done, in order; counts the others as skipped.
+
+        Args:
+            read: gives the content, where there is one reference.
 
         Raises:
             StoreError: an index of an earlier run cannot be read.
         """
-        division = self.load().divide(references)
+        division = self.load().divide(references, read)
         process_metrics().add(
             inputs_skipped=len(references) - len(division.kept) - division.undone,
             errors_skipped=division.failed,
@@ -104,6 +116,14 @@ class CompletedSpec:
             inputs_undone=division.undone,
         )
         return division.kept
+
+    def flush(self) -> None:
+        """Keep for later runs which versions turned out to be of the same content.
+
+        Raises:
+            StoreError: the store is full or out of reach.
+        """
+        self.load().revalidation.flush()
 
     def warn_of_lost(self) -> None:
         """Warn when somebody removed table files whose inputs no later run has done; for the launcher alone.
@@ -148,6 +168,7 @@ class Division(NamedTuple):
         new: kept, and in no table.
         changed: kept, although an earlier run finished them: their content or the job is another.
         undone: left out, and in no table, for this run looks at failed ones alone.
+        touched: of `changed`, those whose content was not compared.
         predicted: kept or not, in `predictions` before this run.
     """
 
@@ -156,6 +177,7 @@ class Division(NamedTuple):
     new: int = 0
     changed: int = 0
     undone: int = 0
+    touched: int = 0
     predicted: int = 0
 
 
@@ -167,7 +189,11 @@ class CompletedIndex:
         inputs: of all runs, in the order of the runs.
         current: shape (n,), True where the outcome is of a job with the same fingerprint.
         lost: shape (n,), True where the outcome's rows are gone with a file that somebody removed.
+        seen: versions of which earlier runs know the content.
         gone: such files.
+
+    Attributes:
+        revalidation: asks the source's store for versions and contents.
     """
 
     def __init__(
@@ -176,16 +202,24 @@ class CompletedIndex:
         inputs: InputIndex,
         current: NDArray[np.bool_],
         lost: NDArray[np.bool_],
+        seen: Sightings,
         gone: Sequence[str] = (),
     ) -> None:
         self._spec = spec
+        fetcher = Fetcher(
+            max_bytes=spec.max_bytes,
+            storage=spec.source_storage,
+            timeout=spec.file_timeout,
+            allowed=spec.allowed,
+        )
+        self.revalidation = Revalidation(Store(spec.uri, spec.storage), spec.run_id, fetcher, seen)
         self._lookup = IdLookup(inputs.ids)
         self._versions, self._codes, self._current = inputs.versions, inputs.error_codes, current
+        self._contents = inputs.contents
         types = inputs.error_types
         wanted = [not spec.error_types or kind in spec.error_types for kind in types]
         self._wanted = np.array([*wanted, False], bool)  # the last one, code -1, stands for success
         self._lost, self.gone = lost, gone
-        self._fetcher: Fetcher | None = None
 
     @classmethod
     def read(cls, store: Store, spec: CompletedSpec, *, uncommitted: bool = False) -> CompletedIndex:
@@ -210,6 +244,7 @@ class CompletedIndex:
             InputIndex.concat(indexes),
             np.concatenate(current) if current else np.empty(0, bool),
             np.concatenate(lost),
+            Sightings.read(store, [run.run_id for run in runs]),
             tuple(itertools.chain.from_iterable(run.gone for run in files.values())),
         )
         logger.info("finished earlier: inputs=%d indexes=%d", len(found), len(indexes))
@@ -229,8 +264,19 @@ class CompletedIndex:
         latest = self._lookup.order
         return int(((self._codes[latest] < 0) & ~self._lost[latest]).sum())
 
-    def divide(self, references: list[Reference]) -> Division:
-        """Keep the references that still have to be done, in order, and count the others by what they are."""
+    def divide(
+        self,
+        references: list[Reference],
+        read: Callable[[], bytes] | None = None,
+        *,
+        compare: bool = True,
+    ) -> Division:
+        """Keep the references that still have to be done, in order, and count the others by what they are.
+
+        Args:
+            read: gives the content, where there is one reference.
+            compare: read the content of what an earlier run did in another version.
+        """
         if not references:
             return Division(references)
         if not len(self._lookup) and self._spec.select != "failed":  # a first run
@@ -238,14 +284,22 @@ class CompletedIndex:
         rows = self._lookup.find(hash_ids([reference.input_id for reference in references]))
         known = rows >= 0
         known[known] = ~self._lost[rows[known]]
-        changed = np.zeros(len(references), bool)
+        changed, touched = np.zeros(len(references), bool), 0
         if self._spec.select == "failed":
             keep = np.zeros(len(references), bool)
             keep[known] = self._wanted[self._codes[rows[known]]]
         else:
             keep = ~known
             keep[known] = ~self._current[rows[known]]
-            self._keep_changed(references, rows, keep)
+            done = np.flatnonzero(~keep)
+            keep[done], touched = self.revalidation.changed(
+                [references[number] for number in done.tolist()],
+                self._versions[rows[done]],
+                self._contents[rows[done]],
+                read,
+                asks=self._spec.revalidate and self._spec.select == "todo",
+                compare=compare,
+            )
             changed = keep & known
             keep |= self._spec.select == "all"
         kept = references if keep.all() else [references[number] for number in np.flatnonzero(keep).tolist()]
@@ -255,39 +309,9 @@ class CompletedIndex:
             new=int((keep & ~known).sum()),
             changed=int(changed.sum()),
             undone=int((~keep & ~known).sum()),
+            touched=touched,
             predicted=int((self._codes[rows[known]] < 0).sum()),
         )
-
-    def _keep_changed(
-        self, references: list[Reference], rows: NDArray[np.int64], keep: NDArray[np.bool_]
-    ) -> None:
-        """Also keep the references whose content has changed since their latest outcome."""
-        done = np.flatnonzero(~keep)
-        versions = self._versions[rows[done]]
-        unknown = []
-        for number, version in zip(
-            done[versions != 0].tolist(), versions[versions != 0].tolist(), strict=True
-        ):
-            current = references[number].version
-            if current:
-                keep[number] = version_code(current) != version
-            elif references[number].inline is None:
-                unknown.append((number, version))
-        if unknown and self._spec.revalidate and self._spec.select == "todo":
-            with ThreadPoolExecutor(max_workers=min(_STAT_THREADS, len(unknown))) as pool:
-                found = pool.map(lambda one: self._version_now(references[one[0]]), unknown)
-                for (number, version), current in zip(unknown, found, strict=True):
-                    keep[number] = bool(current) and version_code(current) != version
-
-    def _version_now(self, reference: Reference) -> str:
-        if self._fetcher is None:
-            self._fetcher = Fetcher(
-                max_bytes=1, storage=self._spec.source_storage, allowed=self._spec.allowed
-            )
-        try:
-            return self._fetcher.version(reference)
-        except ReadError:
-            return ""  # it is gone or out of reach: its earlier outcome stays
 
 
 def read_inputs(store: Store, run: RunRecord) -> Sequence[InputIndex]:

@@ -1,7 +1,8 @@
 """A compact list of inputs and how they ended, so that neither resume nor commit has to read the tables.
 
 An input is identified by 16 bytes of BLAKE2b of its id, its content's version by 8. Columns of an index file:
-`id` fixed_size_binary(16), `version` uint64 (0: unknown), `error_type` string (null: it succeeded).
+`id` fixed_size_binary(16), `version` uint64 (0: unknown), `error_type` string (null: it succeeded), `content` uint64
+(a checksum of the content, `content.versions.content_code`; 0 or no such column: unknown).
 """
 
 from __future__ import annotations
@@ -15,7 +16,17 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-__all__ = ["INDEX_SCHEMA", "IdLookup", "InputIndex", "hash_column", "hash_ids", "version_code"]
+__all__ = [
+    "INDEX_SCHEMA",
+    "IdLookup",
+    "InputIndex",
+    "Pairs",
+    "hash_column",
+    "hash_ids",
+    "ids_of",
+    "ids_to_arrow",
+    "version_code",
+]
 
 Pairs = NDArray[np.uint64]
 
@@ -24,6 +35,7 @@ INDEX_SCHEMA = pa.schema(
         pa.field("id", pa.binary(16), nullable=False),
         pa.field("version", pa.uint64(), nullable=False),
         pa.field("error_type", pa.string()),
+        pa.field("content", pa.uint64(), nullable=False),
     ]
 )
 
@@ -45,6 +57,22 @@ def hash_column(column: Any) -> Pairs:
         encoded = encoded.unify_dictionaries().combine_chunks()
     pairs: Pairs = hash_ids(encoded.dictionary.to_pylist())[encoded.indices.to_numpy(zero_copy_only=False)]
     return pairs
+
+
+def ids_of(column: Any) -> Pairs:
+    """The hashed ids of an Arrow column of 16 bytes each; shape (n, 2)."""
+    fixed = column.combine_chunks()
+    if not len(fixed):
+        return np.empty((0, 2), np.uint64)
+    raw = np.frombuffer(fixed.buffers()[1], dtype=">u8", count=2 * len(fixed), offset=16 * fixed.offset)
+    pairs: Pairs = raw.reshape(-1, 2).astype(np.uint64)
+    return pairs
+
+
+def ids_to_arrow(ids: Pairs) -> Any:
+    """An Arrow array of hashed ids."""
+    data = pa.py_buffer(ids.astype(">u8").tobytes())
+    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(ids), [None, data])
 
 
 def version_code(version: str) -> int:
@@ -99,12 +127,14 @@ class InputIndex:
         versions: shape (n,), uint64.
         error_codes: shape (n,), int16: index into `error_types`, or -1 for an input that succeeded.
         error_types: the error types that occur.
+        contents: shape (n,), uint64; 0 where the content's checksum is not known.
     """
 
     ids: Pairs
     versions: NDArray[np.uint64]
     error_codes: NDArray[np.int16]
     error_types: list[str]
+    contents: NDArray[np.uint64]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -112,7 +142,8 @@ class InputIndex:
     @classmethod
     def empty(cls) -> InputIndex:
         """An index without inputs."""
-        return cls(np.empty((0, 2), np.uint64), np.empty(0, np.uint64), np.empty(0, np.int16), [])
+        none = np.empty(0, np.uint64)
+        return cls(np.empty((0, 2), np.uint64), none, np.empty(0, np.int16), [], none)
 
     @classmethod
     def concat(cls, indexes: Sequence[InputIndex]) -> InputIndex:
@@ -129,32 +160,44 @@ class InputIndex:
             np.concatenate([index.versions for index in indexes]),
             np.concatenate(codes),
             types,
+            np.concatenate([index.contents for index in indexes]),
         )
 
     def take(self, rows: NDArray[Any]) -> InputIndex:
         """Select inputs by row numbers or by a mask."""
-        return InputIndex(self.ids[rows], self.versions[rows], self.error_codes[rows], self.error_types)
+        return InputIndex(
+            self.ids[rows],
+            self.versions[rows],
+            self.error_codes[rows],
+            self.error_types,
+            self.contents[rows],
+        )
 
     @classmethod
     def from_table(cls, table: Any) -> InputIndex:
         """Read the columns of an index file."""
         if not table.num_rows:
             return cls.empty()
-        fixed = table.column("id").combine_chunks()
-        raw = np.frombuffer(fixed.buffers()[1], dtype=">u8", count=2 * len(fixed), offset=16 * fixed.offset)
         kinds = table.column("error_type").combine_chunks().dictionary_encode()
         return cls(
-            raw.reshape(-1, 2).astype(np.uint64),
+            ids_of(table.column("id")),
             table.column("version").to_numpy(),
             kinds.indices.fill_null(-1).to_numpy().astype(np.int16),
             kinds.dictionary.to_pylist(),
+            # Earlier versions wrote none.
+            table.column("content").to_numpy()
+            if "content" in table.column_names
+            else np.zeros(table.num_rows, np.uint64),
         )
 
     def to_table(self) -> Any:
         """Build the columns of an index file."""
-        ids = pa.FixedSizeBinaryArray.from_buffers(
-            pa.binary(16), len(self), [None, pa.py_buffer(self.ids.astype(">u8").tobytes())]
-        )
         codes = pa.array(self.error_codes, mask=self.error_codes < 0)
         kinds = pa.DictionaryArray.from_arrays(codes, pa.array(self.error_types, pa.string()))
-        return pa.table([ids, pa.array(self.versions), kinds.cast(pa.string())], schema=INDEX_SCHEMA)
+        columns = [
+            ids_to_arrow(self.ids),
+            pa.array(self.versions),
+            kinds.cast(pa.string()),
+            pa.array(self.contents),
+        ]
+        return pa.table(columns, schema=INDEX_SCHEMA)

@@ -19,6 +19,9 @@ from .commit.replace import visible_files
 
 __all__ = ["check_output", "names_as_written"]
 
+#: The longest path of a file that a run writes, partitions aside.
+_OWN_BYTES = 160
+
 
 def check_output(store: Store, spec: OutputSpec, *, write: bool) -> None:
     """Check that this job's rows can be added to the tables in the output.
@@ -37,6 +40,11 @@ def check_output(store: Store, spec: OutputSpec, *, write: bool) -> None:
     if store.is_local and Path(store.full_path("")).is_file():
         raise ConfigError(
             f"output.uri: {store.uri} is a file; name a folder, which is made if it is not there"
+        )
+    if store.path_bytes < _OWN_BYTES:
+        raise ConfigError(
+            f"output.uri: {store.uri} is too long: files below it have names of up to {_OWN_BYTES} bytes, and its "
+            f"store leaves {max(0, store.path_bytes)} for them; set a shorter one"
         )
     runs = list_runs(store)
     known = {run.run_id for run in runs}

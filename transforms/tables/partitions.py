@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
-import urllib.parse
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,13 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from ..kept.folders import hive_path
 from ..kept.values import python_values
-from ..runs.parts import OutputSpec
+from ..runs.parts import OutputSpec, partition_bytes
 
-__all__ = ["Split", "hive_path", "partition_of_inputs", "split_rows"]
-
-_NULL = "__HIVE_DEFAULT_PARTITION__"
-_MOST_BYTES = 255  #: of a folder's name, on all common file systems
+__all__ = ["Split", "constant_of", "partition_of_inputs", "split_rows"]
 
 
 class Split(NamedTuple):
@@ -33,39 +28,6 @@ class Split(NamedTuple):
 
     table: Any
     ranges: tuple[tuple[str, int], ...]
-
-
-def hive_path(names: Sequence[str], values: Sequence[Any]) -> str:
-    """Name the directory of a partition; values are percent-encoded as Hive, Spark, DuckDB and PyArrow read them.
-
-    A name that is too long for a file system is cut, with a hash at its end: a commit never fails by it. The source's
-    reader has told of such a value before, in place of paying for it.
-
-    >>> hive_path(["city", "day"], ["La Paz/BO", None])
-    'city=La%20Paz%2FBO/day=__HIVE_DEFAULT_PARTITION__'
-    """
-    return "/".join(_short(f"{name}={_text(value)}") for name, value in zip(names, values, strict=True))
-
-
-def _short(folder: str) -> str:
-    data = folder.encode("utf-8", "backslashreplace")
-    if len(data) <= _MOST_BYTES:
-        return folder
-    digest = hashlib.blake2b(data, digest_size=8).hexdigest()
-    cut = data[: _MOST_BYTES - len(digest) - 1].decode("utf-8", "ignore")
-    return f"{cut[: cut.rfind('%')] if '%' in cut[-2:] else cut}~{digest}"
-
-
-def _text(value: Any) -> str:
-    if value is None or value == "":
-        return _NULL
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, datetime.datetime):
-        value = value.isoformat(sep=" ")
-    if isinstance(value, bytes):
-        value = value.decode("utf-8", "replace")
-    return urllib.parse.quote(str(value), safe="", errors="backslashreplace")
 
 
 def constant_of(name: str, spec: OutputSpec) -> str:
@@ -98,8 +60,9 @@ def partition_of_inputs(
     size = int(inputs.max()) + 1 if len(inputs) else 0
     by_input = np.zeros(size, np.int32)
     constants = {name: constant_of(name, spec) for name in names if name not in kept}
+    most = partition_bytes(spec.store(), spec.run_id)
     if not columns:
-        return by_input, [hive_path(names, [constants[name] for name in names])]
+        return by_input, [hive_path(names, [constants[name] for name in names], most)]
     paths: dict[str, int] = {}
     codes = np.zeros(predictions.num_rows, np.int64)
     uniques: list[list[Any]] = []
@@ -114,7 +77,7 @@ def partition_of_inputs(
         for name, unique in zip(reversed(list(columns)), reversed(uniques), strict=True):
             code, index = divmod(code, len(unique))  # noqa: PLW2901  (the digits of a mixed-radix number)
             values[name] = unique[index]
-        path = hive_path(names, [values[name] for name in names])
+        path = hive_path(names, [values[name] for name in names], most)
         table[number] = paths.setdefault(path, len(paths))
     by_input[inputs] = table[inverse.reshape(-1)]
     return by_input, list(paths)

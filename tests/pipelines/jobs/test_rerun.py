@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 
 import pytest
@@ -108,7 +109,7 @@ def test_content_that_changed_is_sent_again_and_its_old_rows_are_replaced(done):
     assert ids(done, "errors") == ["n00003", "n00037"]
 
 
-def test_a_file_that_was_rewritten_is_sent_again(server, tmp_path):
+def test_a_file_that_was_rewritten_is_sent_again_and_one_that_was_touched_is_not(server, tmp_path):
     (tmp_path / "texts").mkdir()
     for n in range(6):
         (tmp_path / "texts" / f"{n}.txt").write_text(f"file {n}")
@@ -119,13 +120,23 @@ def test_a_file_that_was_rewritten_is_sent_again(server, tmp_path):
     (tmp_path / "texts" / "2.txt").write_text("file 2, longer")
     (tmp_path / "texts" / "6.txt").write_text("file 6")
     (tmp_path / "texts" / "0.txt").unlink()
+    os.utime(tmp_path / "texts" / "3.txt", (0, 0))
     job.serve(inputs={})
     planned = run_cli("plan", job.path, "--json", cwd=tmp_path)
     ran = job.run()
 
-    difference = {"inputs": 6, "new": 1, "changed": 1, "done": 4, "failed": 0, "gone": 1, "calls": 1}
+    difference = {
+        "inputs": 6,
+        "new": 1,
+        "changed": 2,
+        "touched": 2,
+        "done": 3,
+        "failed": 0,
+        "gone": 1,
+        "calls": 1,
+    }
     assert {name: planned.json[name] for name in difference} == difference
-    assert planned.json["bytes"] == len("file 2, longer" + "file 6")
+    assert planned.json["bytes"] == len("file 2, longer" + "file 3" + "file 6")
     assert (ran.code, ran.json["predictions"], ran.json["skipped"]) == (0, 2, 4), ran.err
     assert {name: ran.json[name] for name in ("new", "changed", "remaining", "gone")} == {
         **{"new": 1, "changed": 1, "remaining": 0, "gone": 1}

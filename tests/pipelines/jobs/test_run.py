@@ -6,11 +6,11 @@ import io
 import json
 import subprocess
 import sys
-import zipfile
 
 import pytest
 from PIL import Image
 from pycocotools import mask as coco
+from support.archives import tar, zipped
 from support.http_server import http_server
 from support.jobs import photo, rows, run_cli, write_job
 from support.s3_server import s3_server
@@ -201,16 +201,29 @@ def test_a_vanished_file_of_a_manifest_is_an_error(tmp_path, endpoint):
     assert len(rows(tmp_path / "out", "predictions")) == 2
 
 
-def test_members_of_a_zip_are_inputs(tmp_path, endpoint):
-    with zipfile.ZipFile(tmp_path / "texts.zip", "w") as archive:
-        for n in range(3):
-            archive.writestr(f"in/{n}.txt", f"This is member number {n} of the archive.")
-    job = write_job(tmp_path, source={"files": "zip://in/*.txt::texts.zip"}, model=model(endpoint))
+def test_members_of_archives_are_inputs_and_are_done_once(tmp_path, endpoint):
+    zipped(tmp_path / "texts.zip", {f"in/{n}.txt": b"This is a member of a ZIP file." for n in range(3)})
+    for shard in range(2):
+        contents = {f"./{n}.txt": f"This is number {n} of a shard.".encode() for n in range(4)}
+        tar(tmp_path / f"shard-{shard}.tar.gz", contents, "w:gz")
+    files = ["zip://in/*.txt::texts.zip", "tar://*.txt::shard-*.tar.gz"]
+    job = write_job(tmp_path, source={"files": files}, model=model(endpoint))
 
     ran = run_cli("run", job, "--json", cwd=tmp_path)
 
     assert ran.code == 0, ran.err
-    assert len(rows(tmp_path / "out", "predictions")) == 3
+    found = rows(tmp_path / "out", "predictions")
+    assert [row["input_id"] for row in found] == [
+        *(f"tar://{n}.txt::{tmp_path}/shard-{shard}.tar.gz" for n in range(4) for shard in range(2)),
+        *(f"zip://in/{n}.txt::{tmp_path}/texts.zip" for n in range(3)),
+    ]
+    assert {row["uri"] for row in found} == {row["input_id"] for row in found}
+    contents["./1.txt"] += b" It has changed."
+    tar(tmp_path / "shard-1.tar.gz", contents, "w:gz")
+    plan = run_cli("plan", job, "--json", cwd=tmp_path).json
+    assert (plan["inputs"], plan["done"], plan["changed"], plan["new"], plan["exact"]) == (11, 10, 1, 0, True)
+    again = run_cli("run", job, "--json", cwd=tmp_path).json
+    assert (again["changed"], again["skipped"], again["calls"], again["gone"]) == (1, 10, 1, 0)
 
 
 @pytest.mark.parametrize("argument", ["$content", "$uri"])

@@ -339,6 +339,11 @@ def test_a_key_never_becomes_a_pipeline_option(monkeypatch: pytest.MonkeyPatch, 
             r"source\.files: /data/\*\.jpg is a path on this machine",
         ),
         (
+            _runner("flink", **REMOTE),
+            {"source": {"files": "zip://*.jpg::photos/*.zip"}},
+            r"source\.files: photos/\*\.zip is a path on this machine",
+        ),
+        (
             _runner(workers=2),
             {"output": {"uri": "memory://out"}},
             r"output\.uri: memory://out is the memory of one process, but the job runs in several",

@@ -14,7 +14,7 @@ import tenacity
 from bulkinfer.transforms.calls.limits import divided
 from bulkinfer.transforms.runs import claims, control, lock, parts, rebalance, record
 from bulkinfer.transforms.storage import files
-from bulkinfer.transforms.tables import completed
+from bulkinfer.transforms.tables import revalidation
 from bulkinfer.transforms.tables.commit import claim, commit, recovery
 from bulkinfer.transforms.tables.staging import part_writer
 
@@ -220,9 +220,9 @@ def simulated(world: World) -> Iterator[None]:
 
         for module in (claims, lock, parts, rebalance, part_writer, recovery, claim, divided, tenacity.nap):
             put(module, "time", time)
-        for module in (claims, control, rebalance, part_writer):
+        for module in (claims, control, rebalance, part_writer, revalidation):
             put(module, "threading", threads)
-        for module in (record, commit, completed):
+        for module in (record, commit, revalidation):
             put(module, "ThreadPoolExecutor", own(_Pool))
         for module in (files, rebalance, claim, commit):
             put(module, "secrets", dice)

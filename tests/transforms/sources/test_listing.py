@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import tarfile
 import zipfile
 import zlib
 from pathlib import Path
@@ -11,14 +12,9 @@ from pathlib import Path
 import fsspec
 import pytest
 from bulkinfer.transforms.errors import SourceError
-from bulkinfer.transforms.sources.listing import (
-    Folder,
-    Found,
-    expanded,
-    folders,
-    list_folder,
-    parse_pattern,
-)
+from bulkinfer.transforms.sources.archives import list_files, whole
+from bulkinfer.transforms.sources.listing import Folder, Found, folders, list_folder
+from bulkinfer.transforms.sources.patterns import expanded, parse_pattern
 from bulkinfer.transforms.storage.filesystems import Filesystems, options_for, resolve
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -32,7 +28,7 @@ LEAVES = st.sampled_from(["*.jpg", "*", "b.jpg", "?.*", "**"])
 def listed(text: str, storage: dict[str, object] | None = None, *, ordered: bool = False) -> list[str]:
     filesystems = Filesystems(storage or {})
     pattern = parse_pattern(text, filesystems)
-    return [found.uri for found in list_folder(pattern, Folder(pattern.root), filesystems, ordered=ordered)]
+    return [found.uri for found in list_files(pattern, whole(pattern), filesystems, ordered=ordered)]
 
 
 @pytest.fixture
@@ -123,6 +119,21 @@ def test_members_of_a_zip_file_are_listed_with_their_checksums(tmp_path: Path) -
     pattern = parse_pattern(f"zip://*.jpg::{archive}", filesystems)
     (found,) = list_folder(pattern, Folder(""), filesystems)
     assert found == Found(f"zip://a.jpg::{archive}", f"crc32:{zlib.crc32(b'a.jpg'):08x},size:5", 5)
+
+
+@pytest.mark.parametrize("name", ["./{}", "{}"])
+def test_members_of_a_tar_match_with_and_without_a_dot(tmp_path: Path, name: str) -> None:
+    with tarfile.open(tmp_path / "x.tar", "w") as file:  # as `tar cf x.tar .` names them
+        for member in ("a.jpg", "x/b.jpg", "x/.hidden.jpg", "c.txt"):
+            (tmp_path / "content").write_text(member)
+            file.add(tmp_path / "content", name.format(member))
+    for pattern in ("tar://*.jpg", "tar://./*.jpg"):
+        assert listed(f"{pattern}::{tmp_path}/x.tar") == [f"tar://a.jpg::{tmp_path}/x.tar"]
+    assert sorted(listed(f"tar://**/*.jpg::{tmp_path}/x.tar")) == [
+        f"tar://a.jpg::{tmp_path}/x.tar",
+        f"tar://x/b.jpg::{tmp_path}/x.tar",
+    ]
+    assert listed(f"tar://x/b.jpg::{tmp_path}/x.tar") == [f"tar://x/b.jpg::{tmp_path}/x.tar"]
 
 
 def test_objects_of_s3_are_listed_with_their_etags() -> None:

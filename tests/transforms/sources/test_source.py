@@ -21,9 +21,9 @@ from bulkinfer.transforms.kept.types import is_json, source_of
 from bulkinfer.transforms.kept.values import fitting
 from bulkinfer.transforms.records import CONTENT_LIST, Failure, Reference
 from bulkinfer.transforms.runs.chunks import from_chunk, to_chunk
-from bulkinfer.transforms.sources.pieces import PieceReader, first_pieces
+from bulkinfer.transforms.sources.pieces import PieceReader, SourceCount, count_source, first_pieces
 from bulkinfer.transforms.sources.rows import RowReader
-from bulkinfer.transforms.sources.source import SourceCount, SourceSpec, count_source, inspect_source
+from bulkinfer.transforms.sources.source import SourceSpec, inspect_source
 
 
 @pytest.fixture
@@ -487,17 +487,28 @@ def test_a_value_that_makes_no_folder_is_told_before_it_is_paid_for(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("inside", "kind"),
-    [("_delta_log/00000000000000000000.json", "Delta"), ("metadata/v1.metadata.json", "Iceberg")],
+    ("value", "folder"),
+    [
+        ("a b", "gold=a%20b"),
+        (7, "gold=7"),
+        (7.5, "gold=7.5"),
+        (True, "gold=true"),
+        (None, "gold=" + "_" * 26),
+    ],
 )
-def test_a_table_with_a_format_of_its_own_is_refused(tmp_path: Path, inside: str, kind: str) -> None:
-    pq.write_table(pa.table({"u": ["a.jpg"]}), tmp_path / "part.parquet")
-    source = SourceConfig(table=str(tmp_path), columns={"uri": "u"})
-    assert inspect_source(source).manifests
-    (tmp_path / inside).parent.mkdir()
-    (tmp_path / inside).write_text("{}")
-    with pytest.raises(SourceError, match=f"an? {kind} table"):
-        inspect_source(source)
+def test_a_partition_whose_path_is_too_long_for_the_store_is_told_before_it_is_paid_for(
+    tmp_path: Path, value: Any, folder: str
+) -> None:
+    row = json.dumps({"u": "a.jpg", "k": value, "city": "Bern"}) + "\n"
+    keep = {"gold": "k", "city": "city"}
+    spec = inspect_source(manifest(tmp_path / "m.jsonl", row, uri="u", keep=keep))
+    path = len(f"{folder}/city=Bern")
+    enough, short = (dataclasses.replace(spec, folders=tuple(keep), folder_bytes=path - n) for n in (0, 1))
+
+    assert read(enough)[1] == []
+    (bad,) = read(short)[1]
+    assert bad.error_type == "long_partition"
+    assert f"a path {path} bytes long, and the store of output.uri leaves {path - 1}" in bad.message
 
 
 def kept_values(spec: SourceSpec, references: list[Reference]) -> list[Any]:

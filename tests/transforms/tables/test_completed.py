@@ -124,11 +124,15 @@ def test_an_index_survives_its_file(entries):
         np.arange(len(entries), dtype=np.uint64),
         np.array(codes, np.int16),
         types,
+        np.arange(len(entries), dtype=np.uint64) * 7,
     )
     read = InputIndex.from_table(index.to_table())
 
     assert (read.ids == index.ids).all()
     assert (read.versions == index.versions).all()
+    assert (read.contents == index.contents).all()
+    older = InputIndex.from_table(index.to_table().drop_columns(["content"]))
+    assert older.contents.tolist() == [0] * len(entries)
     kinds = [*read.error_types, None]
     assert [kinds[code] for code in read.error_codes] == [kind for _, kind in entries]
 

@@ -47,6 +47,16 @@ def test_an_output_that_is_a_file_is_refused_before_anything_is_written(tmp_path
         check_output(spec.store(), spec, write=False)
 
 
+def test_an_output_whose_files_would_have_too_long_names_is_refused():
+    for uri, room in (("s3://lake/" + "a" * 900, 123), ("/" + "/".join(["a" * 200] * 20), 27)):
+        spec = make_spec(uri)
+        assert spec.store().path_bytes == room
+        with pytest.raises(
+            ConfigError, match=rf"is too long: .* its store leaves {room} for them; set a shorter"
+        ):
+            check_output(spec.store(), spec, write=False)
+
+
 def test_another_model_may_write_there(finished):
     check_output(finished.store(), make_spec(finished.uri, "later", fingerprint="two"), write=True)
 

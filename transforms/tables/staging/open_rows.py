@@ -28,7 +28,7 @@ class OpenRows:
         self._builder = builder
         self._held: list[Prediction | Failure] = []  # not turned into rows yet
         self._together = 1
-        self.entries = Entries([], [], [])
+        self.entries = Entries([], [], [], [])
 
     @property
     def nbytes(self) -> int:

@@ -36,6 +36,7 @@ class Entries(NamedTuple):
     ids: list[str]
     versions: list[str]
     error_types: list[str | None]
+    contents: list[int]
 
     def add(self, rows: Sequence[Prediction | Failure], error_type: str | None) -> None:
         """Add the inputs of outcomes; `error_type` is None for predictions."""
@@ -45,6 +46,7 @@ class Entries(NamedTuple):
         self.ids.extend([reference.input_id for reference in references])
         self.versions.extend([reference.version for reference in references])
         self.error_types.extend([error_type] * len(references))
+        self.contents.extend([reference.content for reference in references])
 
     def to_index(self) -> InputIndex:
         types = sorted({kind for kind in self.error_types if kind is not None})
@@ -54,6 +56,7 @@ class Entries(NamedTuple):
             np.array(list(map(version_code, self.versions)), np.uint64),
             np.array([codes[kind] for kind in self.error_types], np.int16),
             types,
+            np.array(self.contents, np.uint64),
         )
 
 
