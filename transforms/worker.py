@@ -50,12 +50,16 @@ class InferenceWorker:
     def __init__(self, spec: InferenceSpec, work_pass: WorkPassSpec | None = None) -> None:
         self._hands_back = work_pass if work_pass is not None and not work_pass.last else None
         self._pass: WorkPass | None = None
+        control = JobControl.shared(spec.control)
         self._opener = Opener(
-            spec.source, spec.completed, step=spec.call.calls.batch_size, parts=spec.call.workers
+            spec.source,
+            spec.completed,
+            step=spec.call.calls.batch_size,
+            parts=spec.call.workers,
+            control=control,
         )
         begin_run(spec.output.store(), spec.output)
-        self._control = JobControl.shared(spec.control)
-        self._loader = Loader(spec.loading, self._control)
+        self._loader = Loader(spec.loading, control)
         self._caller = Caller(spec.call, spec.control, work_pass)
         self.writer = PartWriter(spec.output)
 
@@ -69,8 +73,6 @@ class InferenceWorker:
     def do(self, unit: Any) -> Iterator[Any]:
         """Do the inputs of a unit."""
         for item in self._opener.open(unit):
-            if self._control.stopped is not None:
-                return  # a later run does the rest
             if isinstance(item, Failure):
                 self.writer.add(item)
             elif isinstance(item, Left):

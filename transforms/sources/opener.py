@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from ..records import Failure, Reference
 from ..runs.chunks import MAX_CHUNK, evenly, from_chunk, to_chunk
+from ..runs.control import JobControl
 from .archives import Archive
 from .manifests.files import Split
 from .pieces import Completed, PieceReader, is_bounded
@@ -29,12 +30,20 @@ class Opener:
         completed: leaves out what earlier runs finished, of units that are pieces of a manifest.
         step: most references in a list; between two of them it is asked whether the pass is over.
         parts: that a chunk is cut into when it is handed back.
+        control: when the job stops, a unit is read no further; a later run does the rest.
     """
 
     def __init__(
-        self, spec: SourceSpec, completed: Completed | None = None, *, step: int = MAX_CHUNK, parts: int = 1
+        self,
+        spec: SourceSpec,
+        completed: Completed | None = None,
+        *,
+        step: int = MAX_CHUNK,
+        parts: int = 1,
+        control: JobControl | None = None,
     ) -> None:
         self._spec, self._completed, self._step, self._parts = spec, completed, step, parts
+        self._control = control
         self._over: Callable[[], bool] = bool
 
     def begin(self, over: Callable[[], bool] = bool) -> None:
@@ -54,6 +63,8 @@ class Opener:
             yield Left(unit)
         else:
             for item in self._read(unit):
+                if self._control is not None and self._control.stopped is not None:
+                    return
                 if isinstance(item, Failure):
                     yield item
                 elif is_bounded(unit):

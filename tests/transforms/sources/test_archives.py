@@ -15,8 +15,9 @@ from bulkinfer.transforms.job.config import SourceConfig
 from bulkinfer.transforms.records import Failure, Reference
 from bulkinfer.transforms.runs.control import ControlSpec, JobControl
 from bulkinfer.transforms.sources.archives import Archive, Budget
+from bulkinfer.transforms.sources.opener import Opener
 from bulkinfer.transforms.sources.pieces import PieceReader, SourceCount, count_source, first_pieces
-from bulkinfer.transforms.sources.read_references import OpenUnits, ReadReferences
+from bulkinfer.transforms.sources.read_references import ReadReferences
 from bulkinfer.transforms.sources.source import SourceSpec, inspect_source
 from support.archives import tar, zipped
 from support.s3_server import s3_server
@@ -248,9 +249,9 @@ def test_a_stopped_job_reads_an_archive_no_further(tmp_path: Path, shards: Path)
     control = ControlSpec(str(tmp_path / "out"), {}, "run-archives")
     JobControl.shared(control).stop("interrupt", "the user said so")
     try:
-        with beam.Pipeline(runner="FnApiRunner") as pipeline:
-            opened = pipeline | beam.Create(units) | OpenUnits(spec, control=control)
-            assert_that(opened.references, equal_to([]))
+        opener = Opener(spec, control=JobControl.shared(control))
+        opener.begin()
+        assert [item for unit in units for item in opener.open(unit)] == []
     finally:
         JobControl.shared(control).close()
 
