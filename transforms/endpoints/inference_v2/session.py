@@ -129,7 +129,7 @@ class InferSession:
                 )
                 return
         reply.answers = [
-            ({name: array[at] if batched else array for name, array in arrays.items()},)
+            ({name: _row(array, at) if batched else array for name, array in arrays.items()},)
             for at in range(count)
         ]
 
@@ -140,7 +140,6 @@ class InferSession:
         pieces: list[Mapping[str, Any]] = []
         async for told in self._call(once(), **self._options):
             response = told
-            reply.partial = bool(pieces)
             if told is None:
                 raise TensorError("it is no message of the protocol")
             reply.bytes_received += told.ByteSize()
@@ -153,7 +152,7 @@ class InferSession:
             arrays = _arrays(response)
             if arrays:  # the last message of a stream may hold nothing but its end
                 pieces.append({name: _alone(array) for name, array in arrays.items()})
-        reply.partial = bool(pieces)
+                reply.partial = True
         if pieces:
             reply.answers = [tuple(pieces)]
         else:
@@ -171,7 +170,12 @@ def _arrays(response: Any) -> dict[str, Any]:
 
 def _alone(array: Any) -> Any:
     """The values of the one input of a stream, without an axis of the batch."""
-    return array[0] if array.ndim and len(array) == 1 else array
+    return _row(array, 0) if array.ndim and len(array) == 1 else array
+
+
+def _row(array: Any, at: int) -> Any:
+    """One input's part of a tensor, an array of its own also where it is a single value."""
+    return array[at : at + 1].reshape(array.shape[1:])
 
 
 def _response(data: bytes) -> Any:

@@ -20,13 +20,15 @@ WORDS: tuple[tuple[Verdict, re.Pattern[str]], ...] = (
     (Verdict.SERVER_FULL, re.compile(r"exceeds maximum queue size|queue is full", re.IGNORECASE)),
     # Triton, under UNAVAILABLE: models that are being loaded, or unloaded. MLServer, under INVALID_ARGUMENT.
     (Verdict.WAIT, re.compile(r"has no available versions|is not ready", re.IGNORECASE)),
+    # Triton, under UNIMPLEMENTED: models that answer any number of times.
+    (Verdict.NO_METHOD, re.compile(r"decoupled transaction policy", re.IGNORECASE)),
     # Triton of some releases, under UNAVAILABLE or INVALID_ARGUMENT.
     (Verdict.NO_MODEL, re.compile(r"unknown model: '[^']*' is not found", re.IGNORECASE)),
 )
 _FIXES = {
     Verdict.CREDENTIALS: "check the key in the variable that model.key_env names",
     Verdict.NO_MODEL: "check model.name and model.version",
-    Verdict.NO_METHOD: "check model.method",
+    Verdict.NO_METHOD: "write model.method: stream",
     Verdict.NO_API: "check model.endpoint: the server there does not offer this call of the Open Inference Protocol",
 }
 
