@@ -208,8 +208,9 @@ def fingerprint(config: JobConfig, call: ModelCall) -> str:
         "arguments": config.model.arguments,
         "stream": config.model.stream.model_dump(mode="json"),
     }
-    if config.model.setup:
-        asked["setup"] = config.model.setup
+    for name in ("setup", "outputs", "pixels"):  # keys that only some kinds have
+        if name in config.model.model_fields_set:
+            asked[name] = config.model.model_dump(mode="json")[name]
     if config.source.image.orientation == "apply":  # another picture is sent, and another one answered about
         asked["image"] = "upright"
     return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()[:32]

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from .section import Section
 from .units import Duration, Size
 
-__all__ = ["DeploymentConfig", "ModelConfig", "NodepoolConfig", "StreamConfig"]
+__all__ = ["DeploymentConfig", "ModelConfig", "NodepoolConfig", "PixelsConfig", "StreamConfig"]
 
 
 class DeploymentConfig(Section):
@@ -40,23 +40,48 @@ class StreamConfig(Section):
         return self
 
 
+class PixelsConfig(Section):
+    """How the samples of a picture, 0 to 255, become numbers: (sample * scale - mean) / std."""
+
+    scale: float = Field(1 / 255, description="Factor of each sample.")
+    mean: tuple[float, ...] = Field((), description="Subtracted from each channel.")
+    std: tuple[float, ...] = Field((), description="Divisor of each channel.")
+
+    @model_validator(mode="after")
+    def _a_number_for_each_channel(self) -> PixelsConfig:
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) not in (0, 1, 3):
+                raise ValueError(
+                    f"{name} has {len(values)} numbers; write one, or one for each of three channels"
+                )
+        if 0 in self.std:
+            raise ValueError("std holds 0, by which nothing can be divided")
+        return self
+
+
+#: What a tensor of an answer is, with kind inference_v2.
+Role = Literal["text", "json", "embedding", "ndarray", "image", "label", "score", "box", "box_rel", "mask"]
 #: The kinds that know a key; a key that is not here is every kind's.
 _KINDS = {
     **dict.fromkeys(
         ("url", "user_id", "app_id", "model_id", "version_id", "deployment", "nodepool", "stream"),
         ("clarifai",),
     ),
-    **dict.fromkeys(("endpoint", "allow_plaintext"), ("clarifai",)),
+    **dict.fromkeys(("endpoint", "allow_plaintext"), ("clarifai", "inference_v2")),
+    **dict.fromkeys(("name", "version", "key_env", "outputs", "pixels"), ("inference_v2",)),
     **dict.fromkeys(("callable", "setup", "executor", "folder"), ("python",)),
 }
+#: The method of a job that names none.
+_METHODS = {"inference_v2": "infer"}
 
 
 class ModelConfig(Section):
     """Which model, where, and how its method is called."""
 
-    kind: Literal["clarifai", "python"] = Field(
+    kind: Literal["clarifai", "inference_v2", "python"] = Field(
         "clarifai",
-        description="The API that the endpoint speaks; python calls a class or function in the worker.",
+        description="The API that the endpoint speaks; inference_v2 is the Open Inference Protocol over gRPC, python a "
+        "class or function in the worker.",
     )
     url: str | None = Field(None, description="https://clarifai.com/USER/APP/models/MODEL[/versions/VERSION]")
     user_id: str | None = Field(None, description="Owner of the model, in place of url.")
@@ -79,6 +104,23 @@ class ModelConfig(Section):
         "lists and mappings with these inside, which a parameter of text gets as JSON.",
     )
     stream: StreamConfig = Field(StreamConfig(), description="How content is cut for a streaming argument.")
+    name: str | None = Field(None, min_length=1, description="kind inference_v2: the model.")
+    version: str | None = Field(
+        None, min_length=1, description="kind inference_v2: its version; by default the server chooses."
+    )
+    key_env: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
+        description="kind inference_v2: environment variable that holds the bearer token; by default none is sent.",
+    )
+    outputs: tuple[str, ...] | dict[str, Role] = Field(
+        (),
+        description="kind inference_v2: the tensors to ask for, by default all; or what each is, as in {scores: score, "
+        "names: label}.",
+    )
+    pixels: PixelsConfig = Field(
+        PixelsConfig(), description="kind inference_v2: how pictures become tensors of floats."
+    )
     callable: str | None = Field(
         None,
         pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$",
@@ -96,18 +138,37 @@ class ModelConfig(Section):
         description="kind python: where the module lies, before PYTHONPATH; default: the job file's folder.",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _method_of_its_kind(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("kind") in _METHODS and "method" not in value:
+            return {**value, "method": _METHODS[value["kind"]]}
+        return value
+
     @model_validator(mode="after")
     def _keys_of_its_kind(self) -> ModelConfig:
         odd = sorted(
             name for name in self.model_fields_set if self.kind not in _KINDS.get(name, (self.kind,))
         )
         if odd:
+            kinds = sorted({kind for name in odd for kind in _KINDS[name]})
             raise ValueError(
-                f"{', '.join(odd)} {'is no key' if len(odd) == 1 else 'are no keys'} of kind {self.kind}"
+                f"{', '.join(odd)} {'is no key' if len(odd) == 1 else 'are no keys'} of kind {self.kind}; leave "
+                f"{'it' if len(odd) == 1 else 'them'} out, or write kind: {' or '.join(kinds)}"
             )
         if self.kind == "python" and self.callable is None:
             raise ValueError("kind: python calls a class or function; add callable: MODULE:NAME")
+        if self.kind == "inference_v2":
+            self._check_inference()
         return self
+
+    def _check_inference(self) -> None:
+        if self.name is None:
+            raise ValueError("no model is named; add name, as the server has it")
+        if self.method not in ("infer", "stream"):
+            raise ValueError(f"method: {self.method!r} is none of the protocol's; write infer or stream")
+        if isinstance(self.outputs, dict) and len(set(self.outputs.values())) < len(self.outputs):
+            raise ValueError("outputs gives one role to two tensors; give each a role of its own, or none")
 
     @model_validator(mode="after")
     def _named_once(self) -> ModelConfig:

@@ -230,7 +230,7 @@ KEYS: Mapping[str, Callable[[Answer, Any], None]] = {
     "text": _put_text,
     "json": _put_json,
     "embedding": _put_embedding,
-    "array": _put_ndarray,
+    "ndarray": _put_ndarray,
     "image": _put_picture,
     "concepts": _put_concepts,
     "regions": _put_regions,

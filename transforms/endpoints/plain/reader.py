@@ -1,4 +1,4 @@
-"""Writes answers of callables to rows: this endpoint's `AnswerReader`."""
+"""Writes plain answers to rows, as an `AnswerReader`."""
 
 from __future__ import annotations
 
@@ -33,15 +33,22 @@ class PlainReader:
             DecodeError: a box is in pixels of a picture whose size is not known.
         """
         for one in answered:
-            self._rows.start(one)
-            answers: Sequence[Answer] = one.prediction.answer
-            if len(answers) != 1 and all(_is_text(answer) for answer in answers):
-                texts = [answer.texts["text"] for answer in answers]
-                self._write(Answer({"text": "".join(map(str, texts))}))
-                if not self._pieces:
-                    continue
-            for answer in answers:
-                self._write(answer)
+            self.add(one, one.prediction.answer)
+
+    def add(self, answered: Answered, answers: Sequence[Answer]) -> None:
+        """Add the rows of one input with these answers.
+
+        Raises:
+            DecodeError: as `read` says.
+        """
+        self._rows.start(answered)
+        if len(answers) != 1 and all(_is_text(answer) for answer in answers):
+            texts = [answer.texts["text"] for answer in answers]
+            self._write(Answer({"text": "".join(map(str, texts))}))
+            if not self._pieces:
+                return
+        for answer in answers:
+            self._write(answer)
 
     def _write(self, answer: Answer) -> None:
         rows = self._rows.predictions

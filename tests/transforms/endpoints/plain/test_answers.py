@@ -99,7 +99,7 @@ class Reply:
             {"ndarray": {"buffer": b"\x01\x00\x02\x00", "shape": [1, 2], "dtype": "int16"}},
         ),
         (
-            {"array": [1.0]},
+            {"ndarray": [1.0]},
             {"ndarray": {"buffer": np.array([1.0]).tobytes(), "shape": [1], "dtype": "float64"}},
         ),
     ],
