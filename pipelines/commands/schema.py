@@ -14,6 +14,6 @@ __all__ = ["schema"]
 @click.command(cls=Examples, examples=("bulkinfer schema > job.schema.json",))
 def schema() -> None:
     """JSON Schema of the job file."""
-    from bulkinfer.transforms.job.job_file import json_schema
+    from bulkinfer.transforms.job.schema import json_schema
 
     click.echo(json.dumps(json_schema(), indent=2))

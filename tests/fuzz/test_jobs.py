@@ -16,10 +16,12 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from bulkinfer.transforms.job.schema import json_schema
 from clarifai_grpc.grpc.api import resources_pb2
 from hypothesis import strategies as st
 from support.fault_server import SQUARE
@@ -57,6 +59,7 @@ SIGNATURES = {
     "pieces": method("UNARY_STREAMING", field("text", "STR")),
     "echo": method("STREAMING_STREAMING", field("text", "STR", iterator=True)),
 }
+_SCHEMA = jsonschema.Draft202012Validator(json_schema())
 _SEEING = ("outline", "images")
 
 
@@ -262,6 +265,7 @@ def play(seed: int) -> None:
             planned = command("plan", folder, job)
             assert planned.code in (0, 2), (planned.err, yaml.safe_dump(job))
             if planned.code == 0:
+                _SCHEMA.validate(yaml.safe_load(yaml.safe_dump(job)))
                 ended = command("run", folder, job)
                 assert ended.code in (0, 3, 4), (ended.err, yaml.safe_dump(job))
                 runs += 1

@@ -17,7 +17,7 @@ from pydantic import (
 from .model_keys import DeploymentConfig, ModelConfig, NodepoolConfig, StreamConfig
 from .section import Section
 from .source_keys import ColumnsConfig, SourceConfig, SourceImageConfig, SourceTimeoutConfig
-from .units import Duration, Size, size
+from .units import Duration, Size, Texts, size
 
 __all__ = [
     "CallsConfig",
@@ -75,7 +75,7 @@ class OutputConfig(Section):
     pieces: bool = Field(
         False, description="Keep a row for each piece of a streamed text beside the joined text."
     )
-    partition_by: tuple[str, ...] = Field((), description="Hive partitions: kept columns, `date` or `model`.")
+    partition_by: Texts = Field((), description="Hive partitions: kept columns, `date` or `model`.")
     file_bytes: Size = Field(size("128MB"), description="Size that table files aim for.")
     part_seconds: Duration = Field(
         60.0,
@@ -86,11 +86,6 @@ class OutputConfig(Section):
         description="fsspec options of the output's store; {env: NAME} or {file: PATH} for a value, as in "
         "source.storage.",
     )
-
-    @field_validator("partition_by", mode="before")
-    @classmethod
-    def _one_column_is_a_list(cls, value: object) -> object:
-        return (value,) if isinstance(value, str) else value
 
     @field_validator("partition_by")
     @classmethod

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ValidationError
 from ..errors import ConfigError
 from .config import JobConfig
 
-__all__ = ["JobFile", "check_sections", "fill_in", "json_schema", "load_job"]
+__all__ = ["JobFile", "check_sections", "fill_in", "load_job"]
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _SECRET_KEY = re.compile(
@@ -81,16 +81,6 @@ def check_sections(sections: Mapping[str, Any]) -> JobConfig:
     job: output: this key is missing; add it
     """
     return _validated("job", {}, sections)
-
-
-def json_schema() -> dict[str, Any]:
-    """JSON Schema (2020-12) of the job file, for editors and other tools."""
-    schema = JobConfig.model_json_schema()
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **schema,
-        "title": "bulkinfer job file",
-    }
 
 
 def _read(path: str) -> str:

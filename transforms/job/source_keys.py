@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from .section import MediaType, Section
-from .units import Duration, Size, size
+from .units import Duration, Size, Texts, size
 
 __all__ = ["ColumnsConfig", "SourceConfig", "SourceImageConfig", "SourceTimeoutConfig"]
 
@@ -73,9 +73,7 @@ class SourceImageConfig(Section):
 class SourceConfig(Section):
     """What the job reads: exactly one of files, manifest, table."""
 
-    files: tuple[str, ...] | None = Field(
-        None, description="A pattern or a list of patterns, any fsspec URL."
-    )
+    files: Texts | None = Field(None, description="A pattern or a list of patterns, any fsspec URL.")
     manifest: str | None = Field(
         None, description="A CSV, TSV, JSONL or Parquet file, or a pattern; one row an input."
     )
@@ -111,11 +109,6 @@ class SourceConfig(Section):
         description="fsspec options of the source's store. {env: NAME} or {file: PATH} in place of a value is read by "
         "each worker for itself.",
     )
-
-    @field_validator("files", mode="before")
-    @classmethod
-    def _one_pattern_is_a_list(cls, value: object) -> object:
-        return (value,) if isinstance(value, str) else value
 
     @field_validator("allow")
     @classmethod

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, ByteSize, Field, WithJsonSchema
 
-__all__ = ["Duration", "Size", "size"]
+__all__ = ["Duration", "Size", "Texts", "size"]
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -25,18 +25,26 @@ def parse_duration(value: object) -> object:
 _SIZE_SCHEMA = {
     "anyOf": [
         {"type": "integer", "minimum": 0},
-        {"type": "string", "pattern": r"^\d+(\.\d+)?\s*[kKMGT]?i?B?$"},
+        {"type": "string", "pattern": r"^\s*\d*\.?\d+\s*([kKmMgGtTpPeE]?[iI]?[bB]|[kKmMgGtTpPeE])?$"},
     ]
 }
 _DURATION_SCHEMA = {
     "anyOf": [
         {"type": "number", "minimum": 0},
-        {"type": "string", "pattern": r"^\d+(\.\d+)?\s*(ms|s|m|h|d)?$"},
+        {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*(ms|s|m|h|d)?\s*$"},
     ]
 }
 
+_TEXTS_SCHEMA = {"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]}
+
+
+def _one_is_a_list(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
 Duration = Annotated[float, BeforeValidator(parse_duration), Field(gt=0), WithJsonSchema(_DURATION_SCHEMA)]
 Size = Annotated[ByteSize, Field(gt=0), WithJsonSchema(_SIZE_SCHEMA)]
+Texts = Annotated[tuple[str, ...], BeforeValidator(_one_is_a_list), WithJsonSchema(_TEXTS_SCHEMA)]
 
 
 def size(text: str) -> ByteSize:
