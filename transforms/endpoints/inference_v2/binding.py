@@ -73,10 +73,10 @@ def _bound(metadata: Metadata, model: ModelConfig, media_type: str, columns: Col
         _input(declared.get(name) or Tensor(name, "", (-1,)), arguments.sources.get(name), media_type, pixels)
         for name in given
     )
-    for tensor in tensors:
-        if tensor.tensor.name in arguments.constants:
-            _check_constant(tensor, arguments.constants[tensor.tensor.name])
-    filled = [tensor for tensor in tensors if tensor.tensor.name in arguments.sources]
+    for one in tensors:
+        if one.tensor.name in arguments.constants:
+            _check_constant(one, arguments.constants[one.tensor.name])
+    filled = [one for one in tensors if one.tensor.name in arguments.sources]
     streams = model.method == "stream"
     spec = ModelCallSpec(
         metadata.name, model.version or "", tensors, _asked(metadata, model.outputs), streams=streams
