@@ -11,6 +11,7 @@ import click
 
 from .commands.call import call, methods
 from .commands.compare import compare
+from .commands.export import export
 from .commands.init import init
 from .commands.report import report
 from .commands.run import plan, run
@@ -43,5 +44,5 @@ def main() -> None:
     spare_loopback()
 
 
-for _command in (run, plan, call, methods, serve, schema, init, report, compare):
+for _command in (run, plan, call, methods, serve, schema, init, report, compare, export):
     main.add_command(_command)
