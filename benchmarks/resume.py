@@ -44,7 +44,7 @@ def lay_down(folder: Path, inputs: int) -> None:
     codes = np.array([version_code(version) for version in versions[:done]], np.uint64)
     codes[::CHANGED] += np.uint64(1)
     outcomes = np.where(np.arange(done) % 100 == 0, 0, -1).astype(np.int16)
-    index = InputIndex(hash_ids(uris[:done]), codes, outcomes, ["empty"])
+    index = InputIndex(hash_ids(uris[:done]), codes, outcomes, ["empty"], np.zeros(len(codes), np.uint64))
     path = f"{index_directory(spec.run_id)}/part-00000.parquet"
     write_parquet(spec.store(), path, index.to_table(), 1 << 40)
     write_run(spec.store(), dataclasses.replace(record, state="committed", counts={"inputs": done}))

@@ -106,7 +106,12 @@ def test_a_wrong_call_is_told_what_to_write(tmp_path, endpoint, arguments, messa
 
 def test_serve_tells_the_ports_of_both_apis_and_ends_by_an_interrupt(tmp_path):
     with subprocess.Popen(
-        [*COMMAND, "serve", "--port", "0"], stderr=subprocess.PIPE, text=True, cwd=tmp_path
+        [*COMMAND, "serve", "--port", "0"],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        # Tests that run in the background have it ignored, and so would the server.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as server:
         assert server.stderr is not None
         grpc, http = server.stderr.readline(), server.stderr.readline()

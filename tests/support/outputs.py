@@ -107,6 +107,12 @@ def write_record(folder: Path, run_id: str, ids: Sequence[str], **fields: Any) -
     }
     write_run(Store(str(folder)), RunRecord(run_id, **{**values, **times, **fields}))
     count = len(ids)
-    index = InputIndex(hash_ids(ids), np.zeros(count, np.uint64), np.full(count, -1, np.int16), [])
+    index = InputIndex(
+        hash_ids(ids),
+        np.zeros(count, np.uint64),
+        np.full(count, -1, np.int16),
+        [],
+        np.zeros(count, np.uint64),
+    )
     (folder / "_runs" / run_id / "index").mkdir()
     pq.write_table(index.to_table(), folder / "_runs" / run_id / "index" / "part-00000.parquet")
