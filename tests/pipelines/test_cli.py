@@ -111,7 +111,7 @@ def test_serve_tells_the_ports_of_both_apis_and_ends_by_an_interrupt(tmp_path):
         text=True,
         cwd=tmp_path,
         # Tests that run in the background have it ignored, and so would the server.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     ) as server:
         assert server.stderr is not None
         grpc, http = server.stderr.readline(), server.stderr.readline()
