@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+if sys.platform != "win32":
+    import fcntl
 
 __all__ = ["one_at_first"]
 
@@ -23,6 +26,9 @@ def one_at_first(name: str) -> Iterator[None]:
     Args:
         name: of what is made; others of this host's user wait for the same name only.
     """
+    if sys.platform == "win32":  # it has no such lock, and each process makes its model by itself
+        yield
+        return
     folder = Path(tempfile.gettempdir()) / f"bulkinfer-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     path = folder / f"{hashlib.sha256(name.encode()).hexdigest()[:24]}.lock"
