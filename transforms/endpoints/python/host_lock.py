@@ -28,13 +28,13 @@ def one_at_first(name: str) -> Iterator[None]:
     """
     if sys.platform == "win32":  # it has no such lock, and each process makes its model by itself
         yield
-        return
-    folder = Path(tempfile.gettempdir()) / f"bulkinfer-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    path = folder / f"{hashlib.sha256(name.encode()).hexdigest()[:24]}.lock"
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            fcntl.flock(file, fcntl.LOCK_SH)
-        yield
+    else:
+        folder = Path(tempfile.gettempdir()) / f"bulkinfer-{os.getuid()}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        path = folder / f"{hashlib.sha256(name.encode()).hexdigest()[:24]}.lock"
+        with path.open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                fcntl.flock(file, fcntl.LOCK_SH)
+            yield
