@@ -10,6 +10,8 @@ from typing import Any
 from bulkinfer.transforms.job.config import CallsConfig
 from bulkinfer.transforms.job.job_file import JobFile
 from bulkinfer.transforms.kept.types import is_json, source_of
+from bulkinfer.transforms.storage.exclusive import may_create_new
+from bulkinfer.transforms.storage.store import Store
 from bulkinfer.transforms.tables.completed import CompletedSpec
 from bulkinfer.transforms.tables.difference import compare
 
@@ -59,6 +61,7 @@ class Plan:
         gone: inputs in `predictions` that the source names no more; None with a limit.
         exact: false where archives are too many or too large to be looked at all: the figures are estimates then.
         calls: calls of the next run, without retries.
+        commits: how one commit of a run is told from another of the same run.
         keep: the columns that the predictions table gets from the source.
         may_read: what the references of the manifest may name.
         left_out: columns of the table that a job that keeps all does not keep, and why.
@@ -85,6 +88,7 @@ class Plan:
     assumed_call_seconds: float
     output: str
     runner: str
+    commits: str
     may_read: str = "any reference"
     keep: tuple[Kept, ...] = ()
     left_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -117,6 +121,7 @@ class Plan:
                 f"calls     {about}{self.calls}",
                 f"time      about {self.seconds:.0f} s, at {self.assumed_call_seconds:g} s a call",
                 f"output    {self.output}",
+                f"commits   {self.commits}",
                 *(f"keep      {kept}" for kept in self.keep),
                 *(f"left out  {name}: {reason}" for name, reason in self.left_out.items()),
                 f"runner    {self.runner}",
@@ -167,10 +172,17 @@ def plan_job(file: JobFile, *, limit: int | None = None) -> Plan:
             assumed_call_seconds=_ASSUMED_CALL_S,
             output=config.output.uri,
             runner=describe(config.runner),
+            commits=_commits(job.output.store()),
             may_read=str(job.source.allowed),
             keep=tuple(Kept.of(field) for field in job.source.keep_schema),
             left_out=left_out(config.source, job.source.schema.names) if keeps_all else {},
         )
+
+
+def _commits(store: Store) -> str:
+    if may_create_new(store.protocol):
+        return "decided by the store, by a conditional create; by timed claims where the start finds that it cannot"
+    return "decided by timed claims, as the store has no conditional create"
 
 
 def estimate_seconds(limits: CallsConfig, workers: int, calls: int, inputs: int) -> float:

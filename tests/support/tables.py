@@ -138,6 +138,10 @@ class CrashingStore(Store):
         with self._change(path):
             super().write(path, data)
 
+    def create_new(self, path: str, data: bytes) -> bool:
+        with self._change(path):
+            return super().create_new(path, data)
+
     def create(self, path: str, write: Any) -> Any:
         with self._change(path):
             return super().create(path, write)

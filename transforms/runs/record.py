@@ -13,6 +13,7 @@ import json
 import logging
 import platform
 import re
+import secrets
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any
 
 from ..errors import StoreError
 from ..kept.types import from_text, to_text
+from ..storage.exclusive import may_create_new
 from ..storage.faults import redact
 from ..storage.store import Store
 from .parts import FORMAT, RUNS, OutputSpec, run_directory
@@ -61,6 +63,7 @@ class RunRecord:
         keep: Arrow schema of the kept columns, serialized, in base64.
         file_bytes: size that table files aim for.
         lists_all: see `OutputSpec`.
+        creates_new: its store creates a file only where there is none, which decides between two who commit it.
         counts: inputs, predictions, errors, masks, rows and files, replaced, and the workers' counters.
         parts: ids of the parts that were committed.
         invalid_parts: parts that were found broken, with the reason; their inputs are done again.
@@ -86,6 +89,7 @@ class RunRecord:
     keep: str = ""
     file_bytes: int = 128_000_000
     lists_all: bool = False
+    creates_new: bool = False
     counts: Mapping[str, int] = dataclasses.field(default_factory=dict)
     parts: tuple[str, ...] = ()
     invalid_parts: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -121,7 +125,7 @@ class RunRecord:
 def begin_run(
     store: Store, spec: OutputSpec, job: Mapping[str, Any] | None = None, job_file: str = ""
 ) -> RunRecord:
-    """Write the record of a run that starts; a record that is there already is left as it is.
+    """Write the record of a run that starts; a record that is there already is left as it is, and returned.
 
     Args:
         job: the job file's values; secrets are taken out before it is written.
@@ -141,12 +145,16 @@ def begin_run(
         keep=to_text(spec.keep_schema),
         file_bytes=spec.file_bytes,
         lists_all=spec.lists_all,
+        creates_new=_can_create_new(store, run_directory(spec.run_id)),
         job=without_secrets(job or {}),
         job_file=str(Path(job_file).absolute()) if job_file else "",
         folder=str(Path.cwd()) if job_file else "",
         versions=_versions(),
     )
-    write_run(store, record)
+    if not record.creates_new:
+        write_run(store, record)
+    elif not store.create_new(record.path, _to_json(record)):
+        return read_run(store, spec.run_id) or record
     return record
 
 
@@ -163,8 +171,12 @@ def record_outcome(store: Store, run_id: str, outcome: Mapping[str, int | None])
 
 def write_run(store: Store, record: RunRecord) -> None:
     """Write a record in place of an older one."""
+    store.write(record.path, _to_json(record))
+
+
+def _to_json(record: RunRecord) -> bytes:
     values = {"format": FORMAT, **dataclasses.asdict(record)}
-    store.write(record.path, json.dumps(values, indent=1, sort_keys=True, default=str).encode())
+    return json.dumps(values, indent=1, sort_keys=True, default=str).encode()
 
 
 def read_run(store: Store, run_id: str) -> RunRecord | None:
@@ -245,6 +257,20 @@ def _options(options: Mapping[str, Any]) -> dict[str, Any]:
         return redact(str(value), {}) if name in _PLAIN_OPTIONS else "***"
 
     return {str(name): clean(str(name), value) for name, value in options.items()}
+
+
+def _can_create_new(store: Store, directory: str) -> bool:
+    """Whether the store refuses to create what exists, told by trying: some of a kind that can do not."""
+    if not may_create_new(store.protocol):
+        return False
+    probe = f"{directory}/probe-{secrets.token_hex(4)}"
+    store.write(probe, b"the first")
+    try:
+        return not store.create_new(probe, b"the second")
+    except StoreError:
+        return False
+    finally:
+        store.remove(probe)
 
 
 def _path(run_id: str) -> str:

@@ -18,6 +18,7 @@ from typing import IO, Any, TypeVar, cast
 from fsspec.core import url_to_fs
 
 from ..errors import BulkinferError, StoreError
+from .exclusive import link_new, put_new
 from .faults import patiently, store_error
 from .files import (
     TEMPORARY,
@@ -38,6 +39,7 @@ T = TypeVar("T")
 #: A PUT of these stores shows the whole object or nothing, and they cannot rename.
 _OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "obs", "r2", "tos"}
 _KEY_BYTES = 1024  #: of an object's key on S3, GCS and Azure, without its bucket
+_REMOVALS = 10  #: of one directory that several processes remove at once
 _TEMPORARY_BYTES = 48  #: more of a file's name while it is being written
 
 
@@ -182,6 +184,18 @@ class Store:
             full = self.full_path(path)
             self._run("write", path, lambda: self.filesystem.pipe_file(full, data))
 
+    def create_new(self, path: str, data: bytes) -> bool:
+        """Create a file where there is none, atomically; False where one of another content is there.
+
+        The content must say who wrote it: a store may create it and lose the answer, so only the content tells who won.
+        """
+        full = self.full_path(path)
+
+        def work() -> bool:
+            return link_new(Path(full), data) if self.is_local else put_new(self.filesystem, full, data)
+
+        return self._run("write", path, work) or self.read(path) == data
+
     def create(self, path: str, write: Callable[[IO[bytes]], T]) -> T:
         """Let `write` fill a new file that becomes visible, complete, when it returns.
 
@@ -238,9 +252,12 @@ class Store:
         full = self.full_path(path)
 
         def work() -> None:
-            self.filesystem.invalidate_cache()
-            if self.filesystem.exists(full):
-                self.filesystem.rm(full, recursive=True)
+            for _ in range(_REMOVALS):
+                self.filesystem.invalidate_cache()
+                if not self.filesystem.exists(full):
+                    return
+                with contextlib.suppress(FileNotFoundError):  # another removes the same at this moment
+                    self.filesystem.rm(full, recursive=True)
 
         with contextlib.suppress(FileNotFoundError):
             self._run("delete", path, work)

@@ -174,6 +174,20 @@ def test_plan_writes_nothing_and_sends_no_input(folder, endpoint):
     assert sorted(path.name for path in folder.iterdir()) == before
 
 
+@pytest.mark.parametrize(
+    ("uri", "told"), [("out", "decided by the store"), ("memory://plan-out", "decided by timed claims")]
+)
+def test_plan_says_how_a_commit_is_decided(folder, endpoint, uri, told):
+    job = write_job(
+        folder,
+        source={"files": "*.txt"},
+        model={"url": MODEL, "endpoint": endpoint, "method": "classify"},
+        output={"uri": uri},
+    )
+
+    assert f"\ncommits   {told}" in run_cli("plan", job, cwd=folder).out
+
+
 def test_a_faulty_job_file_is_answered_at_once(folder):
     (folder / "job.yaml").write_text(
         "source: {files: '*.txt'}\nmodel: {endpoint: embedded}\noutput: {uri: o}\nrnner: 1\n"

@@ -1,10 +1,11 @@
 """Makes the staged parts of a run visible exactly once; safe to kill at any point and to run again.
 
-The protocol is in `docs/design/tables.md`; what finishes a run that was killed is in `recovery`.
+The protocol is in `docs/design/commits.md`; what finishes a run that was killed is in `recovery`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import itertools
@@ -84,11 +85,12 @@ def commit_run(store: Store, run_id: str, *, complete: bool = False) -> CommitRe
         record = _record(store, run_id)
         if record.committed:
             return result_of(record)
-        with committing(store, run_id) as claim:
+        with contextlib.nullcontext() if record.creates_new else committing(store, run_id) as claim:
             try:
                 result = _commit(store, run_id, claim, complete=complete)
             except StoreError:
-                if not claim.lapsed and not _is_committed(store, run_id):
+                lapsed = claim is not None and claim.lapsed
+                if not lapsed and not _is_committed(store, run_id):
                     raise
                 result = None  # the other process may have moved or cleaned the missing files
         if result is not None:
@@ -113,14 +115,14 @@ def _is_committed(store: Store, run_id: str) -> bool:
         return False  # the fault that led here is the more useful one
 
 
-def _commit(store: Store, run_id: str, claim: ClaimFile, *, complete: bool) -> CommitResult | None:
-    """Commit a run under a claim; None when another process took this one for dead and took over."""
+def _commit(store: Store, run_id: str, claim: ClaimFile | None, *, complete: bool) -> CommitResult | None:
+    """Commit a run, under a claim where the store needs one; None when another process has taken over."""
     record = _record(store, run_id)
     if record.committed:  # by the previous holder of the claim
         return result_of(record)
     plan = _planned(store, run_id)
     if plan is None:
-        plan = _new_plan(store, record, claim, complete=complete)
+        plan = _plan_under(claim, store, record, complete) if claim else _plan_first(store, record, complete)
     if plan is None:
         return None
     _publish(store, plan)
@@ -136,7 +138,8 @@ def _commit(store: Store, run_id: str, claim: ClaimFile, *, complete: bool) -> C
         files=plan.added,
         removed=plan.removed,
     )
-    write_run(store, record)
+    if not _is_committed(store, run_id):  # else the other may have written more into it since
+        write_run(store, record)
     result = result_of(record)
     logger.info(
         "commit: run=%s parts=%d inputs=%d errors=%d files=%d",
@@ -149,10 +152,28 @@ def _commit(store: Store, run_id: str, claim: ClaimFile, *, complete: bool) -> C
     return result
 
 
-def _new_plan(store: Store, record: RunRecord, claim: ClaimFile, *, complete: bool) -> CommitPlan | None:
-    """Plan a commit; None when another process has taken it over."""
+def _plan_first(store: Store, record: RunRecord, complete: bool) -> CommitPlan | None:
+    """Plan a commit; of all who plan at once the plan of the first to write it down is carried out by each."""
+    ready = _ready(record.run_id)
+    try:
+        plan = make_plan(store, record, ready, complete=complete)
+    except (StoreError, FileNotFoundError):
+        if not store.exists(commit_path(record.run_id)):
+            raise
+        plan = None  # another is moving the files by its plan
+    if plan is None or not store.create_new(commit_path(record.run_id), plan.to_json()):
+        store.remove_tree(ready)
+    return _planned(store, record.run_id)
+
+
+def _ready(run_id: str) -> str:
     pa.default_memory_pool().release_unused()  # merging files needs the memory that workers of this process freed
-    ready = f"{run_directory(record.run_id)}/ready-{secrets.token_hex(3)}"
+    return f"{run_directory(run_id)}/ready-{secrets.token_hex(3)}"
+
+
+def _plan_under(claim: ClaimFile, store: Store, record: RunRecord, complete: bool) -> CommitPlan | None:
+    """Plan a commit under a claim; None when another process has taken it over."""
+    ready = _ready(record.run_id)
     plan = make_plan(store, record, ready, complete=complete)
     if plan is None or claim.lapsed or store.exists(commit_path(record.run_id)):
         store.remove_tree(ready)

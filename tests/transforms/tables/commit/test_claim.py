@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from bulkinfer.transforms.errors import OutputInUseError, StoreError
-from bulkinfer.transforms.runs import claims
+from bulkinfer.transforms.runs import claims, record
 from bulkinfer.transforms.runs.claims import ClaimFile
 from bulkinfer.transforms.runs.parts import index_directory
 from bulkinfer.transforms.storage.store import Store
@@ -37,7 +37,18 @@ def short_poll(monkeypatch):
 
 
 @pytest.fixture
-def spec(tmp_path):
+def conditional():
+    """Whether the store creates a file only where there is none; then no claim is asked for."""
+    return False
+
+
+#: The same orders of events where a claim decides, and where the store does.
+either = pytest.mark.parametrize("conditional", [False, True], ids=["by claims", "by the store"])
+
+
+@pytest.fixture
+def spec(tmp_path, monkeypatch, conditional):
+    monkeypatch.setattr(record, "_can_create_new", lambda *_: conditional)
     spec = make_spec(str(tmp_path))
     stage(spec, [ROWS[:6], ROWS[6:]])
     return spec
@@ -107,6 +118,7 @@ def test_one_who_comes_while_another_commits_waits_and_finds_its_result(spec, ca
     assert caplog.text.count("waiting for another process that commits the run") == 1
 
 
+@either
 def test_recovery_waits_for_the_commit_step_of_a_job_whose_launcher_died(spec, monkeypatch):
     monkeypatch.setattr(recovery, "_QUIET_S", 0.05)
     slow = PausedStore(spec.uri, "remove_tree", "staging")  # all moves are done, nothing is cleaned
@@ -161,6 +173,7 @@ def test_a_claim_that_cannot_be_withdrawn_does_not_undo_a_commit(spec, caplog):
     assert "claim not withdrawn, it expires in 60 s: cause=the store is away" in caplog.text
 
 
+@either
 @pytest.mark.parametrize(
     ("method", "end"),
     [("files", "/parts"), ("open", "-predictions.parquet"), ("create", "index-part-00000.parquet")],
@@ -189,6 +202,7 @@ def test_one_who_wakes_after_others_took_it_for_dead_leaves_what_they_did(
     assert later.remaining([row.reference for row in ROWS]) == []
 
 
+@either
 @pytest.mark.parametrize(
     ("method", "end"),
     [("create", "masks-empty.parquet"), ("move", "predictions-00000.parquet")],
@@ -208,6 +222,7 @@ def test_one_who_wakes_amid_what_others_cleaned_finds_their_result(spec, monkeyp
     assert seen_once(spec)
 
 
+@either
 def test_one_who_finds_the_run_committed_after_a_fault_gives_that_result(spec, monkeypatch):
     monkeypatch.setattr(commit, "committing", functools.partial(committing, ttl_s=0.3))
     monkeypatch.setattr(ClaimFile, "lapsed", False)  # it does not notice

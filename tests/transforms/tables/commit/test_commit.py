@@ -198,7 +198,7 @@ def test_a_worker_that_outlives_its_run_stages_nothing_more(tmp_path):
 def test_a_prepared_file_that_vanished_is_told(tmp_path):
     spec = make_spec(str(tmp_path))
     stage(spec, [[prediction("a")]])
-    store = CrashingStore(str(tmp_path), before=7)  # after the claim, the index, two empty tables, the plan
+    store = CrashingStore(str(tmp_path), before=6)  # after the index, two empty tables, the plan
     with pytest.raises(Killed):
         commit_run(store, spec.run_id)
     assert store.exists(f"_runs/{spec.run_id}/commit.json")
