@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import io
 import json
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -15,78 +13,18 @@ import pytest
 import yaml
 from bulkinfer.transforms.errors import ConfigError, StoreError
 from bulkinfer.transforms.exports.export import FORMATS, ExportOptions, export
-from bulkinfer.transforms.records import Prediction, Reference
+from bulkinfer.transforms.records import Prediction
 from bulkinfer.transforms.storage.store import Store
-from bulkinfer.transforms.tables.commit.commit import commit_run
-from clarifai_grpc.grpc.api import resources_pb2
-from numpy.typing import NDArray
 from PIL import Image
 from pycocotools import mask as coco
 from pycocotools.coco import COCO
-from support.tables import make_spec, rows_seen, stage
-
-WIDTH, HEIGHT = 16, 12
-
-
-def square(
-    top: int, left: int, bottom: int, right: int, hole: tuple[int, int] | None = None
-) -> NDArray[np.bool_]:
-    pixels = np.zeros((HEIGHT, WIDTH), bool)
-    pixels[top:bottom, left:right] = True
-    if hole is not None:
-        pixels[hole] = False
-    return pixels
-
-
-def picture(name: str, *regions: tuple[str, float, Any], size: bool = True, version: str = "") -> Prediction:
-    """A prediction whose regions are (label, score, mask or box)."""
-    output = resources_pb2.Output()
-    output.status.code = 10000
-    for label, score, shape in regions:
-        region = output.data.regions.add(value=score)
-        if label:
-            region.data.concepts.add(name=label, value=score)
-        if isinstance(shape, np.ndarray):
-            file = io.BytesIO()
-            Image.fromarray(shape.astype(np.uint8) * 255).save(file, "PNG")
-            region.region_info.mask.image.base64 = file.getvalue()
-        elif shape is not None:
-            box = region.region_info.bounding_box
-            box.left_col, box.top_row, box.right_col, box.bottom_row = shape
-    if not regions:
-        output.data.text.raw = f"about {name}"
-    return Prediction(
-        Reference(name, f"s3://lake/photos/{name}", "image", columns={"city": "Bern"}),
-        (output,),
-        width=WIDTH if size else None,
-        height=HEIGHT if size else None,
-        model_version=version,
-    )
-
-
-RING = square(2, 3, 9, 10, hole=(4, 5))
-SOLID = square(1, 2, 4, 6)
-PICTURES = [
-    picture("a/one.jpg", ("coin", 0.75, RING), ("cat", 0.5, SOLID)),
-    picture("b/two.jpg", ("coin", 0.25, (0.25, 0.25, 0.5, 0.75))),
-    picture("b/none.jpg"),
-]
-
-
-def output_of(folder: Path, pictures: list[Prediction], **options: Any) -> Store:
-    spec = make_spec(str(folder / "out"), **options)
-    stage(spec, [pictures])
-    commit_run(spec.store(), spec.run_id)
-    return spec.store()
+from support.exports import HEIGHT, PICTURES, RING, SOLID, WIDTH, output_of, picture, told
+from support.tables import rows_seen
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return output_of(tmp_path, PICTURES)
-
-
-def told(folder: Path) -> Any:
-    return json.loads((folder / "manifest.json").read_text())
 
 
 @pytest.mark.parametrize("polygons", [False, True])
@@ -176,7 +114,7 @@ def test_yolo_segments_are_outlines_with_holes_told(store: Store, tmp_path: Path
     corners = [value * (HEIGHT if at % 2 else WIDTH) for at, value in enumerate(values)]
     assert (coco.decode(coco.frPyObjects([corners], HEIGHT, WIDTH))[:, :, 0] == SOLID).all()
     assert made["notes"] == {
-        "masks with holes, which the format fills; coco keeps them": 1,
+        "masks with holes, to which a cut without width leads from the outline": 1,
         "regions without a mask, which are left out": 1,
     }
 
@@ -203,7 +141,9 @@ def test_label_maps_number_regions_and_the_smaller_lies_above(store: Store, tmp_
     assert ((pixels == by_label["coin"]) == (RING & ~SOLID)).all()
     assert (pixels == 0).sum() == HEIGHT * WIDTH - (RING | SOLID).sum()
     assert made["notes"] == {
-        "pixels that several regions claim; the smallest region has them": (RING & SOLID).sum()
+        "pixels that several regions claim; the smallest region has them, and png-masks keeps all": (
+            RING & SOLID
+        ).sum()
     }
 
 
@@ -276,8 +216,6 @@ def test_an_export_takes_an_older_ones_place_and_nothing_elses(store: Store, tmp
     (tmp_path / "mine" / "thesis.txt").write_text("x")
     with pytest.raises(ConfigError, match="there is something else than an export"):
         export(store, "coco", str(tmp_path / "mine"))
-    with pytest.raises(ConfigError, match="an export is written to a local folder"):
-        export(store, "coco", "s3://b/coco")
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
@@ -315,9 +253,9 @@ def test_answers_of_several_versions_go_together_only_if_that_is_meant(tmp_path:
         (
             "yolo",
             [picture("a.jpg", ("cat", 0.5, (0, 0, 1, 1)), size=False)],
-            "the size of a.jpg is not known",
+            "the size of .*a.jpg is not known",
         ),
-        ("voc", [picture("a.jpg", size=False)], "the size of a.jpg is not known"),
+        ("voc", [picture("a.jpg", size=False)], "the size of .*a.jpg is not known"),
         ("sa1b", [picture("a.jpg", ("cat", 0.5, (0, 0, 1, 1)))], "have no masks; use coco for boxes"),
         ("png", [picture("a.jpg")], "have no masks; use coco for boxes"),
     ],

@@ -3,129 +3,129 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, ClassVar
 
 from ...errors import ConfigError
-from ..export import Export
-from ..outlines import outlines_of
-from ..selection import Region
+from ..export import Export, ExportOptions, Format
+from ..reading.items import Facts, Picture, Region
+from ..shapes.outlines import outlines_of
+from ..writing.json_file import JsonArray, dumped, json_array
 
-__all__ = ["Coco", "CocoResults"]
+__all__ = ["Coco", "CocoResults", "annotation", "check_pictures", "image"]
 
 _HOLES = "masks with holes, which stay run lengths as COCO's polygons have none"
 _NO_BOX = "regions without a box and without a mask, which are left out"
 
 
-class Coco:
-    """`instances.json`, or `instances_SPLIT.json`: pictures without regions are kept."""
+class Coco(Format):
+    """`instances.json`, or `instances_SPLIT.json`, and `images/NAME`: pictures without regions are kept."""
 
-    has_labels = True
+    has_polygons: ClassVar[bool | None] = None
+    image_modes: ClassVar[tuple[str, ...]] = ("none", "copy", "link")
+
+    def check(self, facts: Facts, options: ExportOptions) -> None:
+        check_pictures("coco", facts)
 
     def write(self, export: Export) -> None:
-        """Write the datasets.
-
-        Raises:
-            ConfigError: no row is about a picture.
-        """
-        pictures = export.selection.pictures()
-        _check_pictures(export)
         with contextlib.ExitStack() as stack:
             datasets = {
-                split: stack.enter_context(_Dataset.open(export.folder / _name("instances", split)))
-                for split in export.splits.names or ("",)
+                split: stack.enter_context(_dataset(export.folder / _name("instances", split)))
+                for split in export.split_names
             }
-            for picture in pictures.values():
-                datasets[export.splits.of(picture.key[0])].add(
-                    "images",
-                    {
-                        "id": picture.number,
-                        "file_name": picture.name,
-                        "width": picture.width or 0,
-                        "height": picture.height or 0,
-                    },
-                )
-            for number, region in enumerate(export.selection.regions(), 1):
-                annotation = _annotation(number, region, export)
-                if annotation is not None:
-                    datasets[export.splits.of(region.picture.key[0])].add("annotations", annotation)
+            for picture in export.selection.pictures():
+                datasets[export.splits.of(picture.input_id)].images.add(image(picture))
+                export.images.put(picture, export.folder / "images" / picture.name)
             for dataset in datasets.values():
-                for category in export.categories.listed:
-                    dataset.add("categories", category)
+                dataset.next()
+            number = 0
+            for picture, regions, _ in export.selection.items():
+                added = datasets[export.splits.of(picture.input_id)].annotations
+                for region in regions:
+                    number += 1
+                    made = annotation(number, picture, region, export)
+                    if made is not None:
+                        added.add(made)
+            for dataset in datasets.values():
+                dataset.end(_categories(export))
 
 
-class CocoResults:
+class CocoResults(Format):
     """`bbox.json` of regions with a box and `segm.json` of those with a mask, or with `_SPLIT`; `loadRes` reads them.
 
     They are lists of their own because the first item tells pycocotools what all of a list are.
     """
 
-    has_labels = True
+    def check(self, facts: Facts, options: ExportOptions) -> None:
+        check_pictures("coco-results", facts)
 
     def write(self, export: Export) -> None:
-        """Write the lists.
-
-        Raises:
-            ConfigError: no row is about a picture.
-        """
-        _check_pictures(export)
         with contextlib.ExitStack() as stack:
             lists = {
-                (kind, split): stack.enter_context(_Array.open(export.folder / _name(kind, split)))
+                (kind, split): stack.enter_context(json_array(export.folder / _name(kind, split)))
                 for kind in ("bbox", "segm")
-                for split in export.splits.names or ("",)
+                for split in export.split_names
             }
-            for region in export.selection.regions():
-                annotation = _annotation(0, region, export)
-                split = export.splits.of(region.picture.key[0])
-                score = 1.0 if region.score is None else region.score
-                for kind, name in (("bbox", "bbox"), ("segm", "segmentation")):
-                    if annotation is not None and (name != "bbox" or region.bbox) and name in annotation:
-                        lists[kind, split].add(
-                            {
-                                "image_id": annotation["image_id"],
-                                "category_id": annotation["category_id"],
-                                name: annotation[name],
-                                "score": score,
-                            }
-                        )
+            for picture, regions, _ in export.selection.items():
+                split = export.splits.of(picture.input_id)
+                for region in regions:
+                    made = annotation(0, picture, region, export)
+                    for kind, name in (("bbox", "bbox"), ("segm", "segmentation")):
+                        if made is not None and (name != "bbox" or region.bbox) and name in made:
+                            lists[kind, split].add(
+                                {
+                                    "image_id": picture.number,
+                                    "category_id": made["category_id"],
+                                    name: made[name],
+                                    "score": 1.0 if region.score is None else region.score,
+                                }
+                            )
 
 
-def _check_pictures(export: Export) -> None:
-    pictures = export.selection.pictures().values()
-    if pictures and not any(picture.width for picture in pictures):
+def check_pictures(name: str, facts: Facts) -> None:
+    """Check that rows are about pictures.
+
+    Raises:
+        ConfigError: not one is.
+    """
+    if facts.rows and not facts.sized:
         raise ConfigError(
-            "--format coco: no chosen row is about a picture whose size is known; use jsonl or csv for texts"
+            f"--format {name}: no chosen row is about a picture whose size is known; use jsonl or csv for texts"
         )
 
 
-def _name(kind: str, split: str) -> str:
-    return f"{kind}_{split}.json" if split else f"{kind}.json"
+def image(picture: Picture) -> dict[str, Any]:
+    """A picture as COCO lists it; a frame with its video."""
+    made: dict[str, Any] = {
+        "id": picture.number,
+        "file_name": picture.name,
+        "width": picture.width or 0,
+        "height": picture.height or 0,
+    }
+    if picture.frame is not None:
+        made |= {"video": picture.input_id, "frame_index": picture.frame, "frame_time_ms": picture.time_ms}
+    return made
 
 
-def _annotation(number: int, region: Region, export: Export) -> dict[str, Any] | None:
-    if region.bbox is None and region.rle is None and not region.keypoints:
+def annotation(number: int, picture: Picture, region: Region, export: Export) -> dict[str, Any] | None:
+    """A region as COCO has it; None where it has no place."""
+    if region.bbox is None and region.rle is None and not region.keypoints and not region.polygon:
         export.notes[_NO_BOX] += 1
         return None
     bbox = region.bbox or [0.0, 0.0, 0.0, 0.0]
     made: dict[str, Any] = {
         "id": number,
-        "image_id": region.picture.number,
+        "image_id": picture.number,
         "category_id": export.categories.id_of(region.label),
         "bbox": bbox,
         "area": bbox[2] * bbox[3] if region.area is None else region.area,
         "iscrowd": 0,
     }
     if region.rle is not None:
-        made["segmentation"] = region.rle
-        if export.polygons:
-            outer, holes = outlines_of(region.rle)
-            if holes:
-                export.notes[_HOLES] += 1
-            elif outer:
-                made["segmentation"] = outer
+        made["segmentation"] = _segmentation(region.rle, export)
+    elif region.polygon:
+        made["segmentation"] = region.polygon
     if region.keypoints:
         made["keypoints"] = region.keypoints
         made["num_keypoints"] = sum(visible > 0 for visible in region.keypoints[2::3])
@@ -136,63 +136,51 @@ def _annotation(number: int, region: Region, export: Export) -> dict[str, Any] |
     return made
 
 
-class _Array:
-    """A JSON array that is written item by item."""
+def _segmentation(rle: dict[str, Any], export: Export) -> Any:
+    if not export.polygons:
+        return rle
+    outer, holes = outlines_of(rle)
+    if holes:
+        export.notes[_HOLES] += 1
+        return rle
+    made = export.tolerance.simplified(outer)
+    export.tolerance.account(outer, made, *rle["size"])
+    return made or rle
 
-    def __init__(self, file: Any) -> None:
-        self._file, self._empty = file, True
 
-    @classmethod
-    @contextlib.contextmanager
-    def open(cls, path: Path) -> Iterator[_Array]:
-        """Open a file that holds the array alone."""
-        with path.open("w", encoding="utf-8") as file:
-            file.write("[")
-            yield cls(file)
-            file.write("\n]\n")
+def _categories(export: Export) -> Iterator[dict[str, Any]]:
+    """The categories; with names for keypoints where regions have some, as COCO wants it."""
+    count = export.facts.keypoints
+    points = {"keypoints": [str(at) for at in range(1, count + 1)], "skeleton": []} if count else {}
+    for one in export.categories.listed:
+        yield {**one, **points}
 
-    def add(self, item: Any) -> None:
-        """Add an item."""
-        self._file.write("\n" if self._empty else ",\n")
-        self._file.write(json.dumps(item, ensure_ascii=False))
-        self._empty = False
+
+def _name(kind: str, split: str) -> str:
+    return f"{kind}_{split}.json" if split else f"{kind}.json"
 
 
 class _Dataset:
-    """A dataset that is written item by item, its lists in the order in which they begin."""
+    """A dataset that is written item by item: pictures, annotations, categories."""
 
-    def __init__(self, file: Any) -> None:
+    def __init__(self, file: IO[str]) -> None:
         self._file = file
-        self._list: tuple[str, _Array] | None = None
-        self._left = ["images", "annotations", "categories"]
+        file.write('{"info": {"description": "exported by bulkinfer"}, "licenses": [], "images": ')
+        self.images = JsonArray(file)
 
-    @classmethod
-    @contextlib.contextmanager
-    def open(cls, path: Path) -> Iterator[_Dataset]:
-        """Open a dataset's file."""
-        with path.open("w", encoding="utf-8") as file:
-            file.write('{"info": {"description": "exported by bulkinfer"}, "licenses": []')
-            made = cls(file)
-            yield made
-            made._begin("")
-            file.write("}\n")
+    def next(self) -> None:
+        """After the pictures the annotations come."""
+        self.images.end()
+        self._file.write(', "annotations": ')
+        self.annotations = JsonArray(self._file)
 
-    def add(self, name: str, item: Any) -> None:
-        """Add an item to a list; lists come one after the other."""
-        if self._list is None or self._list[0] != name:
-            self._begin(name)
-        assert self._list is not None
-        self._list[1].add(item)
+    def end(self, categories: Iterator[dict[str, Any]]) -> None:
+        """After the annotations the categories come."""
+        self.annotations.end()
+        self._file.write(f', "categories": {dumped(list(categories))}}}\n')
 
-    def _begin(self, name: str) -> None:
-        """End the open list, and begin all up to this one; "" for the end."""
-        if self._list is not None:
-            self._file.write("\n]")
-            self._list = None
-        while self._left:
-            following = self._left.pop(0)
-            self._file.write(f', "{following}": [')
-            if following == name:
-                self._list = name, _Array(self._file)
-                return
-            self._file.write("]")
+
+@contextlib.contextmanager
+def _dataset(path: Path) -> Iterator[_Dataset]:
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        yield _Dataset(file)

@@ -1,10 +1,10 @@
-"""Label maps: a PNG of 16 bits a picture, whose pixels are the number of their region, beside a JSON of the regions."""
+"""Masks as PNG: a label map of 16 bits a picture, or a file a mask; beside a JSON of the regions."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,66 +12,92 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from ...errors import ConfigError
-from ..export import Export
-from ..selection import Picture, Region
+from ..export import Export, ExportOptions, Format
+from ..reading.items import Facts, Picture, Region
+from ..writing.json_file import dumped
 
-__all__ = ["LabelMaps"]
+__all__ = ["LabelMaps", "Masks", "mask_of"]
 
 _MOST = 65_535
-_COVERED = "pixels that several regions claim; the smallest region has them"
+_COVERED = "pixels that several regions claim; the smallest region has them, and png-masks keeps all"
 
 
-class LabelMaps:
+class _Pngs(Format):
+    image_modes: ClassVar[tuple[str, ...]] = ("none", "copy", "link")
+    name: ClassVar[str]
+
+    def check(self, facts: Facts, options: ExportOptions) -> None:
+        if not facts.masks:
+            raise ConfigError(
+                f"--format {self.name}: the chosen rows have no masks; use coco for boxes, jsonl for the rest"
+            )
+
+    def _masked(self, export: Export) -> Iterator[tuple[Picture, list[Region]]]:
+        for picture, regions, _ in export.selection.items():
+            masked = [region for region in regions if region.rle is not None]
+            if masked:
+                yield picture, masked
+                export.images.put(picture, export.folder / "images" / picture.name)
+
+
+class LabelMaps(_Pngs):
     """`NAME.png` with 0 where there is no region and else its number from 1, and `NAME.json` with their labels."""
 
-    has_labels = True
+    name = "png"
 
     def write(self, export: Export) -> None:
-        """Write a map a picture with masks.
-
-        Raises:
-            ConfigError: a picture has more regions than 16 bits number, or masks of several sizes; or there are none.
-        """
-        masks: dict[int, list[Region]] = {}
-        for region in export.selection.regions():
-            if region.rle is not None:
-                masks.setdefault(region.picture.number, []).append(region)
-        if not masks:
-            raise ConfigError(
-                "--format png: the chosen rows have no masks; use coco for boxes, jsonl for the rest"
-            )
-        for picture in export.selection.pictures().values():
-            if picture.number in masks:
-                _write(export, picture, masks.pop(picture.number))
+        for picture, regions in self._masked(export):
+            path = export.folder / f"{picture.name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(_map(export, picture, regions)).save(path)
+            _tell(path.with_suffix(".json"), export, regions)
 
 
-def _write(export: Export, picture: Picture, regions: list[Region]) -> None:
+class Masks(_Pngs):
+    """`NAME/NUMBER.png` of one bit for each mask, their numbers from 1, and `NAME.json` with their labels."""
+
+    name = "png-masks"
+
+    def write(self, export: Export) -> None:
+        for picture, regions in self._masked(export):
+            folder = export.folder / picture.name
+            folder.mkdir(parents=True, exist_ok=True)
+            for number, region in enumerate(regions, 1):
+                Image.fromarray(mask_of(region.rle or {})).save(folder / f"{number:05d}.png")
+            _tell(export.folder / f"{picture.name}.json", export, regions)
+
+
+def mask_of(rle: dict[str, Any]) -> NDArray[np.bool_]:
+    """A mask's pixels; shape (height, width)."""
+    pixels: NDArray[np.uint8] = coco.decode({**rle, "counts": rle["counts"].encode("ascii")})
+    return pixels.astype(bool)
+
+
+def _map(export: Export, picture: Picture, regions: list[Region]) -> NDArray[np.uint16]:
     sizes = {tuple(region.rle["size"]) for region in regions if region.rle}
     if len(sizes) > 1 or len(regions) > _MOST:
         what = f"masks of {len(sizes)} sizes" if len(sizes) > 1 else f"{len(regions)} masks"
-        raise ConfigError(f"--format png: {picture.name} has {what}, which one map cannot hold; use coco")
+        raise ConfigError(
+            f"--format png: {picture.name} has {what}, which one map cannot hold; use png-masks or coco"
+        )
     pixels: NDArray[np.uint16] = np.zeros(sizes.pop(), np.uint16)
     # The largest first, so that what lies on it stays seen.
-    by_size = sorted(enumerate(regions, 1), key=lambda one: -(one[1].area or 0))
-    for number, region in by_size:
-        assert region.rle is not None
-        inside = coco.decode({**region.rle, "counts": region.rle["counts"].encode("ascii")}).astype(bool)
+    for number, region in sorted(enumerate(regions, 1), key=lambda one: -(one[1].area or 0)):
+        inside = mask_of(region.rle or {})
         export.notes[_COVERED] += int((pixels[inside] > 0).sum())
         pixels[inside] = number
-    path = export.folder / f"{picture.name}.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path)
-    _tell(path.with_suffix(".json"), export, regions)
+    return pixels
 
 
 def _tell(path: Path, export: Export, regions: list[Region]) -> None:
-    told: dict[str, Any] = {
+    told = {
         str(number): {
             "label": region.label,
             "category_id": export.categories.id_of(region.label),
             "score": region.score,
             "region_index": region.position,
+            "track_id": region.track_id,
         }
         for number, region in enumerate(regions, 1)
     }
-    path.write_text(json.dumps(told, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    path.write_text(dumped(told) + "\n", encoding="utf-8", newline="\n")

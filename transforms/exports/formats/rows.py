@@ -2,95 +2,81 @@
 
 from __future__ import annotations
 
-import base64
+import contextlib
 import csv
-import datetime
 import json
-import math
-from typing import Any
+from collections.abc import Iterator
+from typing import IO, Any, ClassVar
 
 from ...errors import ConfigError
-from ..export import Export
+from ..export import Export, ExportOptions, Format
+from ..reading.items import Facts
+from ..writing.json_file import dumped, plain
 
-__all__ = ["Csv", "JsonLines"]
+__all__ = ["Csv", "JsonLines", "filled_columns"]
 
 
-class JsonLines:
+class JsonLines(Format):
     """`predictions.jsonl`, or one file a split: an object a row; bytes in base64, columns without a value left out."""
 
-    has_labels = False
+    has_labels: ClassVar[bool] = False
 
     def write(self, export: Export) -> None:
-        """Write the rows."""
-        files = _files(export, "jsonl")
-        try:
-            for some in export.selection.rows():
-                for row in some:
-                    filled = {name: _plain(value) for name, value in row.items() if value is not None}
-                    text = json.dumps(filled, ensure_ascii=False, allow_nan=False)
-                    files[export.splits.of(row["input_id"])].write(text + "\n")
-        finally:
-            for file in files.values():
-                file.close()
+        with _files(export, "jsonl") as files:
+            for batch in export.selection.batches("predictions"):
+                for row in batch.to_pylist():
+                    filled = {name: plain(value) for name, value in row.items() if value is not None}
+                    files[export.splits.of(row["input_id"])].write(dumped(filled) + "\n")
 
 
-class Csv:
+class Csv(Format):
     """`predictions.csv`, or one file a split: nested values as JSON.
 
     Columns that no chosen row fills are left out.
     """
 
-    has_labels = False
+    has_labels: ClassVar[bool] = False
 
-    def write(self, export: Export) -> None:
-        """Write the rows.
-
-        Raises:
-            ConfigError: the rows have masks, which a cell cannot hold.
-        """
-        if any(region.rle for region in export.selection.regions()):
+    def check(self, facts: Facts, options: ExportOptions) -> None:
+        if facts.masks:
             raise ConfigError(
                 "--format csv: the chosen rows have masks, which CSV cannot hold; use coco, or jsonl for the rows alone"
             )
-        filled = dict.fromkeys(
-            name for some in export.selection.rows() for row in some for name in row if row[name] is not None
-        )
-        names = [name for name in export.selection.predictions.schema.names if name in filled]
-        files = _files(export, "csv")
-        try:
+
+    def write(self, export: Export) -> None:
+        names = filled_columns(export)
+        with _files(export, "csv") as files:
             writers = {split: csv.writer(file, lineterminator="\n") for split, file in files.items()}
             for writer in writers.values():
                 writer.writerow(names)
-            for some in export.selection.rows():
-                for row in some:
+            for batch in export.selection.batches("predictions", names):
+                for row in batch.to_pylist():
                     writers[export.splits.of(row["input_id"])].writerow([_cell(row[name]) for name in names])
-        finally:
-            for file in files.values():
-                file.close()
 
 
-def _files(export: Export, suffix: str) -> dict[str, Any]:
-    return {
-        split: (export.folder / f"{split or 'predictions'}.{suffix}").open("w", encoding="utf-8", newline="")
-        for split in export.splits.names or ("",)
-    }
+def filled_columns(export: Export) -> list[str]:
+    """The columns of `predictions` that a chosen row fills, in the order of the table."""
+    filled: set[str] = set()
+    for batch in export.selection.batches("predictions"):
+        filled.update(
+            name
+            for name, column in zip(batch.schema.names, batch.columns, strict=True)
+            if column.null_count < batch.num_rows
+        )
+    return [name for name in export.selection.schema.names if name in filled]
 
 
-def _plain(value: Any) -> Any:
-    """A value that JSON has: bytes in base64, times in ISO 8601; what is no number is null."""
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    if isinstance(value, (datetime.datetime, datetime.date, datetime.time)):
-        return value.isoformat()
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {str(name): _plain(inner) for name, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(inner) for inner in value]
-    return value if isinstance(value, (str, int, bool, type(None))) else str(value)
+@contextlib.contextmanager
+def _files(export: Export, suffix: str) -> Iterator[dict[str, IO[str]]]:
+    with contextlib.ExitStack() as stack:
+        yield {
+            split: stack.enter_context(
+                (export.folder / f"{split or 'predictions'}.{suffix}").open("w", encoding="utf-8", newline="")
+            )
+            for split in export.split_names
+        }
 
 
 def _cell(value: Any) -> Any:
-    plain = _plain(value)
-    return json.dumps(plain, ensure_ascii=False) if isinstance(plain, (dict, list)) else plain
+    made = plain(value)
+    return json.dumps(made, ensure_ascii=False) if isinstance(made, (dict, list)) else made

@@ -2,82 +2,79 @@
 
 from __future__ import annotations
 
+import contextlib
 import posixpath
-from xml.etree import ElementTree
+from typing import ClassVar
 
 from ...errors import ConfigError
 from ..categories import UNNAMED
-from ..export import Export
-from ..selection import Picture, Region
+from ..export import Export, ExportOptions, Format
+from ..reading.items import Facts, Picture, Region
+from ..reading.names import suffix_of
+from ..writing.xml_file import XmlFile
 
 __all__ = ["PascalVoc"]
 
 _NO_BOX = "regions without a box, which are left out"
-_MASKS = "masks, of which only the box is written; coco keeps them"
+_MASKS = "masks, of which only the box is written; coco and cvat keep them"
 
 
-class PascalVoc:
-    """`Annotations/NAME.xml` of each picture, and `ImageSets/Main/SPLIT.txt`."""
+class PascalVoc(Format):
+    """`Annotations/NAME.xml` and `JPEGImages/NAME` of each picture, and `ImageSets/Main/SPLIT.txt`."""
 
-    has_labels = True
+    image_modes: ClassVar[tuple[str, ...]] = ("none", "copy", "link")
+
+    def check(self, facts: Facts, options: ExportOptions) -> None:
+        if facts.unsized or (facts.rows and not facts.sized):
+            raise ConfigError(
+                f"--format voc: the size of {facts.unsized or 'every row'} is not known; use coco, or leave such rows "
+                "out by --where 'width > 0'"
+            )
 
     def write(self, export: Export) -> None:
-        """Write the files.
+        sets = export.folder / "ImageSets" / "Main"
+        sets.mkdir(parents=True)
+        with contextlib.ExitStack() as stack:
+            lists = {
+                split: stack.enter_context((sets / f"{split}.txt").open("w", encoding="utf-8", newline="\n"))
+                for split in export.splits.names or ("trainval",)
+            }
+            for picture, regions, _ in export.selection.items():
+                stem = picture.name.removesuffix(suffix_of(picture.name))
+                path = export.folder / "Annotations" / f"{stem}.xml"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with XmlFile(path, export.notes) as xml:
+                    _annotate(xml, picture, regions, export)
+                lists[export.splits.of(picture.input_id) or "trainval"].write(f"{stem}\n")
+                export.images.put(picture, export.folder / "JPEGImages" / picture.name)
 
-        Raises:
-            ConfigError: a picture's size is not known.
-        """
-        objects: dict[int, list[Region]] = {}
-        for region in export.selection.regions():
+
+def _annotate(xml: XmlFile, picture: Picture, regions: list[Region], export: Export) -> None:
+    folder, name = posixpath.split(picture.name)
+    with xml.inside("annotation"):
+        xml.add("folder", folder)
+        xml.add("filename", name)
+        with xml.inside("size"):
+            for side, value in (("width", picture.width), ("height", picture.height), ("depth", 3)):
+                xml.add(side, value)
+        xml.add("segmented", 0)
+        for region in regions:
             if region.bbox is None:
                 export.notes[_NO_BOX] += 1
                 continue
             if region.rle is not None:
                 export.notes[_MASKS] += 1
-            objects.setdefault(region.picture.number, []).append(region)
-        lists: dict[str, list[str]] = {split: [] for split in export.splits.names or ("trainval",)}
-        for picture in export.selection.pictures().values():
-            stem = posixpath.splitext(picture.name)[0]
-            path = export.folder / "Annotations" / f"{stem}.xml"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            tree = _annotation(picture, objects.get(picture.number, []))
-            ElementTree.indent(tree)
-            path.write_bytes(ElementTree.tostring(tree, encoding="utf-8") + b"\n")
-            lists[export.splits.of(picture.key[0]) or "trainval"].append(stem)
-        sets = export.folder / "ImageSets" / "Main"
-        sets.mkdir(parents=True)
-        for split, stems in lists.items():
-            (sets / f"{split}.txt").write_text("".join(f"{stem}\n" for stem in stems), encoding="utf-8")
-
-
-def _annotation(picture: Picture, regions: list[Region]) -> ElementTree.Element:
-    if not picture.width or not picture.height:
-        raise ConfigError(
-            f"--format voc: the size of {picture.name} is not known; use coco, or leave such rows out by "
-            "--where 'width > 0'"
-        )
-    tree = ElementTree.Element("annotation")
-    folder, name = posixpath.split(picture.name)
-    _text(tree, "folder", folder)
-    _text(tree, "filename", name)
-    size = ElementTree.SubElement(tree, "size")
-    for side, value in (("width", picture.width), ("height", picture.height), ("depth", 3)):
-        _text(size, side, value)
-    _text(tree, "segmented", 0)
-    for region in regions:
-        one = ElementTree.SubElement(tree, "object")
-        _text(one, "name", region.label or UNNAMED)
-        for name in ("truncated", "difficult"):
-            _text(one, name, 0)
-        if region.score is not None:
-            _text(one, "score", region.score)
-        x, y, width, height = region.bbox or (0.0, 0.0, 0.0, 0.0)
-        box = ElementTree.SubElement(one, "bndbox")
-        # The first pixel is 1 there, and the last one belongs to the box.
-        for side, at in (("xmin", x + 1), ("ymin", y + 1), ("xmax", x + width), ("ymax", y + height)):
-            _text(box, side, f"{at:.2f}")
-    return tree
-
-
-def _text(parent: ElementTree.Element, name: str, value: object) -> None:
-    ElementTree.SubElement(parent, name).text = str(value)
+            with xml.inside("object"):
+                xml.add("name", region.label or UNNAMED)
+                xml.add("truncated", 0)
+                xml.add("difficult", 0)
+                if region.score is not None:
+                    xml.add("score", region.score)
+                if region.track_id is not None:
+                    xml.add("track_id", region.track_id)
+                x, y, width, height = region.bbox
+                with xml.inside("bndbox"):
+                    # The first pixel is 1 there, and the last one belongs to the box.
+                    box = {"xmin": x + 1, "ymin": y + 1, "xmax": x + width, "ymax": y + height}
+                    for side, at in box.items():
+                        xml.add(side, f"{at:.2f}")

@@ -2,104 +2,121 @@
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
 from ...errors import ConfigError
-from ..export import Export
-from ..outlines import outlines_of
-from ..selection import Picture, Region
+from ..export import Export, ExportOptions, Format
+from ..reading.items import Facts, Picture, Region
+from ..reading.names import suffix_of
+from ..shapes.outlines import outlines_of
+from ..shapes.polygons import bridged, largest
 
 __all__ = ["Yolo", "YoloSegments"]
 
 _NO_BOX = "regions without a box, which are left out"
 _NO_MASK = "regions without a mask, which are left out"
-_PIECES = "masks of several pieces, of which the largest is written"
-_HOLES = "masks with holes, which the format fills; coco keeps them"
+_PIECES = "masks of several pieces, of which the largest is written; coco keeps them"
+_HOLES = "masks with holes, to which a cut without width leads from the outline"
+_TRACKS = "track ids, which the format has no place for; coco keeps them"
 
 
-class Yolo:
+class Yolo(Format):
     """`labels/SPLIT/NAME.txt` with boxes: class, centre, width and height, in 0..1 of the picture."""
 
-    has_labels = True
+    name = "yolo"
+    image_modes: ClassVar[tuple[str, ...]] = ("none", "copy", "link")
+
+    def check(self, facts: Facts, options: ExportOptions) -> None:
+        if facts.unsized:
+            raise ConfigError(
+                f"--format {self.name}: the size of {facts.unsized} is not known, and positions are in shares of it; "
+                "use coco, or leave such rows out by --where 'width > 0'"
+            )
+        if facts.rows and not facts.sized:
+            raise ConfigError(
+                f"--format {self.name}: no chosen row is about a picture; use jsonl or csv for texts"
+            )
 
     def write(self, export: Export) -> None:
-        """Write the label files and data.yaml.
-
-        Raises:
-            ConfigError: a picture's size is not known.
-        """
         numbers = {one["id"]: at for at, one in enumerate(export.categories.listed)}
-        names = [str(one["name"]) for one in export.categories.listed]
-        lines: dict[int, list[str]] = {}
-        for region in export.selection.regions():
-            line = self._line(region, _size(region.picture), export)
-            if line is not None:
-                number = numbers[export.categories.id_of(region.label)]
-                values = " ".join(f"{value:.6f}" for value in line)
-                lines.setdefault(region.picture.number, []).append(f"{number} {values}\n")
-        for picture in export.selection.pictures().values():
-            split = export.splits.of(picture.key[0]) or "train"
-            path = export.folder / "labels" / split / f"{posixpath.splitext(picture.name)[0]}.txt"
+        for picture, regions, _ in export.selection.items():
+            split = export.splits.of(picture.input_id) or "train"
+            stem = picture.name.removesuffix(suffix_of(picture.name))
+            path = export.folder / "labels" / split / f"{stem}.txt"
             path.parent.mkdir(parents=True, exist_ok=True)
             # A picture without regions has an empty file: it is a negative, and no forgotten one.
-            path.write_text("".join(lines.get(picture.number, ())), encoding="utf-8")
+            with path.open("w", encoding="ascii", newline="\n") as file:
+                for region in regions:
+                    line = self._line(region, picture, export)
+                    if region.track_id is not None:
+                        export.notes[_TRACKS] += 1
+                    if line is not None:
+                        number = numbers[export.categories.id_of(region.label)]
+                        file.write(f"{number} {' '.join(f'{value:.6f}' for value in line)}\n")
+            export.images.put(picture, export.folder / "images" / split / picture.name)
         splits = export.splits.names or ("train",)
         told: dict[str, Any] = {split: f"images/{split}" for split in splits}
         if "val" not in told:
             told["val"] = told["train"]
-        text = yaml.safe_dump(
-            {"path": ".", **told, "names": dict(enumerate(names))}, sort_keys=False, allow_unicode=True
-        )
-        (export.folder / "data.yaml").write_text(text, encoding="utf-8")
+        names = dict(enumerate(str(one["name"]) for one in export.categories.listed))
+        text = yaml.safe_dump({"path": ".", **told, "names": names}, sort_keys=False, allow_unicode=True)
+        (export.folder / "data.yaml").write_text(text, encoding="utf-8", newline="\n")
 
-    def _line(self, region: Region, size: tuple[int, int], export: Export) -> list[float] | None:
-        if region.bbox is None:
+    def _line(self, region: Region, picture: Picture, export: Export) -> list[float] | None:
+        if region.bbox is None or not picture.width or not picture.height:
             export.notes[_NO_BOX] += 1
             return None
         x, y, width, height = region.bbox
-        return [(x + width / 2) / size[0], (y + height / 2) / size[1], width / size[0], height / size[1]]
+        sides = picture.width, picture.height
+        return [
+            (x + width / 2) / sides[0],
+            (y + height / 2) / sides[1],
+            width / sides[0],
+            height / sides[1],
+        ]
 
 
 class YoloSegments(Yolo):
     """The same with outlines: class, and x and y of each corner, in 0..1 of the mask's picture."""
 
-    def _line(self, region: Region, size: tuple[int, int], export: Export) -> list[float] | None:
+    name = "yolo-seg"
+    has_polygons: ClassVar[bool | None] = True
+
+    def check(self, facts: Facts, options: ExportOptions) -> None:
+        if not facts.masks:
+            raise ConfigError(
+                "--format yolo-seg: the chosen rows have no masks; use yolo for boxes, jsonl for the rest"
+            )
+
+    def _line(self, region: Region, picture: Picture, export: Export) -> list[float] | None:
         if region.rle is None:
+            if region.polygon and picture.width and picture.height:
+                longest = max(region.polygon, key=len)
+                return list(_in_shares(longest, picture.width, picture.height))
             export.notes[_NO_MASK] += 1
             return None
-        outer, holes = outlines_of(region.rle)
-        if not outer:
+        outlines = outlines_of(region.rle)
+        if not outlines.outer:
             export.notes[_NO_MASK] += 1
             return None
-        if len(outer) > 1:
+        if len(outlines.outer) > 1:
             export.notes[_PIECES] += 1
+        outer, holes = largest(outlines)
         if holes:
             export.notes[_HOLES] += 1
         height, width = region.rle["size"]
-        return list(_in_shares(max(outer, key=_area), width, height))
+        exact = bridged(outer, holes)
+        made = exact
+        if export.tolerance.pixels:
+            first, *others = export.tolerance.simplified([outer, *holes])
+            made = bridged(first, others)
+            export.tolerance.account([exact], [made], height, width)
+        return list(_in_shares(made, width, height))
 
 
-def _size(picture: Picture) -> tuple[int, int]:
-    if not picture.width or not picture.height:
-        raise ConfigError(
-            f"--format yolo: the size of {picture.name} is not known, and positions are in shares of it; use coco, or "
-            "leave such rows out by --where 'width > 0'"
-        )
-    return picture.width, picture.height
-
-
-def _in_shares(corners: list[int], width: int, height: int) -> Iterator[float]:
+def _in_shares(corners: Any, width: int, height: int) -> Iterator[float]:
     for x, y in zip(corners[::2], corners[1::2], strict=True):
         yield from (x / width, y / height)
-
-
-def _area(corners: list[int]) -> int:
-    points = list(zip(corners[::2], corners[1::2], strict=True))
-    following = points[1:] + points[:1]
-    return abs(
-        sum(x * other_y - other_x * y for (x, y), (other_x, other_y) in zip(points, following, strict=True))
-    )

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco
 
-__all__ = ["Outlines", "outlines_of"]
+__all__ = ["Outlines", "area_of", "outlines_of"]
 
 Point = tuple[int, int]
 
@@ -36,12 +36,26 @@ def outlines_of(rle: dict[str, Any]) -> Outlines:
     Args:
         rle: `size` (height, width) and `counts`, COCO's compressed run lengths.
     """
-    pixels = coco.decode({"size": rle["size"], "counts": rle["counts"].encode("ascii")})
+    packed = {"size": rle["size"], "counts": rle["counts"].encode("ascii")}
+    left, top, width, height = map(int, coco.toBbox(packed))
+    pixels = coco.decode(packed)[top : top + height, left : left + width]
     outer: list[list[int]] = []
     holes: list[list[int]] = []
     for loop in _loops(np.pad(pixels, 1).astype(np.int8)):
-        (outer if _turns_right(loop) else holes).append([axis for point in loop for axis in point])
+        corners = [axis for x, y in loop for axis in (x + left, y + top)]
+        (outer if area_of(corners) > 0 else holes).append(corners)
     return Outlines(outer, holes)
+
+
+def area_of(corners: list[int]) -> int:
+    """Pixels that a walk goes around clockwise, as it looks in a picture; below 0 the other way round, as of holes.
+
+    Args:
+        corners: x and y in turn.
+    """
+    xs, ys = corners[::2], corners[1::2]
+    sides = zip(xs, ys, [*xs[1:], xs[0]], [*ys[1:], ys[0]], strict=True)
+    return sum(x * other_y - other_x * y for x, y, other_x, other_y in sides) // 2
 
 
 def _loops(padded: NDArray[np.int8]) -> list[list[Point]]:
@@ -103,12 +117,3 @@ def _sides(steps: NDArray[np.int8]) -> list[tuple[int, int, int, int]]:
     _, last = np.nonzero(ends)
     signs = steps[rows, first]
     return list(zip(rows.tolist(), first.tolist(), last.tolist(), signs.tolist(), strict=True))
-
-
-def _turns_right(loop: list[Point]) -> bool:
-    """Whether a walk goes around its object clockwise, as it looks in a picture; around a hole it does not."""
-    twice = sum(
-        x * other_y - other_x * y
-        for (x, y), (other_x, other_y) in zip(loop, loop[1:] + loop[:1], strict=True)
-    )
-    return twice > 0

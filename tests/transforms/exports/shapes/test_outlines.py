@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bulkinfer.transforms.exports.outlines import outlines_of
+from bulkinfer.transforms.exports.shapes.outlines import outlines_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray

@@ -1,0 +1,1 @@
+"""Masks as polygons: along the edges of pixels, with holes, and simpler where a person wants it."""
