@@ -8,9 +8,9 @@ import urllib.parse
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["MOST_BYTES", "folder_of", "hive_path"]
+__all__ = ["MOST_BYTES", "NULL_FOLDER", "folder_of", "hive_path"]
 
-_NULL = "__HIVE_DEFAULT_PARTITION__"
+NULL_FOLDER = "__HIVE_DEFAULT_PARTITION__"  #: the value in the name of the folder of null
 MOST_BYTES = 255  #: of a folder's name, on all common file systems
 _DIGEST = 8  #: bytes, of a name that is cut
 
@@ -69,7 +69,7 @@ def _whole(quoted: str) -> str:
 
 def _text(value: Any) -> str:
     if value is None or value == "":
-        return _NULL
+        return NULL_FOLDER
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, datetime.datetime):

@@ -41,7 +41,8 @@ def write_parquet(store: Store, path: str, table: Any, file_bytes: int) -> int:
     def write(file: IO[bytes]) -> int:
         sink = pa.PythonFile(file, mode="w")
         with pq.ParquetWriter(sink, table.schema, **parquet_options(table.schema)) as writer:
-            writer.write_table(table, row_group_size=rows)
+            if table.num_rows:  # Hugging Face datasets read as many rows at once as the first row group has
+                writer.write_table(table, row_group_size=rows)
         return int(sink.tell())
 
     return store.create(path, write)

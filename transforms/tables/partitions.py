@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..kept.folders import hive_path
 from ..kept.values import python_values
 from ..runs.parts import OutputSpec, partition_bytes
+from ..runs.record import RunRecord
 
 __all__ = ["Split", "constant_of", "partition_of_inputs", "split_rows"]
 
@@ -30,7 +31,7 @@ class Split(NamedTuple):
     ranges: tuple[tuple[str, int], ...]
 
 
-def constant_of(name: str, spec: OutputSpec) -> str:
+def constant_of(name: str, spec: OutputSpec | RunRecord) -> str:
     """Get the value of a key that is constant in a run: `date`, its day (UTC), or `model`, its model's id."""
     if name == "date":
         day = spec.run_id[:8]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from email.utils import formatdate
 from typing import Any
@@ -52,6 +53,21 @@ def test_pauses_double_from_the_first_to_the_longest_and_no_further(verdict: Ver
         seen = [run[attempt] for run in runs]
         assert 0 < min(seen) <= max(seen) <= at_most + 0.02
         assert max(seen) > 0.8 * at_most  # and the whole range is used
+
+
+@pytest.mark.parametrize("verdict", RETRIED)
+def test_the_bounds_are_exact_and_begin_anew_after_an_answer(
+    verdict: Verdict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(random, "uniform", lambda _, most: most)
+    first, longest = BOUNDS[verdict]
+    backoff = Backoff(1e6)
+    backoff.start()
+    for _ in range(2):
+        assert [backoff.next_pause(verdict) for _ in range(12)] == [
+            min(longest, first * 2**attempt) for attempt in range(12)
+        ]
+        backoff.succeeded()
 
 
 @pytest.mark.parametrize("verdict", RETRIED)

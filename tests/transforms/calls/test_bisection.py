@@ -53,6 +53,13 @@ def test_what_succeeded_is_never_sent_again() -> None:
             passed |= set(piece)
 
 
+def test_a_half_whose_sibling_passed_holds_the_bad_one_and_is_never_sent_whole() -> None:
+    whole, half = list(range(8)), list(range(4))
+
+    assert run(8, {7})[2] == [whole, half, [4, 5], [6], [7]]
+    assert run(4, {3})[2] == [half, [0, 1], [2], [3]]
+
+
 def test_a_batch_in_which_everything_is_bad_costs_about_a_call_an_input() -> None:
     assert len(run(128, set(range(128)))[2]) <= 128 + 10
 

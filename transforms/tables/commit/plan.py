@@ -10,21 +10,17 @@ import dataclasses
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
 from ...errors import StoppedError, StoreError
 from ...kept.types import to_text
-from ...rows.footers import footer_metadata
-from ...rows.schemas import errors_schema, masks_schema, predictions_schema
 from ...runs.parts import (
     FORMAT,
     TABLES,
     PartManifest,
     commit_path,
-    final_name,
     index_directory,
 )
 from ...runs.record import RunRecord, list_runs
@@ -34,6 +30,7 @@ from ..input_index import IdLookup, InputIndex
 from .adopt import adopt_segments
 from .columns import KeptColumns, TooNarrowError
 from .durable import durable_parts, read_index
+from .empty import empty_tables, some_partition, without_rows
 from .merge import BrokenPartError, NewFile, merge_table
 from .replace import Rewrite, drop_older_rows, visible_files
 
@@ -183,20 +180,15 @@ def _prepare(
         except TooNarrowError as narrow:
             columns = columns.widened(narrow.name)
     deleted = {rewrite.target for rewrite in rewrites if rewrite.source is None}
-    bare = [
-        table for table in TABLES if not new[table] and all(entry.path in deleted for entry in older[table])
-    ]
+    left = {table: [entry for entry in older[table] if entry.path not in deleted] for table in TABLES}
+    bare = [table for table in TABLES if not new[table] and not left[table]]
+    beside = [file.target for file in new["predictions"]] + [entry.path for entry in left["predictions"]]
     steps = [
         _index(store, record.run_id, index, ready),
-        _empty_tables(store, record, columns, bare, ready),
+        _add(0, empty_tables(store, record, columns, bare, ready, some_partition(record, beside))),
         *(_drop(stage, table, rewrites) for stage, table in enumerate(("errors", "predictions", "masks"), 1)),
         *(_add(stage, new[table]) for stage, table in enumerate(("masks", "predictions", "errors"), 4)),
-        [
-            Step(7, None, entry.path)
-            for table in TABLES
-            if new[table]
-            for entry in _without_rows(older[table])
-        ],
+        [Step(7, None, entry.path) for table in TABLES if new[table] for entry in without_rows(older[table])],
     ]
     errors = int((index.error_codes >= 0).sum())
     counts: Counter[str] = Counter()
@@ -280,32 +272,9 @@ def _drop(stage: int, table: str, rewrites: list[Rewrite]) -> Iterator[Step]:
             yield Step(stage, rewrite.source, rewrite.target, replaces=True)
 
 
-def _add(stage: int, files: list[NewFile]) -> Iterator[Step]:
+def _add(stage: int, files: Iterable[NewFile]) -> Iterator[Step]:
     for file in files:
         yield Step(stage, file.source, file.target, file.size)
-
-
-def _empty_tables(
-    store: Store, record: RunRecord, columns: KeptColumns, tables: list[str], ready: str
-) -> Iterator[Step]:
-    """Write a file without rows for each empty table: readers' file patterns fail where they match nothing."""
-    schemas: dict[str, Any] = {
-        "predictions": predictions_schema(columns.schema),
-        "masks": masks_schema(),
-        "errors": errors_schema(),
-    }
-    for table in tables:
-        if record.partition_by and table != "errors":  # such a file would lack the partition columns
-            continue
-        schema = schemas[table]
-        footer = footer_metadata(schema, run_id=record.run_id, model_url=record.model_url or None)
-        source = f"{ready}/{table}-empty.parquet"
-        size = write_parquet(store, source, schema.with_metadata(footer).empty_table(), record.file_bytes)
-        yield Step(0, source, f"{table}/{final_name(record.run_id, None)}", size)
-
-
-def _without_rows(entries: list[Entry]) -> list[Entry]:
-    return [entry for entry in entries if entry.name.endswith("-empty.parquet")]
 
 
 def _index(store: Store, run_id: str, index: InputIndex, ready: str) -> Iterator[Step]:

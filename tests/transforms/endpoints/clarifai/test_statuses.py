@@ -8,6 +8,7 @@ from bulkinfer.transforms.calls.endpoint import Verdict, stopping_error
 from bulkinfer.transforms.endpoints.clarifai.statuses import (
     STATUSES,
     fault_of_grpc,
+    fault_of_http,
     fault_of_status,
     judge_status,
 )
@@ -94,6 +95,37 @@ def test_a_code_newer_than_ours_is_an_unknown_failure_named_by_its_number() -> N
 
     assert (fault.verdict, fault.error_type, fault.request_id) == (Verdict.SPLIT, "99999", "r1")
     assert fault.message == "the model answered 99999 (99999): new"
+
+
+def test_what_a_status_says_is_told_once_and_without_blanks() -> None:
+    fault = fault_of_status(
+        status_pb2.Status(code=CODES["FAILURE"], description=" bad ", details=" ", internal_details="bad")
+    )
+
+    assert fault.message == f"the model answered FAILURE ({CODES['FAILURE']}): bad"
+
+
+@pytest.mark.parametrize(
+    ("code", "verdict"),
+    [
+        *((code, Verdict.SERVER_FULL) for code in (502, 503, 504)),
+        *((code, Verdict.SPLIT) for code in (428, 430, 500, 501, 505)),
+        (429, Verdict.THROTTLED),
+    ],
+)
+def test_http_codes_of_a_server_behind_the_model(code: int, verdict: Verdict) -> None:
+    fault = fault_of_http(code, "kind", "what")
+
+    assert (fault.verdict, fault.status_code) == (verdict, code)
+    assert fault.message == f"the model answered an error (kind, {code}): what"
+
+
+@pytest.mark.parametrize(("code", "told"), [(None, "kind"), ("", "kind"), ("busy", "kind, busy")])
+def test_an_error_whose_code_is_no_number_has_no_status(code: object, told: str) -> None:
+    fault = fault_of_http(code, "kind", "what", "r1")
+
+    assert (fault.verdict, fault.status_code, fault.request_id) == (Verdict.SPLIT, None, "r1")
+    assert fault.message == f"the model answered an error ({told}): what"
 
 
 def test_a_long_stack_trace_is_cut() -> None:
