@@ -29,9 +29,10 @@ def open_endpoint(model: ModelConfig) -> Iterator[str]:
     if address != EMBEDDED:
         yield address
         return
-    from ..embedded.server import serve  # noqa: PLC0415  (brings image libraries that other endpoints do not need)
+    # Image libraries come with it, which other endpoints do not need.
+    from ..embedded.server import serve, serve_http  # noqa: PLC0415
 
-    with serve() as server:
+    with serve_http() if model.kind == "openai" else serve() as server:
         yield server.endpoint
 
 

@@ -21,6 +21,7 @@ EMBEDDED = "embedded"
 
 _CLASSES = {
     "clarifai": "clarifai.kind:ClarifaiKind",
+    "openai": "openai.kind:OpenAIKind",
     "inference_v2": "inference_v2.kind:InferenceV2Kind",
     "python": "python.kind:PythonKind",
 }

@@ -64,24 +64,26 @@ Role = Literal["text", "json", "embedding", "ndarray", "image", "label", "score"
 #: The kinds that know a key; a key that is not here is every kind's.
 _KINDS = {
     **dict.fromkeys(
-        ("url", "user_id", "app_id", "model_id", "version_id", "deployment", "nodepool", "stream"),
+        ("user_id", "app_id", "model_id", "version_id", "deployment", "nodepool", "stream"),
         ("clarifai",),
     ),
-    **dict.fromkeys(("endpoint", "allow_plaintext"), ("clarifai", "inference_v2")),
-    **dict.fromkeys(("name", "version", "key_env", "outputs", "pixels"), ("inference_v2",)),
+    "url": ("clarifai", "openai"),
+    **dict.fromkeys(("endpoint", "allow_plaintext"), ("clarifai", "inference_v2", "openai")),
+    **dict.fromkeys(("name", "key_env"), ("inference_v2", "openai")),
+    **dict.fromkeys(("version", "outputs", "pixels"), ("inference_v2",)),
     **dict.fromkeys(("callable", "setup", "executor", "folder"), ("python",)),
 }
 #: The method of a job that names none.
-_METHODS = {"inference_v2": "infer"}
+_METHODS = {"inference_v2": "infer", "openai": "chat"}
 
 
 class ModelConfig(Section):
     """Which model, where, and how its method is called."""
 
-    kind: Literal["clarifai", "inference_v2", "python"] = Field(
+    kind: Literal["clarifai", "openai", "inference_v2", "python"] = Field(
         "clarifai",
-        description="The API that the endpoint speaks; inference_v2 is the Open Inference Protocol over gRPC, python a "
-        "class or function in the worker.",
+        description="The API that the endpoint speaks; openai is any OpenAI-compatible HTTP API, inference_v2 the Open "
+        "Inference Protocol over gRPC, python a class or function in the worker.",
     )
     url: str | None = Field(None, description="https://clarifai.com/USER/APP/models/MODEL[/versions/VERSION]")
     user_id: str | None = Field(None, description="Owner of the model, in place of url.")
@@ -90,7 +92,8 @@ class ModelConfig(Section):
     version_id: str | None = Field(None, description="Version of the model; latest by default.")
     endpoint: str | None = Field(
         None,
-        description="Address of the API; default $CLARIFAI_API_BASE, else the public API; `embedded` starts our own.",
+        description="Address of the API; default $CLARIFAI_API_BASE, with kind openai $OPENAI_BASE_URL, else the "
+        "public API; `embedded` starts our own.",
     )
     allow_plaintext: bool = Field(
         False, description="Allow sending the key unencrypted to a host that is not this one."
@@ -104,14 +107,15 @@ class ModelConfig(Section):
         "lists and mappings with these inside, which a parameter of text gets as JSON.",
     )
     stream: StreamConfig = Field(StreamConfig(), description="How content is cut for a streaming argument.")
-    name: str | None = Field(None, min_length=1, description="kind inference_v2: the model.")
+    name: str | None = Field(None, min_length=1, description="kinds openai and inference_v2: the model.")
     version: str | None = Field(
         None, min_length=1, description="kind inference_v2: its version; by default the server chooses."
     )
     key_env: str | None = Field(
         None,
         pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
-        description="kind inference_v2: environment variable that holds the bearer token; by default none is sent.",
+        description="Environment variable that holds the key. kind openai: by default OPENAI_API_KEY, CLARIFAI_PAT for "
+        "Clarifai's API, and none for this machine; kind inference_v2: by default none.",
     )
     outputs: tuple[str, ...] | dict[str, Role] = Field(
         (),
@@ -160,7 +164,19 @@ class ModelConfig(Section):
             raise ValueError("kind: python calls a class or function; add callable: MODULE:NAME")
         if self.kind == "inference_v2":
             self._check_inference()
+        if self.kind == "openai":
+            self._check_openai()
         return self
+
+    def _check_openai(self) -> None:
+        if (self.name is None) == (self.url is None):
+            raise ValueError(
+                "the model is named once: by name as the server has it, or by url for Clarifai's API"
+            )
+        if self.method not in ("chat", "responses", "embeddings"):
+            raise ValueError(
+                f"method: {self.method!r} is none of the API's; write chat, responses or embeddings"
+            )
 
     def _check_inference(self) -> None:
         if self.name is None:

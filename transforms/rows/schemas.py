@@ -78,6 +78,8 @@ _PREDICTIONS = [
     ("num_regions!", pa.int32()),
     ("text", pa.string()),
     ("tool_calls", pa.string()),
+    ("finish_reason", pa.string()),
+    ("reasoning", pa.string()),
     ("embedding", FLOATS),
     ("json", pa.string()),
     ("int_value", pa.int64()),

@@ -21,7 +21,7 @@ __all__ = [
     "TRACKS",
 ]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 def struct_list(*fields: tuple[str, Any]) -> Any:

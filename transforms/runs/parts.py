@@ -97,7 +97,7 @@ class OutputSpec:
     def layout(self) -> dict[str, Any]:
         """What all runs at one output must share, for their files to be one table each."""
         return {
-            "schema_version": 2,
+            "schema_version": 3,
             "partition_by": list(self.partition_by),
             "keep": [[field.name, str(field.type)] for field in self.keep_schema or ()],
             "ids": "written" if self.as_written else "canonical",

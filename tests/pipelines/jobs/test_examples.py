@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 from typing import Any
 
@@ -47,6 +48,13 @@ def test_quickstart_finds_the_coins(tmp_path: pathlib.Path) -> None:
         _, _, width, height = mask["bbox"]
         assert int(coco.decode(mask["segmentation"]).sum()) == mask["area"]
         assert 0.6 < mask["area"] / (width * height) < 0.95
+
+
+def test_chats_give_structured_answers(tmp_path: pathlib.Path) -> None:
+    _run("openai-chat", tmp_path)
+    found = {row["input_id"]: json.loads(row["json"]) for row in rows(tmp_path, "predictions")}
+
+    assert (found["m-1"]["language"], found["m-2"]["language"]) == ("English", "German")
 
 
 def test_prompts_point_at_one_object_each(tmp_path: pathlib.Path) -> None:

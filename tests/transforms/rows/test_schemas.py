@@ -77,7 +77,7 @@ def test_the_footer_says_where_a_file_comes_from() -> None:
     )
 
     assert {key.decode(): value.decode() for key, value in metadata.items() if key != b"huggingface"} == {
-        "bulkinfer.schema_version": "2",
+        "bulkinfer.schema_version": "3",
         "bulkinfer.tool_version": metadata[b"bulkinfer.tool_version"].decode(),
         "bulkinfer.run_id": "r1",
         "bulkinfer.model_url": "https://m",

@@ -22,6 +22,7 @@ __all__ = [
     "content_value",
     "decoded",
     "json_value",
+    "uri_of",
     "utf8",
     "value_of",
 ]
@@ -175,17 +176,27 @@ def value_of(item: Any, content: Content) -> Any:
     Raises:
         EncodeError: it is none that JSON has, or a template's column is null.
     """
-    if isinstance(item, FromStructure):
-        return item.render(content)
     if isinstance(item, FromContent):
         return json_value(content_value(content), "the content")
     if isinstance(item, FromUri):
-        return content.reference.uri
-    if isinstance(item, FromTemplate):
-        return item.render(content)
+        return uri_of(content)
     if isinstance(item, FromColumn):
         return json_value(column_value(item, content), f"column {item.name!r}")
-    return item
+    render = getattr(item, "render", None)  # of a structure, a template, or a source of one kind of endpoint
+    return item if render is None else render(content)
+
+
+def uri_of(content: Content) -> str:
+    """The input's reference.
+
+    Raises:
+        EncodeError: it has none.
+    """
+    if content.reference.uri is None:
+        raise EncodeError(
+            "no_uri", "the input has no reference to pass as $uri; write $content in model.arguments"
+        )
+    return content.reference.uri
 
 
 def json_value(value: Any, place: str) -> Any:

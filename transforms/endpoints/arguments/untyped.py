@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from ...errors import EncodeError, MethodError
+from ...errors import MethodError
 from ...records import CONTENT_LIST, Content
 from .expressions import (
     ArgumentError,
@@ -26,6 +26,7 @@ from .sources import (
     FromUri,
     column_value,
     content_bytes,
+    uri_of,
 )
 
 __all__ = ["Arguments", "parse_arguments"]
@@ -138,10 +139,6 @@ def _value(source: Any, content: Content) -> Any:
     if isinstance(source, FromColumn):
         return column_value(source, content)
     if isinstance(source, FromUri):
-        if content.reference.uri is None:
-            raise EncodeError(
-                "no_uri", "the input has no reference to pass as $uri; write $content in model.arguments"
-            )
-        return content.reference.uri
+        return uri_of(content)
     assert isinstance(source, FromTemplate | FromStructure)
     return source.render(content)

@@ -9,8 +9,8 @@ from ...calls.endpoint import CallLimits, ContentNeeds
 from ...records import Content
 from ...rows.answer_rows import AnswerRows, ReadOptions
 from ..arguments.untyped import Arguments
+from ..bearer import Token
 from ..over_grpc.address import ServerAddress
-from .address import Token
 from .inputs import EncodedInput
 from .outputs import TensorReader
 from .session import InferSession, ModelCallSpec

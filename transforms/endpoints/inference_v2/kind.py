@@ -9,7 +9,8 @@ from ...calls.model_call import ModelCall
 from ...errors import ConfigError
 from ...job.config import CallsConfig, ModelConfig, StopConfig
 from ..arguments.expressions import named_columns
-from .address import Token, parse_server
+from ..bearer import Token
+from .address import parse_server
 from .binding import bind
 from .endpoint import InferenceEndpoint
 from .metadata import ask_metadata

@@ -11,10 +11,10 @@ from ...calls.backoff import Backoff
 from ...calls.endpoint import Fault, Verdict, stopping_error
 from ...errors import EndpointError
 from ...job.config import CallsConfig, ModelConfig
+from ..bearer import Token
 from ..over_grpc.address import ServerAddress
 from ..over_grpc.channel import open_channel
 from ..over_grpc.proxies import proxy_variable
-from .address import Token
 from .messages import SERVICE, message
 from .statuses import fault_of_rpc
 from .tensors import Tensor
@@ -69,7 +69,11 @@ def ask_metadata(server: ServerAddress, token: Token, model: ModelConfig, calls:
         )
         while True:
             try:
-                told = call(request.SerializeToString(), timeout=calls.timeout, metadata=token.metadata())
+                told = call(
+                    request.SerializeToString(),
+                    timeout=calls.timeout,
+                    metadata=tuple(token.headers().items()),
+                )
                 break
             except grpc.RpcError as error:
                 fault = fault_of_rpc(error)

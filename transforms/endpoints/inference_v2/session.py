@@ -11,9 +11,9 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 
 from ...calls.endpoint import Fault, Reply, Verdict
+from ..bearer import Token
 from ..over_grpc.address import ServerAddress
 from ..over_grpc.channel import connected, open_async_channel
-from .address import Token
 from .inputs import EncodedInput, InputTensor
 from .messages import SERVICE, message
 from .statuses import fault_of_rpc, fault_of_stream, mismatch
@@ -66,7 +66,7 @@ class InferSession:
             request_serializer=None,
             response_deserializer=_streamed if spec.streams else _response,
         )
-        self._options: dict[str, Any] = {"timeout": timeout, "metadata": token.metadata()}
+        self._options: dict[str, Any] = {"timeout": timeout, "metadata": tuple(token.headers().items())}
 
     async def connect(self) -> Fault | None:
         """Wait for the connection; the fault when there is none."""
