@@ -15,6 +15,7 @@ from .commands.export import export
 from .commands.init import init
 from .commands.report import report
 from .commands.run import plan, run
+from .commands.runs import runs
 from .commands.schema import schema
 from .commands.serve import serve
 from .runners.proxies import spare_loopback
@@ -44,5 +45,5 @@ def main() -> None:
     spare_loopback()
 
 
-for _command in (run, plan, call, methods, serve, schema, init, report, compare, export):
+for _command in (run, plan, call, methods, serve, schema, init, report, runs, compare, export):
     main.add_command(_command)

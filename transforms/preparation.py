@@ -163,6 +163,9 @@ def prepare(
         model_url=call.endpoint.identity,
         model_version=call.endpoint.version,
         fingerprint=fingerprint(config, call),
+        method=config.model.method,
+        arguments=_digest(_asked(config)),
+        beside=config.on_change == "keep_both",
         reader=call.endpoint.reader,
         as_written=as_written,
         relative_to=source.relative_to,
@@ -201,10 +204,17 @@ def _check_apart(source: SourceSpec, output: str) -> None:
 
 def fingerprint(config: JobConfig, call: ModelCall) -> str:
     """What makes two jobs ask the same of the model: model, version, method and arguments; no secrets, no addresses."""
-    asked: dict[str, Any] = {
+    named = {
         "model": call.endpoint.identity,
         "version": call.endpoint.version,
         "method": config.model.method,
+    }
+    return _digest({**named, **_asked(config)})
+
+
+def _asked(config: JobConfig) -> dict[str, Any]:
+    """What a job asks of its model's method."""
+    asked: dict[str, Any] = {
         "arguments": config.model.arguments,
         "stream": config.model.stream.model_dump(mode="json"),
     }
@@ -213,7 +223,11 @@ def fingerprint(config: JobConfig, call: ModelCall) -> str:
             asked[name] = config.model.model_dump(mode="json")[name]
     if config.source.image.orientation == "apply":  # another picture is sent, and another one answered about
         asked["image"] = "upright"
-    return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()[:32]
+    return asked
+
+
+def _digest(values: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
 def new_run_id() -> str:

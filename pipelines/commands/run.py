@@ -49,6 +49,11 @@ _SOME_FAILED = 3
     "--force", is_flag=True, help="Run everything again, also what is done; older rows are replaced."
 )
 @click.option(
+    "--allow-vanish",
+    is_flag=True,
+    help="With source.vanished: drop, also when the source names more than half of the inputs no more.",
+)
+@click.option(
     "--errors-are-fine", is_flag=True, help="End with 0 in place of 3, so that a schedule raises no alarm."
 )
 @click.option("--report", is_flag=True, help="Write report.html into the output at the end, see `report`.")
@@ -62,6 +67,7 @@ def run(
     retry_failed: bool,
     error_types: tuple[str, ...],
     force: bool,
+    allow_vanish: bool,
     errors_are_fine: bool,
     report: bool,
     as_json: bool,
@@ -90,6 +96,7 @@ def run(
             retry_failed=retry_failed,
             error_types=error_types,
             force=force,
+            allow_vanish=allow_vanish,
             configure_logging=lambda: configure_logging(verbose),
         )
         with contextlib.redirect_stdout(sys.stderr):  # what a callable of the job's prints is no result

@@ -22,8 +22,10 @@ from bulkinfer.transforms.runs.record import begin_run, record_outcome
 from bulkinfer.transforms.sources.pieces import count_source
 from bulkinfer.transforms.storage.store import Store
 from bulkinfer.transforms.tables.commit.commit import CommitResult, commit_run
+from bulkinfer.transforms.tables.commit.dropped import write_dropped
 from bulkinfer.transforms.tables.commit.recovery import recover
 from bulkinfer.transforms.tables.completed import CompletedSpec
+from bulkinfer.transforms.tables.vanished import before_sending
 
 from ..runners.checks import check_runner
 from ..runners.options import pipeline_options
@@ -47,6 +49,7 @@ class RunOptions:
         retry_failed: run only inputs that are in `errors`.
         error_types: with `retry_failed`, only errors of these types; empty for all.
         force: run everything, also finished inputs.
+        allow_vanish: drop the rows of inputs that the source names no more, even if that is more than half of them.
         configure_logging: called once Beam is imported, because Beam installs a root logging handler.
     """
 
@@ -54,6 +57,7 @@ class RunOptions:
     retry_failed: bool = False
     error_types: tuple[str, ...] = ()
     force: bool = False
+    allow_vanish: bool = False
     configure_logging: Callable[[], None] = lambda: None
 
 
@@ -90,6 +94,7 @@ def run_job(file: JobFile, options: RunOptions) -> Summary:
                 source_storage=config.source.storage,
                 allowed=job.source.allowed,
                 revalidate=config.source.revalidate,
+                on_change=config.on_change,
                 max_bytes=int(config.source.max_bytes),
                 file_timeout=config.source.timeout.file,
                 retry_failed=options.retry_failed,
@@ -97,7 +102,11 @@ def run_job(file: JobFile, options: RunOptions) -> Summary:
                 force=options.force,
             )
             completed.warn_of_lost()
+            drop = config.source.vanished == "drop"
+            dropped = before_sending(job.source, completed, job.output, drop=drop, allow=options.allow_vanish)
             begin_run(store, job.output, file.record, file.path)
+            if len(dropped):
+                write_dropped(store, job.output.run_id, dropped)
             result, counters, stopped = _run(job, completed, run, store)
             summary = _summary(job, options, completed, result, counters, stopped)
             with contextlib.suppress(BulkinferError):  # the tables stand; a report lacks these figures
@@ -138,6 +147,7 @@ def _summary(
         new=counters.get("inputs_new", 0),
         changed=counters.get("inputs_changed", 0),
         gone=gone,
+        dropped=result.counts.get("dropped", 0),
         limit=options.limit,
     )
 

@@ -14,6 +14,7 @@ from bulkinfer.transforms.storage.exclusive import may_create_new
 from bulkinfer.transforms.storage.store import Store
 from bulkinfer.transforms.tables.completed import CompletedSpec
 from bulkinfer.transforms.tables.difference import compare
+from bulkinfer.transforms.tables.vanished import refuse_change
 
 from ..runners.checks import check_runner
 from ..runners.options import describe, pipeline_options
@@ -54,11 +55,13 @@ class Plan:
         bytes: size of those that the next run sends; None where the store does not tell it.
         new: inputs in no table yet, which the next run sends.
         changed: inputs that an earlier run did, with other content or for another job, which the next run sends.
-        touched: of these, inputs with another time or etag, whose content the run compares before it sends them.
+        touched: of `changed`, inputs with another time or etag, whose content the run compares before it sends them.
+        outdated: of `changed`, inputs in `predictions` by a job with another model, version, method or arguments.
         done: inputs in `predictions`, which it leaves out.
         failed: inputs in `errors`, which it leaves out unless asked by --retry-failed.
         unreadable: rows and files that name no input, each an `errors` row.
         gone: inputs in `predictions` that the source names no more; None with a limit.
+        vanished: what happens to their rows: keep or drop.
         exact: false where archives are too many or too large to be looked at all: the figures are estimates then.
         calls: calls of the next run, without retries.
         commits: how one commit of a run is told from another of the same run.
@@ -78,6 +81,7 @@ class Plan:
     new: int
     changed: int
     touched: int
+    outdated: int
     done: int
     failed: int
     unreadable: int
@@ -89,9 +93,17 @@ class Plan:
     output: str
     runner: str
     commits: str
+    vanished: str = "keep"
     may_read: str = "any reference"
     keep: tuple[Kept, ...] = ()
     left_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def _fate(self) -> str:
+        if self.vanished == "keep":
+            return ""
+        many = self.gone and self.gone > self.done
+        return ": more than half, so `run` asks for --allow-vanish" if many else ": their rows are dropped"
 
     def to_json(self) -> dict[str, Any]:
         """Return all figures by name."""
@@ -114,8 +126,17 @@ class Plan:
                     if self.touched
                     else []
                 ),
+                *(
+                    [f"another job's answers: {self.outdated}, done again by on_change"]
+                    if self.outdated
+                    else []
+                ),
                 *([f"unread    {self.unreadable} rows or files name no input"] if self.unreadable else []),
-                *([f"gone      {self.gone} in `predictions` are named no more"] if self.gone else []),
+                *(
+                    [f"gone      {self.gone} in `predictions` are named no more{self._fate}"]
+                    if self.gone
+                    else []
+                ),
                 *([f"may read  {self.may_read}"] if self.may_read != "any reference" else []),
                 f"to do     {about}{self.new + self.changed}, {size}",
                 f"calls     {about}{self.calls}",
@@ -150,11 +171,13 @@ def plan_job(file: JobFile, *, limit: int | None = None) -> Plan:
             source_storage=config.source.storage,
             allowed=job.source.allowed,
             revalidate=config.source.revalidate,
+            on_change=config.on_change,
             max_bytes=int(config.source.max_bytes),
             file_timeout=config.source.timeout.file,
         )
         completed.warn_of_lost()
         found = compare(job.source, completed)
+        refuse_change(found, completed, job.output)
         # A streaming method takes one input a call, whatever the batch size says.
         endpoint = job.call.endpoint
         batch = min(config.calls.batch_size, endpoint.limits.inputs or config.calls.batch_size)
@@ -173,6 +196,7 @@ def plan_job(file: JobFile, *, limit: int | None = None) -> Plan:
             output=config.output.uri,
             runner=describe(config.runner),
             commits=_commits(job.output.store()),
+            vanished=config.source.vanished,
             may_read=str(job.source.allowed),
             keep=tuple(Kept.of(field) for field in job.source.keep_schema),
             left_out=left_out(config.source, job.source.schema.names) if keeps_all else {},

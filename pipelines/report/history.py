@@ -10,8 +10,8 @@ from bulkinfer.transforms.runs.parts import RUNS
 from bulkinfer.transforms.runs.record import RunRecord
 from bulkinfer.transforms.storage.references import masked
 from bulkinfer.transforms.storage.store import Store
-from bulkinfer.transforms.tables.completed import read_inputs
 from bulkinfer.transforms.tables.input_index import IdLookup
+from bulkinfer.transforms.tables.outcomes import read_inputs
 
 from .figures.figure import Figure
 from .tables import MAGIC, quoted

@@ -29,6 +29,7 @@ class Summary:
         new: inputs of this run that no earlier one had done.
         changed: inputs of this run that an earlier one had done, with other content or for another job.
         gone: inputs in `predictions` that the source names no more; None when the run did not go through all of it.
+        dropped: inputs whose rows this run removed, because the source names them no more.
         limit: the run was to do only the first so many inputs.
         skipped_errors: of the skipped, those that are in `errors`.
     """
@@ -50,6 +51,7 @@ class Summary:
     new: int = 0
     changed: int = 0
     gone: int | None = None
+    dropped: int = 0
     limit: int | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -59,7 +61,7 @@ class Summary:
     @property
     def difference(self) -> dict[str, int | None]:
         """How what this run found differs from what earlier ones had left."""
-        names = ("new", "changed", "gone", "skipped", "remaining")
+        names = ("new", "changed", "gone", "dropped", "skipped", "remaining")
         return {name: getattr(self, name) for name in names}
 
     @property
@@ -84,7 +86,7 @@ class Summary:
             f"{self.skipped} skipped, {self.masks} masks",
             f"{self.new} new, {self.changed} changed, {self.remaining} remaining, "
             + (
-                f"{self.gone} gone from the source"
+                f"{self.gone} gone from the source" + (f", {self.dropped} dropped" if self.dropped else "")
                 if self.gone is not None
                 else "gone from the source: not known"
             ),

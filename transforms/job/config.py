@@ -133,6 +133,12 @@ class JobConfig(Section):
     model: ModelConfig
     calls: CallsConfig = CallsConfig()
     output: OutputConfig
+    on_change: Literal["refuse", "redo", "keep", "keep_both"] = Field(
+        "refuse",
+        description="What happens to inputs that are in `predictions` when the model, its version, the method or an "
+        "argument is another one: refuse (exit 2, and how many would be paid again), redo (do them again; the new rows "
+        "replace the old ones), keep (leave them as they are), keep_both (do them again, beside the old rows).",
+    )
     stop: StopConfig = StopConfig()
     runner: RunnerConfig = RunnerConfig()
 

@@ -104,6 +104,11 @@ class SourceConfig(Section):
         "this machine. By default a manifest that came over the network may name neither files of this machine nor "
         "such addresses.",
     )
+    vanished: Literal["keep", "drop"] = Field(
+        "keep",
+        description="drop: rows of inputs that the source names no more leave the tables with the next whole run, "
+        "which lists the source once more for it; more than half of them at once only by run --allow-vanish.",
+    )
     storage: dict[str, Any] = Field(
         {},
         description="fsspec options of the source's store. {env: NAME} or {file: PATH} in place of a value is read by "

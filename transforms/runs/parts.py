@@ -65,6 +65,9 @@ class OutputSpec:
         model_url: the model that is called.
         model_version: its version; "" when the server names none.
         fingerprint: what decides, with an input's id and version, whether it is done.
+        method: of the model, that is called.
+        arguments: digest of what else the model is asked: its arguments, and how streams are cut.
+        beside: rows of the same inputs that jobs with another fingerprint wrote stay.
         reader: makes what writes answers to rows: `calls.endpoint.Endpoint.reader`.
         as_written: inputs are named as the job spells them, as outputs of old do it.
         relative_to: the folder that the inputs' ids are relative to; "" where they mean the same from everywhere.
@@ -85,6 +88,9 @@ class OutputSpec:
     model_url: str = ""
     model_version: str = ""
     fingerprint: str = ""
+    method: str = ""
+    arguments: str = ""
+    beside: bool = False
     reader: Callable[..., Any] | None = dataclasses.field(default=None, compare=False)
     as_written: bool = False
     relative_to: str = ""

@@ -59,6 +59,9 @@ class RunRecord:
         fingerprint: of the job: model, version, method, arguments.
         model_url: the model that is called.
         model_version: its version.
+        method: of the model.
+        arguments: digest of what else it was asked, see `OutputSpec`.
+        beside: rows of the same inputs that jobs with another fingerprint wrote stay.
         layout: what all runs at one output must share, see `OutputSpec.layout`.
         keep: Arrow schema of the kept columns, serialized, in base64.
         file_bytes: size that table files aim for.
@@ -85,6 +88,9 @@ class RunRecord:
     fingerprint: str = ""
     model_url: str = ""
     model_version: str = ""
+    method: str = ""
+    arguments: str = ""
+    beside: bool = False
     layout: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     keep: str = ""
     file_bytes: int = 128_000_000
@@ -141,6 +147,9 @@ def begin_run(
         fingerprint=spec.fingerprint,
         model_url=spec.model_url,
         model_version=spec.model_version,
+        method=spec.method,
+        arguments=spec.arguments,
+        beside=spec.beside,
         layout=spec.layout(),
         keep=to_text(spec.keep_schema),
         file_bytes=spec.file_bytes,

@@ -9,7 +9,6 @@ not sent. An input takes about 40 bytes of memory, and a microsecond.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -21,16 +20,16 @@ from numpy.typing import NDArray
 from ..content.fetch import Fetcher
 from ..metrics import process_metrics
 from ..records import Reference
-from ..runs.parts import OutputSpec, index_directory
-from ..runs.record import RunRecord, list_runs
+from ..runs.parts import OutputSpec
+from ..runs.record import list_runs
 from ..storage.allowed import EVERYTHING, Allowed
 from ..storage.store import Store
-from .commit.durable import durable_inputs, read_index
-from .input_index import IdLookup, InputIndex, hash_ids
+from .input_index import IdLookup, Pairs, hash_ids
 from .lost import lost_files
-from .revalidation import Revalidation, Sightings
+from .outcomes import Jobs, Outcomes
+from .revalidation import Revalidation
 
-__all__ = ["CompletedIndex", "CompletedSpec", "read_inputs"]
+__all__ = ["CompletedIndex", "CompletedSpec"]
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +49,8 @@ class CompletedSpec:
             content of those whose version is another.
         source_storage: fsspec options of the source.
         allowed: what its references may lead to.
+        on_change: what another fingerprint means for finished inputs: "redo" keeps them to be done again, and so does
+            "refuse", which asks before; "keep" leaves them out; "keep_both" looks at runs with the same one alone.
         max_bytes: a larger content is not read to be compared.
         file_timeout: seconds that reading one may take.
     """
@@ -61,6 +62,7 @@ class CompletedSpec:
     select: Literal["todo", "failed", "all"] = "todo"
     error_types: tuple[str, ...] = ()
     revalidate: bool = True
+    on_change: Literal["refuse", "redo", "keep", "keep_both"] = "redo"
     source_storage: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False)
     allowed: Allowed = EVERYTHING
     max_bytes: int = 128_000_000
@@ -74,6 +76,7 @@ class CompletedSpec:
         source_storage: Mapping[str, Any] | None = None,
         allowed: Allowed = EVERYTHING,
         revalidate: bool = True,
+        on_change: Literal["refuse", "redo", "keep", "keep_both"] = "redo",
         max_bytes: int = 128_000_000,
         file_timeout: float = 300.0,
         retry_failed: bool = False,
@@ -89,6 +92,7 @@ class CompletedSpec:
             "failed" if retry_failed else "all" if force else "todo",
             tuple(error_types),
             revalidate,
+            on_change,
             source_storage or {},
             allowed,
             max_bytes,
@@ -146,7 +150,7 @@ class CompletedSpec:
 
     def load(self) -> CompletedIndex:
         """Read the index, once in this process."""
-        key = (self.uri, self.run_id, self.fingerprint, self.select, self.error_types)
+        key = (self.uri, self.run_id, self.fingerprint, self.select, self.error_types, self.on_change)
         with _loaded_lock:
             index = _loaded.get(key)
             if index is None:
@@ -169,7 +173,9 @@ class Division(NamedTuple):
         changed: kept, although an earlier run finished them: their content or the job is another.
         undone: left out, and in no table, for this run looks at failed ones alone.
         touched: of `changed`, those whose content was not compared.
+        outdated: of `changed`, those in `predictions` by a job with another fingerprint.
         predicted: kept or not, in `predictions` before this run.
+        rows: of the index, that stand for the inputs that it knows; shape (k,).
     """
 
     kept: list[Reference]
@@ -178,7 +184,9 @@ class Division(NamedTuple):
     changed: int = 0
     undone: int = 0
     touched: int = 0
+    outdated: int = 0
     predicted: int = 0
+    rows: Any = ()
 
 
 class CompletedIndex:
@@ -186,25 +194,14 @@ class CompletedIndex:
 
     Args:
         spec: which inputs to leave out.
-        inputs: of all runs, in the order of the runs.
-        current: shape (n,), True where the outcome is of a job with the same fingerprint.
-        lost: shape (n,), True where the outcome's rows are gone with a file that somebody removed.
-        seen: versions of which earlier runs know the content.
-        gone: such files.
+        outcomes: of all runs.
 
     Attributes:
         revalidation: asks the source's store for versions and contents.
+        gone: table files that somebody removed, with the rows of inputs.
     """
 
-    def __init__(
-        self,
-        spec: CompletedSpec,
-        inputs: InputIndex,
-        current: NDArray[np.bool_],
-        lost: NDArray[np.bool_],
-        seen: Sightings,
-        gone: Sequence[str] = (),
-    ) -> None:
+    def __init__(self, spec: CompletedSpec, outcomes: Outcomes) -> None:
         self._spec = spec
         fetcher = Fetcher(
             max_bytes=spec.max_bytes,
@@ -212,14 +209,15 @@ class CompletedIndex:
             timeout=spec.file_timeout,
             allowed=spec.allowed,
         )
-        self.revalidation = Revalidation(Store(spec.uri, spec.storage), spec.run_id, fetcher, seen)
+        self.revalidation = Revalidation(Store(spec.uri, spec.storage), spec.run_id, fetcher, outcomes.seen)
+        inputs = outcomes.inputs
         self._lookup = IdLookup(inputs.ids)
-        self._versions, self._codes, self._current = inputs.versions, inputs.error_codes, current
+        self._versions, self._codes, self._current = inputs.versions, inputs.error_codes, outcomes.current
         self._contents = inputs.contents
         types = inputs.error_types
         wanted = [not spec.error_types or kind in spec.error_types for kind in types]
         self._wanted = np.array([*wanted, False], bool)  # the last one, code -1, stands for success
-        self._lost, self.gone = lost, gone
+        self._lost, self._absent, self.gone = outcomes.lost, outcomes.absent, outcomes.gone
 
     @classmethod
     def read(cls, store: Store, spec: CompletedSpec, *, uncommitted: bool = False) -> CompletedIndex:
@@ -228,27 +226,8 @@ class CompletedIndex:
         Args:
             uncommitted: also what runs have made durable whose commit is yet to come.
         """
-        runs = list_runs(store)
-        files = lost_files(store, runs)
-        indexes, current, lost = [], [], [np.empty(0, bool)]
-        for run in runs:
-            if run.run_id == spec.run_id or not (run.committed or uncommitted):
-                continue
-            broken = files.get(run.run_id)
-            for index in read_inputs(store, run):
-                indexes.append(index)
-                current.append(np.full(len(index), run.fingerprint == spec.fingerprint))
-                lost.append(broken.inputs(store, run, index) if broken else np.zeros(len(index), bool))
-        found = cls(
-            spec,
-            InputIndex.concat(indexes),
-            np.concatenate(current) if current else np.empty(0, bool),
-            np.concatenate(lost),
-            Sightings.read(store, [run.run_id for run in runs]),
-            tuple(itertools.chain.from_iterable(run.gone for run in files.values())),
-        )
-        logger.info("finished earlier: inputs=%d indexes=%d", len(found), len(indexes))
-        return found
+        jobs = {"keep": Jobs.ALIKE, "keep_both": Jobs.OWN}.get(spec.on_change, Jobs.APART)
+        return cls(spec, Outcomes.read(store, spec.run_id, spec.fingerprint, jobs, uncommitted=uncommitted))
 
     def __len__(self) -> int:
         return len(self._lookup)
@@ -262,7 +241,27 @@ class CompletedIndex:
     def predicted(self) -> int:
         """Inputs whose latest outcome is in `predictions`."""
         latest = self._lookup.order
-        return int(((self._codes[latest] < 0) & ~self._lost[latest]).sum())
+        return int(((self._codes[latest] < 0) & ~self._absent[latest]).sum())
+
+    @property
+    def outdated(self) -> int:
+        """Of these, inputs by a job with another fingerprint."""
+        latest = self._lookup.order
+        return int(((self._codes[latest] < 0) & ~self._absent[latest] & ~self._current[latest]).sum())
+
+    def none(self) -> NDArray[np.bool_]:
+        """A mark for each row of the index, not set yet."""
+        return np.zeros(len(self._absent), bool)
+
+    def find(self, input_id: str) -> NDArray[np.int64]:
+        """The row that stands for an input, shape (1,); empty where there is none."""
+        rows = self._lookup.find(hash_ids([input_id]))
+        return rows[rows >= 0]
+
+    def present(self, but: NDArray[np.bool_] | None = None) -> Pairs:
+        """The ids of the inputs that are in a table, without those of marked rows; shape (n, 2)."""
+        there = ~self._absent if but is None else ~self._absent & ~but
+        return self._lookup.ids[there[self._lookup.order]]
 
     def divide(
         self,
@@ -283,14 +282,15 @@ class CompletedIndex:
             return Division(references, new=len(references))
         rows = self._lookup.find(hash_ids([reference.input_id for reference in references]))
         known = rows >= 0
-        known[known] = ~self._lost[rows[known]]
-        changed, touched = np.zeros(len(references), bool), 0
+        known[known] = ~self._absent[rows[known]]
+        changed, touched, outdated = np.zeros(len(references), bool), 0, 0
         if self._spec.select == "failed":
             keep = np.zeros(len(references), bool)
             keep[known] = self._wanted[self._codes[rows[known]]]
         else:
             keep = ~known
             keep[known] = ~self._current[rows[known]]
+            outdated = int((self._codes[rows[known & keep]] < 0).sum())
             done = np.flatnonzero(~keep)
             keep[done], touched = self.revalidation.changed(
                 [references[number] for number in done.tolist()],
@@ -310,12 +310,7 @@ class CompletedIndex:
             changed=int(changed.sum()),
             undone=int((~keep & ~known).sum()),
             touched=touched,
+            outdated=outdated,
             predicted=int((self._codes[rows[known]] < 0).sum()),
+            rows=rows[known],
         )
-
-
-def read_inputs(store: Store, run: RunRecord) -> Sequence[InputIndex]:
-    """Read what a run did; of one that is not committed, what is durable of it."""
-    found = [read_index(store, entry.path) for entry in store.files(index_directory(run.run_id))]
-    # A commit that was interrupted has moved its index first.
-    return found if found or run.committed else durable_inputs(store, run.run_id)

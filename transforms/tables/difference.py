@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
+import numpy as np
+
 from ..records import Failure, Reference
 from ..runs.record import list_runs
 from ..sources.archives import Budget
@@ -13,7 +15,12 @@ from ..sources.source import SourceSpec
 from ..storage.store import Store
 from .completed import CompletedIndex, CompletedSpec
 
-__all__ = ["Difference", "compare"]
+__all__ = ["Difference", "Look", "compare"]
+
+#: Failures of inputs that the source names all the same; others may hide one.
+_NAMING = frozenset(
+    {"duplicate_id", "long_partition", "not_allowed", "null_content", "null_uri", "other_media"}
+)
 
 
 @dataclasses.dataclass
@@ -24,8 +31,9 @@ class Difference:
         inputs: all of them.
         new: in no table.
         changed: done, but with other content, or for another model, version, method or arguments.
+        outdated: of these, inputs in `predictions` by a job with another model, version, method or arguments.
         done: left out, and in `predictions`.
-        touched: of these, inputs with another time or etag, whose content is compared before they are sent.
+        touched: of `changed`, inputs with another time or etag, whose content is compared before they are sent.
         failed: left out, and in `errors`.
         unreadable: rows and files that name no input, each an `errors` row of every run.
         gone: in `predictions`, while the source names them no more; None where only a part of it was looked at.
@@ -37,6 +45,7 @@ class Difference:
     new: int = 0
     changed: int = 0
     touched: int = 0
+    outdated: int = 0
     done: int = 0
     failed: int = 0
     unreadable: int = 0
@@ -63,23 +72,12 @@ def compare(source: SourceSpec, completed: CompletedSpec) -> Difference:
     if not list_runs(store):
         count = count_source(source)
         return Difference(count.inputs, new=count.inputs, bytes=count.bytes, exact=count.exact)
-    looked = _Look(CompletedIndex.read(store, completed, uncommitted=True))
-    for piece in first_pieces(source):
-        budget, before = Budget() if source.limit is None else None, dataclasses.replace(looked.found)
-        for item in PieceReader(source, looked, budget).read(piece):
-            if isinstance(item, Failure):
-                looked.found.inputs += 1
-                looked.found.unreadable += 1
-        if budget is not None and not budget.exact:
-            looked.found = _estimated(before, looked.found, budget.share)
-    whole = source.limit is None and looked.found.exact
-    looked.found.gone = looked.index.predicted - looked.predicted if whole else None
-    return looked.found
+    return Look.at(source, completed).found
 
 
 def _estimated(before: Difference, now: Difference, share: float) -> Difference:
     """What a piece adds to the figures, when only this share of it was looked at."""
-    names = ("inputs", "new", "changed", "touched", "done", "failed", "unreadable")
+    names = ("inputs", "new", "changed", "touched", "outdated", "done", "failed", "unreadable")
     grown = {
         name: getattr(before, name) + round((getattr(now, name) - getattr(before, name)) / share)
         for name in names
@@ -90,13 +88,49 @@ def _estimated(before: Difference, now: Difference, share: float) -> Difference:
     return dataclasses.replace(now, **grown, bytes=nbytes, exact=False)
 
 
-class _Look:
-    """Takes references as a run would, and keeps what they are."""
+class Look:
+    """Takes references as a run would, and keeps what they are.
+
+    Args:
+        index: of what is done.
+
+    Attributes:
+        found: the source's inputs, counted.
+        named: marks of the index's rows whose inputs the source names.
+        hiding: rows and files of the source that cannot be read, and may name an input.
+    """
 
     def __init__(self, index: CompletedIndex) -> None:
         self.index = index
         self.found = Difference()
-        self.predicted = 0
+        self.named = index.none()
+        self.hiding = 0
+        self._predicted = 0
+
+    @classmethod
+    def at(cls, source: SourceSpec, completed: CompletedSpec, *, whole: bool = False) -> Look:
+        """Look at a source.
+
+        Args:
+            whole: look into all archives, however many and large they are.
+
+        Raises:
+            SourceError: the source cannot be listed or read.
+            StoreError: an index of an earlier run cannot be read.
+        """
+        store = Store(completed.uri, completed.storage)
+        looked = cls(CompletedIndex.read(store, completed, uncommitted=True))
+        for piece in first_pieces(source):
+            budget = Budget() if source.limit is None and not whole else None
+            before = dataclasses.replace(looked.found)
+            for item in PieceReader(source, looked, budget).read(piece):
+                if isinstance(item, Failure):
+                    looked.fail(item)
+            if budget is not None and not budget.exact:
+                looked.found = _estimated(before, looked.found, budget.share)
+        everything = source.limit is None and looked.found.exact
+        looked.found.gone = looked.index.predicted - looked._predicted if everything else None
+        return looked
 
     def remaining(self, references: list[Reference], _: Callable[[], bytes] | None = None) -> list[Reference]:
         """Count references; none of them is kept, for nobody does them."""
@@ -106,6 +140,7 @@ class _Look:
         found.new += division.new
         found.changed += division.changed
         found.touched += division.touched
+        found.outdated += division.outdated
         found.failed += division.failed
         found.done += len(references) - len(kept) - division.failed
         sizes = [one.size for one in kept if one.size is not None]
@@ -113,8 +148,18 @@ class _Look:
             found.bytes = None
         elif found.bytes is not None:
             found.bytes += sum(sizes)
-        self.predicted += division.predicted
+        self._predicted += division.predicted
+        self.named[np.asarray(division.rows, np.int64)] = True
         return []
+
+    def fail(self, failure: Failure) -> None:
+        """Count a row or a file that gives no input."""
+        self.found.inputs += 1
+        self.found.unreadable += 1
+        if failure.error_type in _NAMING:
+            self.named[self.index.find(failure.reference.input_id)] = True
+        else:
+            self.hiding += 1
 
     def flush(self) -> None:
         """Keep nothing: a comparison writes nothing."""

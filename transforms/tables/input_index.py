@@ -102,6 +102,11 @@ class IdLookup:
     def __len__(self) -> int:
         return len(self._high)
 
+    @property
+    def ids(self) -> Pairs:
+        """Each id once, in the order of `order`; shape (n, 2)."""
+        return np.column_stack([self._high, self._low])
+
     def find(self, ids: Pairs) -> NDArray[np.int64]:
         """Find for each id its row in the array that was given, or -1; shape (n,)."""
         if not len(self._high):
@@ -144,6 +149,12 @@ class InputIndex:
         """An index without inputs."""
         none = np.empty(0, np.uint64)
         return cls(np.empty((0, 2), np.uint64), none, np.empty(0, np.int16), [], none)
+
+    @classmethod
+    def of_ids(cls, ids: Pairs) -> InputIndex:
+        """An index of which nothing but the ids is known."""
+        none = np.zeros(len(ids), np.uint64)
+        return cls(ids, none, np.full(len(ids), -1, np.int16), [], none)
 
     @classmethod
     def concat(cls, indexes: Sequence[InputIndex]) -> InputIndex:

@@ -15,8 +15,9 @@ from ..errors import StoreError
 from ..runs.parts import RUNS, commit_path, index_directory
 from ..runs.record import RunRecord
 from ..storage.store import Store
-from .commit.plan import INDEX_ROWS, read_plan
+from .commit.plan import INDEX_ROWS
 from .commit.replace import read_columns, visible_files
+from .commit.steps import read_plan
 from .input_index import IdLookup, InputIndex, hash_column
 
 __all__ = ["LostFiles", "lost_files"]

@@ -147,11 +147,34 @@ def test_a_file_that_was_rewritten_is_sent_again_and_one_that_was_touched_is_not
     ]
 
 
-def test_another_argument_asks_everything_anew_and_replaces_every_row(done):
-    done.write(model={**model_of(done), "arguments": {"text": {"template": "{body}?"}}})
+ANOTHER = {"arguments": {"text": {"template": "{body}?"}}}
 
+
+def test_another_argument_is_refused_until_the_job_says_what_becomes_of_what_is_paid(done):
+    done.write(model={**model_of(done), **ANOTHER})
+    before = {row["run_id"] for row in rows(done.folder / "out", "predictions")}
+
+    planned = run_cli("plan", done.path, cwd=done.folder)
+    ran = run_cli("run", done.path, cwd=done.folder)
+
+    for refused_one in (planned, ran):
+        assert refused_one.code == 2
+        assert (
+            "on_change: 37 inputs of the source are in out/predictions with another set of arguments"
+            in refused_one.err
+        )
+        assert "write on_change: redo to do them again, keep to leave" in refused_one.err
+    assert not done.sent()
+    assert {row["run_id"] for row in rows(done.folder / "out", "predictions")} == before
+
+
+def test_on_change_redo_asks_everything_anew_and_replaces_every_row(done):
+    done.write(model={**model_of(done), **ANOTHER}, on_change="redo")
+
+    planned = run_cli("plan", done.path, "--json", cwd=done.folder)
     ran = done.run()
 
+    assert (planned.json["changed"], planned.json["outdated"]) == (40, 37)
     assert (ran.code, ran.json["skipped"]) == (0, 0), ran.err
     assert [row["text"] for row in rows(done.folder / "out", "predictions")] == [
         f"ok text {n}?" for n in range(40)
@@ -159,12 +182,44 @@ def test_another_argument_asks_everything_anew_and_replaces_every_row(done):
     assert ids(done, "errors") == []
 
 
-def test_another_model_at_the_same_output_replaces_every_row_and_says_which_one_answered(done):
-    url = "https://clarifai.com/acme/lab/models/other"
-    done.write(model={**model_of(done), "url": url})
+def test_on_change_keep_sends_only_what_is_new_or_changed(done):
+    done.count = 42
+    done.write_manifest(lambda n: "rewritten" if n == 5 else f"text {n}")
+    done.write(model={**model_of(done), **ANOTHER}, on_change="keep")
 
     ran = done.run()
 
+    assert (ran.code, ran.json["new"], ran.json["changed"], ran.json["skipped"]) == (3, 2, 1, 39), ran.err
+    assert set(done.sent()) == {"rewritten?", "text 40?", "text 41?"}
+    texts = {row["input_id"]: row["text"] for row in rows(done.folder / "out", "predictions")}
+    assert (len(texts), texts["n00004"], texts["n00005"]) == (39, "ok text 4", "ok rewritten?")
+
+
+def test_on_change_keep_both_has_the_rows_of_both_jobs_and_pays_for_each_once(done):
+    done.write(model={**model_of(done), **ANOTHER}, on_change="keep_both")
+
+    ran, again = done.run(), done.run()
+
+    assert (ran.code, ran.json["predictions"]) == (0, 40), ran.err
+    assert (again.code, again.json["skipped"], again.json["calls"]) == (0, 40, 0), again.err
+    texts = sorted(row["text"] for row in rows(done.folder / "out", "predictions"))
+    assert texts == sorted(
+        [f"ok text {n}" for n in range(40) if n not in (3, 20, 37)] + [f"ok text {n}?" for n in range(40)]
+    )
+    assert ids(done, "errors") == []
+    done.write(model={**model_of(done), **ANOTHER}, on_change="redo")
+    assert done.run("--force").json["predictions"] == 40
+    assert len(ids(done, "predictions")) == 40
+
+
+def test_another_model_says_which_one_answered(done):
+    url = "https://clarifai.com/acme/lab/models/other"
+    done.write(model={**model_of(done), "url": url})
+
+    refused_one = run_cli("run", done.path, cwd=done.folder)
+    ran = done.run("--set", "on_change=redo")
+
+    assert f"another model: {MODEL_URL} then, {url} now" in refused_one.err
     assert (ran.code, ran.json["predictions"], ran.json["skipped"]) == (0, 40, 0), ran.err
     found = rows(done.folder / "out", "predictions")
     assert len(found) == 40

@@ -193,7 +193,14 @@ def test_a_run_ends_by_writing_its_report(tmp_path: Path, endpoint: str) -> None
     assert ("2", "skipped: done before") in facts
     assert "New in the latest run (1)" in text
     record = json.loads((tmp_path / "out" / "_runs" / second.json["run_id"] / "run.json").read_text())
-    assert record["outcome"] == {"new": 1, "changed": 0, "gone": 1, "skipped": 2, "remaining": 0}
+    assert record["outcome"] == {
+        "new": 1,
+        "changed": 0,
+        "gone": 1,
+        "dropped": 0,
+        "skipped": 2,
+        "remaining": 0,
+    }
     assert (record["job_file"], record["folder"]) == (str(job), str(tmp_path))
 
 

@@ -27,8 +27,8 @@ from bulkinfer.transforms.runs.parts import (
 )
 from bulkinfer.transforms.runs.record import begin_run
 from bulkinfer.transforms.tables.commit.commit import commit_run
-from bulkinfer.transforms.tables.commit.plan import read_plan
 from bulkinfer.transforms.tables.commit.recovery import recover
+from bulkinfer.transforms.tables.commit.steps import read_plan
 from bulkinfer.transforms.tables.completed import CompletedIndex, CompletedSpec
 from bulkinfer.transforms.tables.input_index import InputIndex, hash_ids
 from bulkinfer.transforms.tables.staging.part_writer import PartWriter

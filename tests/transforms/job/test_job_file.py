@@ -122,7 +122,7 @@ def test_secrets_inside_urls_and_under_telling_keys_are_not_recorded(tmp_path, u
         ),
         ("runner: {name: ray}", r"job.yaml:4: runner.name: 'ray' is not known; write one of 'direct'"),
         ("stop: {error_ratio: 2}", r"stop.error_ratio: 2 does not fit; write less than or equal to 1"),
-        ("zzz: 1", r"job.yaml:4: zzz: unknown key; known here: calls, job, model, output"),
+        ("zzz: 1", r"job.yaml:4: zzz: unknown key; known here: calls, job, model, on_change, output"),
         (
             "calls: {in_flight: '${NO_SUCH_NAME}'}",
             r"calls.in_flight: the environment variable NO_SUCH_NAME is not set",

@@ -22,7 +22,8 @@ from ...runs.parts import commit_path, run_directory
 from ...runs.record import RunRecord, read_run, write_run
 from ...storage.store import Store
 from .claim import committing
-from .plan import CommitPlan, Step, make_plan, read_plan
+from .plan import make_plan
+from .steps import CommitPlan, Step, read_plan
 
 __all__ = ["CommitResult", "commit_run", "result_of"]
 

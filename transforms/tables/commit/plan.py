@@ -6,18 +6,15 @@ are carried out, by a later start if this process dies.
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
-from ...errors import StoppedError, StoreError
+from ...errors import StoppedError
 from ...kept.types import to_text
 from ...runs.parts import (
-    FORMAT,
     TABLES,
     PartManifest,
     commit_path,
@@ -26,86 +23,21 @@ from ...runs.parts import (
 from ...runs.record import RunRecord, list_runs
 from ...storage.store import Entry, Store
 from ..files import write_parquet
-from ..input_index import IdLookup, InputIndex
+from ..input_index import IdLookup, InputIndex, Pairs
 from .adopt import adopt_segments
 from .columns import KeptColumns, TooNarrowError
+from .dropped import read_dropped
 from .durable import durable_parts, read_index
 from .empty import empty_tables, some_partition, without_rows
 from .merge import BrokenPartError, NewFile, merge_table
 from .replace import Rewrite, drop_older_rows, visible_files
+from .steps import CommitPlan, Step
 
-__all__ = ["INDEX_ROWS", "CommitPlan", "Step", "make_plan", "read_plan"]
+__all__ = ["INDEX_ROWS", "make_plan"]
 
 logger = logging.getLogger(__name__)
 
 INDEX_ROWS = 4_000_000
-
-
-@dataclasses.dataclass(frozen=True)
-class Step:
-    """One visible change: a file that appears, is replaced or is deleted.
-
-    Attributes:
-        stage: stages run in ascending order; steps of one stage may run at once.
-        source: the prepared file, or None to delete the target.
-        target: the visible path.
-        size: bytes of the prepared file.
-        replaces: the target may exist with other content, as an older file that loses rows.
-    """
-
-    stage: int
-    source: str | None
-    target: str
-    size: int = 0
-    replaces: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class CommitPlan:
-    """All changes of one commit in order, and the figures for the run's record."""
-
-    steps: tuple[Step, ...]
-    counts: Mapping[str, int]
-    parts: tuple[str, ...]
-    invalid_parts: Mapping[str, str]
-    keep: str = ""  #: the table's kept columns from then on, as the run's record holds them
-
-    @property
-    def added(self) -> tuple[str, ...]:
-        """Table files with rows that appear."""
-        new = (step.target for step in self.steps if step.source is not None and not step.replaces)
-        return tuple(path for path in new if not path.endswith("-empty.parquet"))
-
-    @property
-    def removed(self) -> tuple[str, ...]:
-        """Table files that go, because all their rows were done again."""
-        return tuple(step.target for step in self.steps if step.source is None)
-
-    def to_json(self) -> bytes:
-        """Serialize to the bytes of `commit.json`."""
-        return json.dumps({"format": FORMAT, **dataclasses.asdict(self)}, sort_keys=True).encode()
-
-
-def read_plan(data: bytes, place: str) -> CommitPlan:
-    """Parse a commit plan.
-
-    Raises:
-        StoreError: a newer version of this tool wrote it, or it is broken.
-    """
-    try:
-        values = json.loads(data)
-        if values["format"] > FORMAT:
-            raise StoreError(
-                f"{place} was written by a newer version of bulkinfer; upgrade it, then start again"
-            )
-        steps = tuple(Step(**step) for step in values["steps"])
-        return CommitPlan(
-            steps, values["counts"], tuple(values["parts"]), values["invalid_parts"], values.get("keep", "")
-        )
-    except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(
-            f"{place} is no commit plan ({type(error).__name__}: {error}); set another output.uri"
-        ) from error
 
 
 def make_plan(store: Store, record: RunRecord, ready: str, *, complete: bool) -> CommitPlan | None:
@@ -158,6 +90,7 @@ def _prepare(
     complete: bool,
 ) -> CommitPlan:
     index, dropped = _each_once(parts, indexes)
+    dropped_ids = read_dropped(store, record.run_id)
     before = [run for run in list_runs(store) if run.committed and run.run_id != record.run_id]
     columns = KeptColumns.of(record, before if len(index) else ())
     while True:
@@ -175,7 +108,9 @@ def _prepare(
                 )
                 for table in TABLES
             }
-            rewrites, older = _replaced(store, record, before, index, columns, ready, complete=complete)
+            rewrites, older = _replaced(
+                store, record, before, index, dropped_ids, columns, ready, complete=complete
+            )
             break
         except TooNarrowError as narrow:
             columns = columns.widened(narrow.name)
@@ -202,6 +137,7 @@ def _prepare(
             "masks": sum(file.rows for file in new["masks"]),
             "prediction_rows": sum(file.rows for file in new["predictions"]),
             "files": sum(map(len, new.values())),
+            "dropped": len(dropped_ids),
             "replaced_rows": sum(rewrite.dropped for rewrite in rewrites),
         }
     )
@@ -241,6 +177,7 @@ def _replaced(
     record: RunRecord,
     older: list[RunRecord],
     index: InputIndex,
+    dropped_ids: Pairs,
     columns: KeptColumns,
     ready: str,
     *,
@@ -251,17 +188,27 @@ def _replaced(
     differing = columns if columns.differs else None
     if not older and differing is None:
         return [], files
-    lookup = IdLookup(index.ids)
+    lookup, dropped = IdLookup(index.ids), IdLookup(dropped_ids)
     touched = set()
     for run in older:
         for entry in store.files(index_directory(run.run_id)):
-            if run.run_id not in touched and (lookup.find(read_index(store, entry.path).ids) >= 0).any():
+            ids = read_index(store, entry.path).ids if run.run_id not in touched else index.ids[:0]
+            if (lookup.find(ids) >= 0).any() or (dropped.find(ids) >= 0).any():
                 touched.add(run.run_id)
     relisted = {run.run_id for run in older if complete and record.lists_all and run.counts.get("errors")}
     if not touched and not relisted and differing is None:
         return [], files
+    stay = {run.run_id for run in older if record.beside and run.fingerprint != record.fingerprint}
     rewrites = drop_older_rows(
-        store, files, lookup, runs=touched, listing_errors_of=relisted, ready=ready, columns=differing
+        store,
+        files,
+        lookup,
+        dropped,
+        runs=touched,
+        stay=stay,
+        listing_errors_of=relisted,
+        ready=ready,
+        columns=differing,
     )
     return rewrites, files
 

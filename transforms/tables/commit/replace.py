@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -50,8 +50,10 @@ def drop_older_rows(
     store: Store,
     files: Mapping[str, list[Entry]],
     lookup: IdLookup,
+    forgotten: IdLookup,
     *,
     runs: Collection[str],
+    stay: Collection[str] = (),
     listing_errors_of: Collection[str],
     ready: str,
     columns: KeptColumns | None = None,
@@ -61,7 +63,9 @@ def drop_older_rows(
     Args:
         files: the visible files.
         lookup: the inputs of the new run.
+        forgotten: inputs whose rows go altogether.
         runs: runs whose files may hold such inputs.
+        stay: of these, runs whose predictions and masks of the new run's inputs stay all the same.
         listing_errors_of: runs whose errors of stage `list` are dropped as well, because a complete new listing
             replaces theirs.
         ready: directory for prepared files, which no reader looks at.
@@ -78,10 +82,12 @@ def drop_older_rows(
             run = run_id_of(entry.path)
             stages = table == "errors" and run in listing_errors_of
             kept = columns if table == "predictions" else None
-            if run not in runs and not stages and kept is None:
+            holds = run in runs and (bool(len(forgotten)) or table == "errors" or run not in stay)
+            if not holds and not stages and kept is None:
                 continue
             with _telling(store, entry.path):
-                gone = _gone(store, entry.path, lookup if run in runs else None, stages)
+                replaced = [lookup] if table == "errors" or run not in stay else []
+                gone = _gone(store, entry.path, [*replaced, forgotten] if holds else [], stages)
                 dropped = int(gone.sum())
                 if not dropped and (kept is None or not len(gone) or _fits(store, entry.path, kept)):
                     continue
@@ -124,13 +130,14 @@ def _read(store: Store, path: str, columns: list[str]) -> Any:
         return reader.read(columns=columns)
 
 
-def _gone(store: Store, path: str, lookup: IdLookup | None, stages: bool) -> NDArray[np.bool_]:
+def _gone(store: Store, path: str, lookups: Sequence[IdLookup], stages: bool) -> NDArray[np.bool_]:
     table = _read(store, path, ["input_id", "stage"] if stages else ["input_id"])
     gone = np.zeros(table.num_rows, bool)
     if not table.num_rows:
         return gone
-    if lookup is not None:
-        gone |= lookup.find(hash_column(table.column("input_id"))) >= 0
+    if lookups:
+        ids = hash_column(table.column("input_id"))
+        gone = np.logical_or.reduce([lookup.find(ids) >= 0 for lookup in lookups])
     if stages:
         stage = table.column("stage").cast(pa.string())
         gone |= np.array([value == "list" for value in stage.to_pylist()], bool)

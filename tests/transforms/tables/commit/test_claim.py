@@ -22,8 +22,8 @@ from bulkinfer.transforms.tables.commit import claim as commit_claim
 from bulkinfer.transforms.tables.commit import commit, recovery
 from bulkinfer.transforms.tables.commit.claim import committing
 from bulkinfer.transforms.tables.commit.commit import commit_run
-from bulkinfer.transforms.tables.commit.plan import CommitPlan, Step
 from bulkinfer.transforms.tables.commit.recovery import recover
+from bulkinfer.transforms.tables.commit.steps import CommitPlan, Step
 from bulkinfer.transforms.tables.completed import CompletedSpec
 from support.claims import write_claim
 from support.tables import make_spec, prediction, rows_seen, stage
