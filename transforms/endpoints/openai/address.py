@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import urllib.request
 
 from ...errors import ConfigError
 from ...job.config import ModelConfig
@@ -28,6 +29,13 @@ class ApiAddress:
 
     server: ServerAddress
     path: str
+
+    @property
+    def proxy(self) -> str | None:
+        """The proxy that the environment names for it; looking it up for each call would cost more than the call."""
+        if self.server.is_loopback or urllib.request.proxy_bypass(self.server.host):
+            return None
+        return urllib.request.getproxies().get("https" if self.server.tls else "http")
 
     @property
     def url(self) -> str:

@@ -77,7 +77,7 @@ class OpenAIEndpoint:
             CredentialsError: there is none, or it would travel unencrypted.
         """
         token = Token.of(self.key_env, self.api.server, allow_plaintext=self.allow_plaintext)
-        return HttpSession(self.api.url, self.method, self.asked, token, timeout)
+        return HttpSession(self.api, self.method, self.asked, token, timeout)
 
     def reader(self, options: ReadOptions, rows: AnswerRows) -> CompletionReader:
         """The reader that writes answers to rows."""

@@ -13,6 +13,7 @@ import aiohttp
 from ...calls.endpoint import Fault, Reply, Verdict
 from ..bearer import Token
 from ..over_grpc.codes import cut
+from .address import ApiAddress
 from .events import EventParser
 from .methods import chat, embeddings, responses
 from .methods.asked import Asked
@@ -48,16 +49,16 @@ class HttpSession:
     """Sends inputs to one method of one server; lives on the engine's loop.
 
     Args:
-        url: of the API.
+        api: where it is served.
         method: by the job's name.
         asked: the method, bound.
         token: for the server.
         timeout: seconds, the deadline of one call.
     """
 
-    def __init__(self, url: str, method: str, asked: Asked, token: Token, timeout: float) -> None:
+    def __init__(self, api: ApiAddress, method: str, asked: Asked, token: Token, timeout: float) -> None:
         self._url, self._method, self._asked, self._token = (
-            f"{url}{asked.path}",
+            f"{api.url}{asked.path}",
             METHODS[method],
             asked,
             token,
@@ -68,8 +69,8 @@ class HttpSession:
             timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=min(timeout, _CONNECT_S)),
             headers={"content-type": "application/json", **token.headers()},
             cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=True,
         )
+        self._proxy = api.proxy
 
     async def connect(self) -> Fault | None:
         """HTTP connects with the first call."""
@@ -84,7 +85,9 @@ class HttpSession:
         request = self._asked.body([one.data for one in batch])
         reply = Reply(bytes_sent=len(request))
         try:
-            async with self._http.post(self._url, data=request, allow_redirects=False) as response:
+            async with self._http.post(
+                self._url, data=request, proxy=self._proxy, allow_redirects=False
+            ) as response:
                 reply.request_id = response.headers.get("x-request-id")
                 streams = response.status == 200 and response.content_type == "text/event-stream"
                 data = await (self._events(response, reply) if streams else self._whole(response, reply))
