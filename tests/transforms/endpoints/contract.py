@@ -243,7 +243,8 @@ class EndpointContract:
         engine = Engine(call_of(kind.endpoint("text"), in_flight=2), control, metrics)
         submitter, results = engine.open_submitter(), []
         with contextlib.closing(control), contextlib.closing(engine):
-            for batch in cut(items(engine.call, texts(NAMES[:32])), 8, 1 << 30, lambda _: 1):
+            most = most_of(engine.call.endpoint)
+            for batch in cut(items(engine.call, texts(NAMES[:32])), most, 1 << 30, lambda _: 1):
                 assert submitter.submit(batch)
             while kind.calls() < 2:
                 time.sleep(0.01)
