@@ -28,6 +28,8 @@ from .rows.schemas import keep_columns
 from .runs.parts import OutputSpec, partition_bytes
 from .runs.record import list_runs
 from .sources.source import SourceSpec, inspect_source
+from .storage.allowed import Allowed
+from .storage.references import is_data, shown
 from .storage.store import Store
 from .tables.output_check import check_output, names_as_written
 from .tables.partitions import constant_of
@@ -144,6 +146,8 @@ def prepare(
         columns=source.columns,
         workers=workers,
     )
+    if call.endpoint.needs.fetched_by:
+        _check_reachable(source, call.endpoint.needs.fetched_by)
     if config.source.image.orientation == "apply" and not call.endpoint.needs.content:
         raise ConfigError(
             "source.image.orientation: apply turns pictures before they are sent, but model.arguments pass $uri, "
@@ -199,6 +203,17 @@ def _check_apart(source: SourceSpec, output: str) -> None:
         raise ConfigError(
             f"output.uri: {output} lies in source.table ({table}), so that the next run would take its rows for "
             "inputs; write elsewhere"
+        )
+
+
+def _check_reachable(source: SourceSpec, server: str) -> None:
+    """Refuse a source whose references are passed to a server that cannot fetch them."""
+    elsewhere = Allowed(None, files=False, loopback=False)
+    references = source.first_uris or [pattern.text for pattern in source.patterns]
+    if references and all(elsewhere.fault(one) and not is_data(one) for one in references):
+        raise ConfigError(
+            f"model.arguments: they pass $uri, but {server} cannot fetch {shown(references[0])}, which only this "
+            "machine reaches; pass $content, or name references that other machines reach"
         )
 
 

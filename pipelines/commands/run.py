@@ -18,7 +18,7 @@ from ..terminal.logs import configure_logging
 from .options import Examples, job_argument, json_option, limit_option, set_option, verbose_option
 
 if TYPE_CHECKING:
-    from bulkinfer.transforms.job.config import JobConfig
+    from bulkinfer.transforms.job.config import JobConfig, OutputConfig
 
 __all__ = ["plan", "run", "written_report"]
 
@@ -109,8 +109,18 @@ def run(
         if as_json:
             click.echo(json.dumps(summary.to_json() | ({"report": page} if report else {})))
         else:
-            click.echo(summary.to_text(command, flags, _own_python(), page))
+            click.echo(summary.to_text(command, flags, _own_python(), page, _query(job_file.config.output)))
         sys.exit(0 if errors_are_fine and summary.exit_code == _SOME_FAILED else summary.exit_code)
+
+
+def _query(output: OutputConfig) -> str:
+    """A query that tells something about the tables; "" where they cannot be read, which is no fault of the run."""
+    from bulkinfer.pipelines.terminal.query import telling_query
+    from bulkinfer.transforms.storage.store import Store
+
+    with contextlib.suppress(BulkinferError, OSError, ValueError):
+        return telling_query(Store(output.uri, output.storage), output.uri)
+    return ""
 
 
 @click.command(cls=Examples, examples=("bulkinfer plan job.yaml", "bulkinfer plan job.yaml --json"))

@@ -71,7 +71,9 @@ class Summary:
             return 4
         return 3 if self.errors or self.skipped_errors else 0
 
-    def to_text(self, command: str, flags: str = "", python: str = "python", page: str | None = None) -> str:
+    def to_text(
+        self, command: str, flags: str = "", python: str = "python", page: str | None = None, query: str = ""
+    ) -> str:
         """Format the summary for a terminal: what was written, one query to paste, where to look next.
 
         Args:
@@ -79,6 +81,7 @@ class Summary:
             flags: Beam's flags, which come last in it.
             python: an interpreter that has this package, as the user would type it.
             page: where the report was written.
+            query: DuckDB's SQL that tells something about the tables; "" for none.
         """
         rate = self.predictions / self.seconds if self.seconds else 0.0
         lines = [
@@ -97,13 +100,10 @@ class Summary:
                 f"{self.masks_unreadable} of the masks cannot be read: `note` in {self.output}/masks/ says why"
             )
         if self.predictions + self.errors + self.skipped:
-            lines += [
-                "",
-                *(f"  {line}" for line in self._tables()),
-                "",
-                "a query to paste (it needs duckdb):",
-            ]
-            lines.append(f'  {python} -c "import duckdb; print(duckdb.sql(\\"{self._query()}\\"))"')
+            lines += ["", *(f"  {line}" for line in self._tables())]
+        if query:
+            lines += ["", "a query to paste (it needs duckdb):"]
+            lines.append(f'  {python} -c "import duckdb; print(duckdb.sql(\\"{query}\\"))"')
         if page is not None:
             local = page.startswith("/")
             how = f"open it in a browser: {Path(page).as_uri()}" if local else "open it in a browser"
@@ -141,15 +141,3 @@ class Summary:
         return [
             f"{self.output}/{name}/".ljust(len(self.output) + 40) + what for name, what in meanings.items()
         ]
-
-    def _query(self) -> str:
-        if self.masks:
-            return (
-                "SELECT input_id, count(*) AS masks, max(area) AS largest "
-                f"FROM '{self.output}/masks/**/*.parquet' GROUP BY 1 ORDER BY 2 DESC LIMIT 5"
-            )
-        if self.predictions or not self.errors:
-            return (
-                f"SELECT label, count(*) AS inputs FROM '{self.output}/predictions/**/*.parquet' GROUP BY 1"
-            )
-        return f"SELECT error_type, count(*) AS inputs FROM '{self.output}/errors/**/*.parquet' GROUP BY 1"

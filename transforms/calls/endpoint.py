@@ -156,10 +156,12 @@ class ContentNeeds:
     Attributes:
         content: the bytes behind its reference; False where the server fetches them, or nothing asks for them.
         columns: names of columns that hold references of their own, fetched like the content.
+        fetched_by: the address of a server on another machine that fetches references itself; "" for none.
     """
 
     content: bool = True
     columns: tuple[str, ...] = ()
+    fetched_by: str = ""
 
 
 class Session(Protocol):

@@ -59,6 +59,7 @@ class SourceSpec:
         schema: all columns of the manifest with their types.
         as_written: inputs are named as the job spells them, which is how an output's earlier runs named them.
         relative_to: the folder that the inputs' ids are relative to; "" where they mean the same from everywhere.
+        first_uris: the references of a manifest's first rows.
     """
 
     source: SourceConfig
@@ -74,6 +75,7 @@ class SourceSpec:
     schema: pa.Schema = dataclasses.field(default_factory=lambda: pa.schema([]))
     as_written: bool = False
     relative_to: str = ""
+    first_uris: tuple[str, ...] = ()
 
     @property
     def id_column(self) -> str:
@@ -272,6 +274,9 @@ def _inspect_manifest(
         base=base,
         schema=schema,
         relative_to=relative_to(source, base, rows),
+        first_uris=tuple(
+            resolve(as_text(uri), base) for row in rows if (uri := row.values.get(columns.uri or ""))
+        ),
     )
 
 

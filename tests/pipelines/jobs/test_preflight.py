@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 
 import pytest
 from bulkinfer.pipelines.embedded.server import serve
-from support.jobs import run_cli, write_job
+from support.jobs import photo, run_cli, write_job
 
 MODEL = "https://clarifai.com/bulkinfer/embedded/models/demo"
 
@@ -265,6 +266,59 @@ def test_pictures_that_the_server_fetches_cannot_be_turned(folder, endpoint):
         },
         command="plan",
     )
+
+
+@pytest.fixture(scope="module")
+def elsewhere():
+    """A server that is reached by an address of this machine that is none of loopback."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing; it only chooses an interface
+        except OSError:
+            pytest.skip("this machine has no network")
+        host = probe.getsockname()[0]
+    with serve(host="0.0.0.0") as server:
+        yield server.endpoint.replace("0.0.0.0", host).replace("127.0.0.1", host)
+
+
+@pytest.mark.parametrize(
+    ("references", "argument", "reached"),
+    [
+        (["a.jpg"], "$uri", False),
+        (["file:///data/a.jpg", "http://127.0.0.1:1/a.jpg"], "$uri", False),
+        (["zip://a.jpg::photos.zip"], "$uri", False),
+        (["a.jpg", "https://example.org/a.jpg"], "$uri", True),  # the others are rows of `errors`
+        (["s3://bucket/a.jpg"], "$uri", True),
+        (["data:image/png;base64,aaaa"], "$uri", True),  # it is content
+        (["a.jpg"], "$content", True),
+    ],
+)
+def test_a_server_elsewhere_gets_no_reference_that_only_this_machine_reaches(
+    folder, elsewhere, references, argument, reached
+):
+    (folder / "refs.jsonl").write_text("".join(json.dumps({"uri": one}) + "\n" for one in references))
+    model = {"url": MODEL, "method": "segment_anything", "arguments": {"image": argument}}
+    source = {"manifest": "refs.jsonl", "columns": {"uri": "uri"}}
+    job = write_job(folder, source=source, model={**model, "endpoint": elsewhere})
+    ran = run_cli("plan", job, cwd=folder)
+
+    assert ran.code == (0 if reached else 2), ran.err
+    assert reached or (elsewhere in ran.err and "pass $content" in ran.err)
+
+
+def test_nor_files_of_this_machine(folder, elsewhere, endpoint):
+    (folder / "a.jpg").write_bytes(photo())
+    model = {"url": MODEL, "method": "segment_anything", "arguments": {"image": "$uri"}}
+    refused(
+        folder,
+        "pass $uri",
+        "*.jpg",
+        source={"files": "*.jpg"},
+        model={**model, "endpoint": elsewhere},
+    )
+    assert not (folder / "out").exists()
+    here = write_job(folder, source={"files": "*.jpg"}, model={**model, "endpoint": endpoint})
+    assert run_cli("plan", here, cwd=folder).code == 0
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,10 @@ class ClarifaiEndpoint:
     @property
     def needs(self) -> ContentNeeds:
         """What the method's arguments take of an input."""
-        return ContentNeeds(self.binding.needs_content, self.binding.reference_columns)
+        fetched = self.binding.passes_uri and not self.server.is_loopback
+        return ContentNeeds(
+            self.binding.needs_content, self.binding.reference_columns, self.server.url if fetched else ""
+        )
 
     @property
     def signature(self) -> str:

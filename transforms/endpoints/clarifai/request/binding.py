@@ -12,12 +12,12 @@ from clarifai_grpc.grpc.api import resources_pb2, service_pb2
 from ....errors import EndpointError, MethodError
 from ....job.config import StreamConfig
 from ...arguments.expressions import ArgumentError, closest, holds_expression, is_expression
-from ...arguments.sources import FromColumn, FromContent, FromTemplate
+from ...arguments.sources import FromColumn, FromContent, FromTemplate, FromUri
 from ..signatures import Field, Method
 from .arguments import Argument
 from .expressions import parse_constant, parse_source, source_parts
 from .fitting import check_stream, content_field, example, located
-from .framing import tag, varint
+from .framing import MEDIA, tag, varint
 from .prompts import kind
 from .sources import Constant, Source
 from .values import MisfitError, encode_value
@@ -80,6 +80,16 @@ class Binding:
     def needs_content(self) -> bool:
         """False when no argument sends the fetched bytes, so that they need not be fetched."""
         return any(isinstance(source, FromContent) for source in self._sources())
+
+    @functools.cached_property
+    def passes_uri(self) -> bool:
+        """Whether an argument of a medium passes the reference, so that the server fetches what lies there."""
+        return any(
+            isinstance(source, FromUri)
+            for argument in self.arguments
+            if {field.type for field in (argument.field, *argument.field.type_args)} & MEDIA.keys()
+            for source in source_parts(argument.source)
+        )
 
     @property
     def streaming_argument(self) -> Argument | None:
