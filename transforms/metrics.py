@@ -20,6 +20,7 @@ COUNTERS: Mapping[str, str] = {
     "throttled": "calls that the server refused for its rate limit, or because it was full (engine)",
     "splits": "batches and pieces that were cut because a call failed as a whole (engine)",
     "inputs_sent": "inputs that were sent at least once (engine)",
+    "inputs_in_calls": "inputs of all calls, each as often as it was sent (engine)",
     "inputs_done": "inputs that ended as a prediction (engine)",
     "inputs_failed": "inputs that ended as an error of the call (engine, predict)",
     "inputs_dropped": "inputs left to a later run, because the job stopped (engine, predict)",

@@ -125,6 +125,7 @@ def _summary(
     gone = None
     if stopped is None and options.limit is None and counters:
         gone = completed.load().predicted - counters.get("inputs_predicted", 0)
+    prices = job.config.stop.prices
     skipped = counters.get("inputs_skipped", 0)
     remaining = counters.get("inputs_undone", 0)
     if stopped is not None or (options.limit is not None and not options.retry_failed):
@@ -140,6 +141,8 @@ def _summary(
         masks_unreadable=result.counts.get("masks_unreadable", 0),
         calls=result.calls,
         retries=result.retries,
+        tokens=result.counts.get("prompt_tokens", 0) + result.counts.get("completion_tokens", 0),
+        cost=prices.cost_of(result.counts) if prices else None,
         output=job.config.output.uri,
         stopped=stopped.message if stopped else None,
         skipped_errors=counters.get("errors_skipped", 0),

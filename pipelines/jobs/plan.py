@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from bulkinfer.transforms.job.config import CallsConfig
+from bulkinfer.transforms.job.config import CallsConfig, ModelConfig, PricesConfig
 from bulkinfer.transforms.job.job_file import JobFile
 from bulkinfer.transforms.kept.types import is_json, source_of
 from bulkinfer.transforms.storage.exclusive import may_create_new
@@ -25,6 +25,8 @@ __all__ = ["Plan", "plan_job"]
 
 #: Assumed duration of a call; segmentation and short generations take about this long.
 _ASSUMED_CALL_S = 1.0
+_BYTES_A_TOKEN = 4  #: of English text, for most tokenizers
+_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "max_new_tokens")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +70,8 @@ class Plan:
         keep: the columns that the predictions table gets from the source.
         may_read: what the references of the manifest may name.
         left_out: columns of the table that a job that keeps all does not keep, and why.
+        tokens: estimated tokens of prompts and answers, see `estimate_tokens`; None where it cannot be told.
+        cost: what `stop.prices` add up to for that; None without prices.
         seconds: estimated time of the calls: the longer of what the limits allow and `assumed_call_seconds` a call
             at the calls in flight.
     """
@@ -95,6 +99,8 @@ class Plan:
     commits: str
     vanished: str = "keep"
     may_read: str = "any reference"
+    tokens: int | None = None
+    cost: float | None = None
     keep: tuple[Kept, ...] = ()
     left_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
@@ -141,6 +147,8 @@ class Plan:
                 f"to do     {about}{self.new + self.changed}, {size}",
                 f"calls     {about}{self.calls}",
                 f"time      about {self.seconds:.0f} s, at {self.assumed_call_seconds:g} s a call",
+                *([f"tokens    about {self.tokens:,}"] if self.tokens is not None else []),
+                *([f"cost      about {self.cost:,.6g}"] if self.cost is not None else []),
                 f"output    {self.output}",
                 f"commits   {self.commits}",
                 *(f"keep      {kept}" for kept in self.keep),
@@ -184,6 +192,7 @@ def plan_job(file: JobFile, *, limit: int | None = None) -> Plan:
         calls = math.ceil(found.todo / batch)
         if found.bytes is not None and endpoint.needs.content:
             calls = max(calls, math.ceil(found.bytes / int(config.calls.batch_bytes)))
+        tokens = estimate_tokens(config.model, job.source.media_type, found.bytes, found.todo)
         return Plan(
             model=endpoint.identity,
             model_version=endpoint.version,
@@ -195,6 +204,8 @@ def plan_job(file: JobFile, *, limit: int | None = None) -> Plan:
             assumed_call_seconds=_ASSUMED_CALL_S,
             output=config.output.uri,
             runner=describe(config.runner),
+            tokens=None if tokens is None else sum(tokens),
+            cost=estimate_cost(config.stop.prices, calls, found.todo, tokens),
             commits=_commits(job.output.store()),
             vanished=config.source.vanished,
             may_read=str(job.source.allowed),
@@ -217,3 +228,35 @@ def estimate_seconds(limits: CallsConfig, workers: int, calls: int, inputs: int)
     if limits.inputs_per_second:
         estimates.append(inputs / limits.inputs_per_second)
     return round(max(estimates), 1)
+
+
+def estimate_tokens(
+    model: ModelConfig, media: str | None, nbytes: int | None, inputs: int
+) -> tuple[int, int] | None:
+    """Estimate tokens of prompts, a quarter of their bytes, and of answers, as many as an argument allows.
+
+    Args:
+        nbytes: of the contents; None where it is not known.
+
+    Returns:
+        Both; None where the contents are no text, or their size is not known.
+    """
+    if media != "text" or nbytes is None:
+        return None
+    constant = sum(
+        len(value.encode())
+        for value in model.arguments.values()
+        if isinstance(value, str) and value[:1] != "$"
+    )
+    most = next((model.arguments[name] for name in _LIMITS if type(model.arguments.get(name)) is int), 0)
+    return (nbytes + inputs * constant) // _BYTES_A_TOKEN, inputs * most
+
+
+def estimate_cost(
+    prices: PricesConfig | None, calls: int, inputs: int, tokens: tuple[int, int] | None
+) -> float | None:
+    """Estimate the cost; None without prices, or where they are of tokens that cannot be estimated."""
+    if prices is None or (tokens is None and (prices.prompt_tokens or prices.completion_tokens)):
+        return None
+    prompt, completion = tokens or (0, 0)
+    return prices.cost(calls=calls, inputs=inputs, prompt_tokens=prompt, completion_tokens=completion)

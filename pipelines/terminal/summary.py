@@ -22,6 +22,8 @@ class Summary:
         masks_unreadable: of these, rows whose mask cannot be read; `note` says why.
         calls: calls sent, retries included.
         retries: calls that repeated inputs of an earlier call.
+        tokens: of prompts and answers, as the server reports them.
+        cost: what `stop.prices` add up to for this run; None without prices.
         seconds: wall time of the whole run.
         output: directory of the tables.
         stopped: why the run stopped early; None when it finished.
@@ -43,6 +45,8 @@ class Summary:
     masks_unreadable: int = 0
     calls: int = 0
     retries: int = 0
+    tokens: int = 0
+    cost: float | None = None
     seconds: float = 0.0
     output: str = ""
     stopped: str | None = None
@@ -93,7 +97,9 @@ class Summary:
                 if self.gone is not None
                 else "gone from the source: not known"
             ),
-            f"{self.calls} calls, {self.retries} retries, {self.seconds:.1f} s, {rate:.1f} predictions/s",
+            f"{self.calls} calls, {self.retries} retries, {self.seconds:.1f} s, {rate:.1f} predictions/s"
+            + (f", {self.tokens:,} tokens" if self.tokens else "")
+            + (f", cost {self.cost:,.6g}" if self.cost is not None else ""),
         ]
         if self.masks_unreadable:
             lines.append(

@@ -15,6 +15,7 @@ from bulkinfer.transforms.calls.batching import Item
 from bulkinfer.transforms.calls.endpoint import Fault, Reply, Verdict
 from bulkinfer.transforms.calls.limits.local import LocalLimiter
 from bulkinfer.transforms.calls.limits.message_size import MessageLimit
+from bulkinfer.transforms.calls.limits.spending import Spending
 from bulkinfer.transforms.calls.settings import Settings
 from bulkinfer.transforms.endpoints.clarifai.request.wire import EncodedInput
 from bulkinfer.transforms.endpoints.clarifai.statuses import fault_of_grpc, fault_of_status
@@ -175,6 +176,7 @@ def send_through(
             "v1",
             aborted.append,
             spending,
+            Spending(StopConfig(), 1, aborted.append),
         )
         runs = []
         for batch in batches:

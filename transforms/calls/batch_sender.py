@@ -130,11 +130,26 @@ class BatchSender:
         if fault := shared.sizes.refuses(items) or await shared.session.connect():
             backoff.start(asked)
             return _Called(items, Reply(fault), 0.0, None)
-        items = self._within_budget(items)
-        permit = await shared.limiter.acquire(len(items))
+        if not await shared.spending.start():
+            shared.spent.set()
+            raise asyncio.CancelledError
+        reply: Reply | None = None
+        try:
+            items = self._within_budget(items)
+            permit = await shared.limiter.acquire(len(items))
+            reply, took_ms = await self._send_once(items, backoff, permit)
+        finally:
+            await shared.spending.ended(reply, len(items))
+        return _Called(items, reply, took_ms, permit)
+
+    async def _send_once(
+        self, items: Sequence[Item], backoff: Backoff, permit: Permit
+    ) -> tuple[Reply, float]:
+        """Send a call that all limits allow."""
+        shared = self._shared
         backoff.start()  # not before: the limits may hold a call for longer than the whole budget
         fresh = sum(not item.attempts for item in items)
-        shared.metrics.add(inputs_sent=fresh, retries=int(fresh < len(items)))
+        shared.metrics.add(inputs_sent=fresh, inputs_in_calls=len(items), retries=int(fresh < len(items)))
         for item in items:
             item.attempts += 1
         started, succeeded = time.monotonic(), shared.succeeded
@@ -150,7 +165,7 @@ class BatchSender:
         if reply.fault and reply.fault.verdict is Verdict.TRANSPORT:
             reply.fault = self._late(reply.fault, items, elapsed_ms / 1000, succeeded)
         self._learn(reply, elapsed_ms, permit)
-        return _Called(items, reply, elapsed_ms, permit)
+        return reply, elapsed_ms
 
     def _within_budget(self, items: Sequence[Item]) -> Sequence[Item]:
         """What the budget still allows to send of these inputs; the others are left to a later run."""

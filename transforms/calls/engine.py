@@ -27,6 +27,7 @@ from .limits.choose import limiter_for
 from .limits.divided import DividedLimits
 from .limits.local import LocalLimiter
 from .limits.message_size import MessageLimit
+from .limits.spending import Spending
 from .loop import engine_loop
 from .model_call import ModelCall
 from .settings import Settings
@@ -150,6 +151,7 @@ class Engine:
             model_version=endpoint.version,
             abort=self._abort,
             budget=self.control,
+            spending=Spending(self.call.stop, workers, lambda text: self.control.stop("budget", text)),
         )
         self._watcher = asyncio.get_running_loop().create_task(self._watch())
 

@@ -11,6 +11,7 @@ from ..metrics import Metrics
 from .endpoint import Fault, Session
 from .limits.limiter import Limiter
 from .limits.message_size import MessageLimit
+from .limits.spending import Spending
 
 __all__ = ["Budget", "Settings"]
 
@@ -41,6 +42,7 @@ class Settings:
         model_version: for the predictions.
         abort: stops the job for a fault after which nothing will work.
         budget: of inputs that the job may send.
+        spending: of tokens and cost.
         spent: set once all of it is reserved, so that no batch waits for a retry that it will not get.
         answered: calls that the server answered so far, whatever it answered.
         succeeded: calls among these that did not fail as a whole.
@@ -56,6 +58,7 @@ class Settings:
     model_version: str
     abort: Callable[[Fault], None]
     budget: Budget
+    spending: Spending
     spent: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
     answered: int = 0
     succeeded: int = 0

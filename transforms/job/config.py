@@ -17,6 +17,7 @@ from pydantic import (
 from .model_keys import DeploymentConfig, ModelConfig, NodepoolConfig, StreamConfig
 from .section import Section
 from .source_keys import ColumnsConfig, SourceConfig, SourceImageConfig, SourceTimeoutConfig
+from .stop_keys import PricesConfig, StopConfig
 from .units import Duration, Size, Texts, size
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "ModelConfig",
     "NodepoolConfig",
     "OutputConfig",
+    "PricesConfig",
     "RunnerConfig",
     "SourceConfig",
     "SourceImageConfig",
@@ -39,7 +41,12 @@ __all__ = [
 class CallsConfig(Section):
     """How hard one worker process may press on the endpoint."""
 
-    batch_size: int = Field(32, ge=1, le=128, description="Most inputs in one call.")
+    batch_size: int = Field(
+        32,
+        ge=1,
+        le=2048,
+        description="Most inputs in one call: up to 128, embeddings of kind openai up to 2,048.",
+    )
     batch_bytes: Size = Field(size("32MB"), description="Most bytes of content in one call.")
     in_flight: int = Field(16, ge=1, le=4096, description="Calls under way at once in one worker process.")
     in_flight_bytes: Size = Field(size("256MB"), description="Bytes of content under way at once.")
@@ -98,20 +105,6 @@ class OutputConfig(Section):
         return value
 
 
-class StopConfig(Section):
-    """When a job that goes wrong, or costs too much, stops by itself."""
-
-    error_ratio: float = Field(
-        0.2,
-        gt=0,
-        le=1,
-        description="Stop when this share of at least 100 finished inputs failed; 1 never stops.",
-    )
-    inputs: int | None = Field(
-        None, ge=1, description="Send no more inputs than this, retries included: a budget."
-    )
-
-
 class RunnerConfig(Section):
     """Where the job runs."""
 
@@ -147,6 +140,15 @@ class JobConfig(Section):
         if self.job == "lake-enrichment" and not self.source.table:
             raise ValueError(
                 "job: lake-enrichment enriches a table; add source.table, or write job: bulk-inference"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _calls_are_as_the_api_takes_them(self) -> JobConfig:
+        if self.calls.batch_size > 128 and self.model.kind == "clarifai":
+            raise ValueError(
+                f"calls.batch_size={self.calls.batch_size} is more than the 128 inputs that a call of kind clarifai "
+                "takes; lower it"
             )
         return self
 

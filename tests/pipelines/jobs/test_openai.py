@@ -365,6 +365,51 @@ def test_a_key_is_sent_and_a_wrong_one_stops_the_job(tmp_path: Path, server: Ope
     assert "mellon-1234" not in wrong.err
 
 
+@pytest.mark.parametrize(
+    "budget", [{"tokens": 300}, {"cost": 3.0, "prices": {"prompt_tokens": 0.01, "completion_tokens": 0.01}}]
+)
+def test_a_budget_ends_a_run_within_one_call_and_the_next_one_goes_on(
+    tmp_path: Path, server: OpenAIServer, budget: dict[str, Any]
+) -> None:
+    server.set(base_ms=20)
+    texts = [f"text number {n:03}" for n in range(60)]
+    job(tmp_path, server, "echo", texts, stop=budget, calls={"in_flight": 8})
+    first = run(tmp_path)
+    tokens = server.stats()["tokens"]
+    second = run(tmp_path, "--set", "stop.tokens=100000", "--set", "stop.cost=null")
+
+    assert (first.code, second.code) == (4, 0), (first.err, second.err)
+    a_call = tokens / first.json["calls"]
+    assert 300 <= tokens < 300 + a_call
+    assert (first.json["tokens"], first.json["predictions"]) == (tokens, first.json["calls"])
+    if "cost" in budget:
+        assert first.json["cost"] == pytest.approx(tokens / 100)
+    assert f"stop.{next(iter(budget))} is" in first.json["stopped"]
+    assert server.stats()["calls"] == 60
+    assert sorted(found(tmp_path)) == texts
+
+
+def test_plan_estimates_tokens_and_cost(tmp_path: Path, server: OpenAIServer) -> None:
+    (tmp_path / "a.txt").write_text("four letters a token " * 20)
+    prices = {"call": 1, "prompt_tokens": 0.1, "completion_tokens": 0.01}
+    write_job(
+        tmp_path,
+        source={"files": "*.txt"},
+        model={
+            "kind": "openai",
+            "endpoint": server.endpoint,
+            "name": "echo",
+            "arguments": {"prompt": "$content", "max_tokens": 100},
+        },
+        stop={"prices": prices},
+    )
+    plan = run_cli("plan", "job.yaml", "--json", cwd=tmp_path).json
+
+    assert plan["tokens"] == 420 // 4 + 100
+    assert plan["cost"] == pytest.approx(1 + 10.5 + 1)
+    assert "\ncost      about 12.5" in run_cli("plan", "job.yaml", cwd=tmp_path).out
+
+
 def test_a_killed_job_pays_nothing_twice_but_what_was_in_flight(tmp_path: Path, server: OpenAIServer) -> None:
     server.set(base_ms=100, places=64)
     texts = [f"text {n}" for n in range(300)]

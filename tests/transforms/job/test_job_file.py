@@ -103,8 +103,8 @@ def test_secrets_inside_urls_and_under_telling_keys_are_not_recorded(tmp_path, u
     [
         ("calls: {batch_sise: 3}", r"job.yaml:4: calls.batch_sise: unknown key; did you mean batch_size\?"),
         (
-            "calls: {batch_size: 500}",
-            r"job.yaml:4: calls.batch_size: 500 does not fit; write less than or equal to 128",
+            "calls: {batch_size: 5000}",
+            r"job.yaml:4: calls.batch_size: 5000 does not fit; write less than or equal to 2048",
         ),
         (
             "calls: {timeout: soon}",

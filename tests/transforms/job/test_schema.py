@@ -102,7 +102,7 @@ def test_pages_show_some() -> None:
         ("source.image", "${IMAGE}", False),
         ("calls.batch_size", "${N}", True),
         ("calls.batch_size", "N", False),
-        ("calls.batch_size", 129, False),
+        ("calls.batch_size", 2049, False),
         ("calls.timeout", "${SECONDS}s", True),
         ("calls.timeout", 1.5, True),
         ("calls.calls_per_second", None, True),
