@@ -35,9 +35,9 @@ CORE = {
     "calls/batch_sender": ["calls/test_batch_sender.py"],
     "calls/bisection": ["calls/test_bisection.py"],
     "calls/limits/divided": ["calls/limits/test_divided.py"],
-    "calls/limits/local": ["calls/limits/test_local.py"],
-    "calls/limits/throttling": ["calls/limits/test_local.py"],
-    "calls/limits/window": ["calls/limits/test_local.py"],
+    "calls/limits/local": ["calls/limits/test_places.py", "calls/limits/test_local.py"],
+    "calls/limits/throttling": ["calls/limits/test_places.py", "calls/limits/test_local.py"],
+    "calls/limits/window": ["calls/limits/test_window.py", "calls/limits/test_local.py"],
     "endpoints/clarifai/statuses": [
         "endpoints/clarifai/test_statuses.py",
         "endpoints/clarifai/test_text_faults.py",
@@ -47,7 +47,12 @@ CORE = {
     "tables/commit/merge": ["tables/commit/test_commit.py", "tables/test_staging.py"],
     "tables/commit/plan": ["tables/commit/test_commit.py", "tables/commit/test_recovery.py"],
     "tables/commit/replace": ["tables/commit/test_commit.py"],
-    "tables/completed": ["tables/test_completed.py"],
+    "tables/completed": [
+        "tables/test_completed.py",
+        "tables/test_difference.py",
+        "tables/test_lost.py",
+        "tables/test_revalidation.py",
+    ],
     "tables/input_index": ["tables/test_completed.py", "tables/commit/test_commit.py"],
 }
 #: One change of each kind is enough: `<` that becomes `<=`, not every operator that there is.

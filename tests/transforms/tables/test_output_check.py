@@ -57,6 +57,23 @@ def test_an_output_whose_files_would_have_too_long_names_is_refused():
             check_output(spec.store(), spec, write=False)
 
 
+@pytest.mark.parametrize("table", ["predictions", "masks", "errors"])
+@pytest.mark.parametrize("harm", ["empty", "cut", "other"])
+def test_a_damaged_file_of_an_earlier_run_is_told_before_the_commit_meets_it(finished, table, harm):
+    store = finished.store()
+    (entry,) = store.find(table)
+    data = store.read(entry.path)
+    store.write(entry.path, {"empty": b"", "cut": data[:-9], "other": b"no Parquet at all"}[harm])
+
+    with pytest.raises(
+        StoreError, match=rf"{table}/part-.* cannot be read: .*; restore the file, or delete it"
+    ):
+        check_output(store, finished, write=False)
+
+    store.remove(entry.path)
+    check_output(store, finished, write=False)
+
+
 def test_another_model_may_write_there(finished):
     check_output(finished.store(), make_spec(finished.uri, "later", fingerprint="two"), write=True)
 

@@ -241,6 +241,35 @@ def test_nobody_starts_before_the_pause_that_a_server_asks_for() -> None:
     assert all(permit.time - began >= 7.5 for permit in later)
 
 
+@pytest.mark.parametrize("calls", [None, 5])
+def test_a_hold_delays_all_that_start_and_ends_when_it_is_taken_back(calls: float | None) -> None:
+    async def main() -> tuple[float, float]:
+        limiter, began = limiter_of(calls), time.monotonic()
+        limiter.hold(2.0)
+        first = (await limiter.acquire(1)).time - began
+        limiter.hold(600.0)
+        asyncio.get_running_loop().call_later(1.0, limiter.hold, 0.0)
+        return first, (await limiter.acquire(1)).time - began - first
+
+    first, second = simulate(main)
+
+    assert first == pytest.approx(2.0)
+    assert 0.999 <= second <= 1.1
+
+
+@pytest.mark.parametrize(
+    ("calls", "inputs", "raised"), [(4, None, (8, 50)), (None, 40, (8, 80)), (4, 40, (None, None))]
+)
+def test_only_limits_that_are_configured_change(
+    calls: float | None, inputs: float | None, raised: tuple[float | None, float | None]
+) -> None:
+    limiter = limiter_of(calls, inputs)
+    limiter.allow(*raised)
+
+    units = [window and window.units for window in (limiter._calls, limiter._inputs)]
+    assert units == [calls and int(raised[0] or calls), inputs and int(raised[1] or inputs)]
+
+
 def test_a_single_refusal_is_forgotten_where_a_limit_is_configured() -> None:
     async def main() -> float | None:
         limiter = limiter_of(10)
