@@ -8,11 +8,22 @@ import os
 import pickle
 
 import numpy as np
+import pyarrow as pa
+import pytest
 from bulkinfer.transforms.content.versions import local_version
 from bulkinfer.transforms.records import Reference
 from bulkinfer.transforms.tables.commit.commit import commit_run
 from bulkinfer.transforms.tables.completed import CompletedSpec
-from bulkinfer.transforms.tables.input_index import IdLookup, InputIndex, hash_ids
+from bulkinfer.transforms.tables.input_index import (
+    INDEX_SCHEMA,
+    IdLookup,
+    InputIndex,
+    hash_column,
+    hash_ids,
+    ids_of,
+    ids_to_arrow,
+    version_code,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from support.tables import failure, make_spec, prediction, stage
@@ -140,3 +151,39 @@ def test_an_index_survives_its_file(entries):
 def test_names_are_16_bytes_of_blake2b_of_the_id():
     high, low = hash_ids(["a.jpg"])[0].tolist()
     assert f"{high:016x}{low:016x}" == hashlib.blake2b(b"a.jpg", digest_size=16).hexdigest()
+
+
+def test_codes_of_versions_stay_since_the_indexes_of_outputs_hold_them():
+    digest = hashlib.blake2b(b"etag", digest_size=8).hexdigest()
+
+    assert f"{version_code('etag'):016x}" == digest
+    assert version_code("") == 0
+
+
+def test_a_look_up_tells_ids_apart_whose_first_halves_are_equal():
+    names = np.array([(1, 9), (1, 2), (0, 5), (1, 7)], np.uint64)
+
+    assert IdLookup(names).find(names).tolist() == [0, 1, 2, 3]
+    assert IdLookup(names).ids.tolist() == [[0, 5], [1, 2], [1, 7], [1, 9]]
+    assert IdLookup(names[:0]).find(names).tolist() == [-1] * 4
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.dictionary(pa.int32(), pa.string())])
+def test_a_column_of_ids_is_hashed_whole_in_pieces_and_in_part(kind):
+    ids = ["a", "b", "a", "c", "b"]
+    array = pa.array(ids, pa.string()).cast(kind)
+    whole = hash_ids(ids)
+
+    assert (hash_column(array) == whole).all()
+    assert (hash_column(pa.chunked_array([array[:2], array[2:]])) == whole).all()
+    assert (hash_column(array[1:4]) == whole[1:4]).all()
+
+
+def test_stored_ids_are_read_whole_and_in_part():
+    ids = hash_ids(["a", "b", "c"])
+    column = pa.chunked_array([ids_to_arrow(ids)])
+
+    assert (ids_of(column) == ids).all()
+    assert (ids_of(column[1:]) == ids[1:]).all()
+    assert ids_of(column[:0]).shape == (0, 2)
+    assert [field.nullable for field in INDEX_SCHEMA] == [False, False, True, False]

@@ -54,6 +54,8 @@ def test_a_limit_smaller_than_the_fleet_is_refused() -> None:
     check_divided(CallsConfig(calls_per_second=3, limiter="redis://r:1/0"), UNTIL_DONE, 4)
     with pytest.raises(ConfigError, match=r"calls\.calls_per_second: 3 cannot be divided among 4 worker"):
         check_divided(calls, UNTIL_DONE, 4)
+    with pytest.raises(ConfigError, match=r"calls\.inputs_per_second: 1 cannot be divided among 2 worker"):
+        check_divided(CallsConfig(inputs_per_second=1), UNTIL_DONE, 2)
 
 
 def test_a_budget_smaller_than_the_fleet_is_refused() -> None:

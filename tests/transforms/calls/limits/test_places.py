@@ -168,3 +168,80 @@ def test_a_call_that_waits_for_a_place_starts_when_another_ends() -> None:
         return (await limiter.acquire(1)).time - began
 
     assert 0.09 < simulate(main) < 0.11
+
+
+class Told:
+    """A limiter that hears of calls one by one, on a clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.limiter = LocalLimiter(None, None, clock=lambda: self.now)
+
+    def start(self, count: int) -> list[Permit]:
+        return [asyncio.run(self.limiter.acquire(1)) for _ in range(count)]
+
+    def refuse(self, permit: Permit) -> None:
+        self.limiter.ended(permit)
+        self.limiter.refused(permit, None)
+
+    def refuse_one(self, *, beside: int) -> None:
+        """Ten seconds later a call is refused while so many others are under way, which are answered."""
+        self.now += 10.0
+        others, (permit,) = self.start(beside), self.start(1)
+        self.refuse(permit)
+        for other in others:
+            self.limiter.ended(other)
+            self.limiter.answered(other, 0.1)
+
+    def learn_a_rate(self) -> None:
+        """A hundred calls, one after another within a second, and the next one is refused."""
+        for _ in range(100):
+            self.now += 0.005
+            (permit,) = self.start(1)
+            self.limiter.ended(permit)
+            self.limiter.answered(permit, 0.001)
+        (permit,) = self.start(1)
+        self.refuse(permit)
+
+
+def test_a_refusal_beside_others_speaks_for_places_and_one_alone_for_a_rate() -> None:
+    beside = Told()
+    permits = beside.start(4)
+    beside.refuse(permits[0])
+    assert (beside.limiter.learned_rate, beside.limiter._places.most, permits[0].refused) == (None, 3, True)
+
+    alone = Told()
+    alone.learn_a_rate()
+    assert alone.limiter.learned_rate == pytest.approx(100, abs=1)
+    alone.refuse_one(beside=10)  # from then on refusals are those of the rate, however many are under way
+    assert alone.limiter.learned_rate is not None
+    assert alone.limiter._places.most is None
+
+
+def test_three_refusals_in_a_row_far_below_the_rate_speak_for_places_again() -> None:
+    told = Told()
+    told.learn_a_rate()
+    for expected in (False, False, True):
+        assert told.limiter.learned_rate is not None
+        told.refuse_one(beside=1)
+        assert (told.limiter.learned_rate is None) is expected
+    assert told.limiter._places.most == 1
+
+
+def test_a_refusal_of_a_call_that_was_alone_ends_the_row() -> None:
+    told = Told()
+    told.learn_a_rate()
+    for beside in (1, 0, 1, 1):
+        told.refuse_one(beside=beside)
+        assert told.limiter.learned_rate is not None
+    told.refuse_one(beside=1)
+    assert told.limiter.learned_rate is None
+
+
+def test_refusals_of_lone_calls_never_speak_for_places() -> None:
+    told = Told()
+    told.learn_a_rate()
+    for _ in range(6):
+        told.refuse_one(beside=0)
+    assert told.limiter.learned_rate is not None
+    assert told.limiter._places.most is None
