@@ -104,7 +104,7 @@ def run_job(file: JobFile, options: RunOptions) -> Summary:
             completed.warn_of_lost()
             drop = config.source.vanished == "drop"
             dropped = before_sending(job.source, completed, job.output, drop=drop, allow=options.allow_vanish)
-            begin_run(store, job.output, file.record, file.path)
+            begin_run(store, job.output, file.record, file.path, job.source.snapshot)
             if len(dropped):
                 write_dropped(store, job.output.run_id, dropped)
             result, counters, stopped = _run(job, completed, run, store)

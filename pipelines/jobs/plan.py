@@ -68,6 +68,7 @@ class Plan:
         calls: calls of the next run, without retries.
         commits: how one commit of a run is told from another of the same run.
         keep: the columns that the predictions table gets from the source.
+        snapshot: what of a Delta or an Iceberg table it reads; "" of any other source.
         may_read: what the references of the manifest may name.
         left_out: columns of the table that a job that keeps all does not keep, and why.
         tokens: estimated tokens of prompts and answers, see `estimate_tokens`; None where it cannot be told.
@@ -98,6 +99,7 @@ class Plan:
     runner: str
     commits: str
     vanished: str = "keep"
+    snapshot: str = ""
     may_read: str = "any reference"
     tokens: int | None = None
     cost: float | None = None
@@ -143,6 +145,7 @@ class Plan:
                     if self.gone
                     else []
                 ),
+                *([f"reads     {self.snapshot}"] if self.snapshot else []),
                 *([f"may read  {self.may_read}"] if self.may_read != "any reference" else []),
                 f"to do     {about}{self.new + self.changed}, {size}",
                 f"calls     {about}{self.calls}",
@@ -208,6 +211,7 @@ def plan_job(file: JobFile, *, limit: int | None = None) -> Plan:
             cost=estimate_cost(config.stop.prices, calls, found.todo, tokens),
             commits=_commits(job.output.store()),
             vanished=config.source.vanished,
+            snapshot=job.source.snapshot,
             may_read=str(job.source.allowed),
             keep=tuple(Kept.of(field) for field in job.source.keep_schema),
             left_out=left_out(config.source, job.source.schema.names) if keeps_all else {},

@@ -77,7 +77,17 @@ class SourceConfig(Section):
     manifest: str | None = Field(
         None, description="A CSV, TSV, JSONL or Parquet file, or a pattern; one row an input."
     )
-    table: str | None = Field(None, description="A Parquet dataset; Hive partitions are understood.")
+    table: str | None = Field(
+        None, description="A Parquet dataset (Hive partitions are understood), a Delta or an Iceberg table."
+    )
+    format: Literal["parquet", "delta", "iceberg"] | None = Field(
+        None, description="Of the table; by default told from what lies there."
+    )
+    snapshot: int | None = Field(
+        None,
+        ge=0,
+        description="Version of a Delta table, or snapshot id of an Iceberg table; the latest by default.",
+    )
     media: MediaType | None = Field(None, description="What the content is; by default told from the suffix.")
     columns: ColumnsConfig = Field(ColumnsConfig(), description="Columns of a manifest or table.")
     max_bytes: Size = Field(
@@ -134,6 +144,12 @@ class SourceConfig(Section):
         if self.files and self.columns != ColumnsConfig():
             raise ValueError(
                 "columns belong to a manifest or a table, but this source is files; remove columns"
+            )
+        if not self.table and (self.format or self.snapshot is not None):
+            raise ValueError("format and snapshot are of a table; add source.table, or remove them")
+        if self.format == "parquet" and self.snapshot is not None:
+            raise ValueError(
+                "a folder of Parquet has no snapshots; remove snapshot, or write format: delta or iceberg"
             )
         if self.files and self.allow is not None:
             raise ValueError(

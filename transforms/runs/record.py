@@ -73,6 +73,7 @@ class RunRecord:
         files: table files with rows that its commit added.
         removed: table files of earlier runs that its commit removed.
         job: the job file without secrets.
+        snapshot: what of a Delta or an Iceberg table it read; "" of any other source.
         job_file: its path; "" where a pipeline of one's own wrote the tables.
         folder: in which the job was started: relative paths mean files there.
         outcome: new, changed, gone, skipped and remaining inputs, as the run's summary tells them; empty where the run
@@ -102,6 +103,7 @@ class RunRecord:
     files: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     job: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    snapshot: str = ""
     job_file: str = ""
     folder: str = ""
     outcome: Mapping[str, int | None] = dataclasses.field(default_factory=dict)
@@ -129,13 +131,18 @@ class RunRecord:
 
 
 def begin_run(
-    store: Store, spec: OutputSpec, job: Mapping[str, Any] | None = None, job_file: str = ""
+    store: Store,
+    spec: OutputSpec,
+    job: Mapping[str, Any] | None = None,
+    job_file: str = "",
+    snapshot: str = "",
 ) -> RunRecord:
     """Write the record of a run that starts; a record that is there already is left as it is, and returned.
 
     Args:
         job: the job file's values; secrets are taken out before it is written.
         job_file: its path.
+        snapshot: of a lake's table, which it reads.
     """
     found = read_run(store, spec.run_id)
     if found is not None:
@@ -156,6 +163,7 @@ def begin_run(
         lists_all=spec.lists_all,
         creates_new=_can_create_new(store, run_directory(spec.run_id)),
         job=without_secrets(job or {}),
+        snapshot=snapshot,
         job_file=str(Path(job_file).absolute()) if job_file else "",
         folder=str(Path.cwd()) if job_file else "",
         versions=_versions(),

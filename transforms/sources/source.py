@@ -25,6 +25,7 @@ from ..storage.filesystems import Filesystems, canonical, check_address, is_rela
 from ..storage.references import shown
 from .archives import Spoilt, list_files, look_inside, whole
 from .columns import check_columns
+from .lakes.snapshot import snapshot_of
 from .listing import Found, list_folder
 from .manifests.files import Manifest, as_text
 from .manifests.formats import columns_of
@@ -32,7 +33,7 @@ from .manifests.parquet import FOOTERS, common_schema
 from .manifests.scan import SourceScan, scan_manifests
 from .media_type import manifest_media, one_media
 from .patterns import Pattern, expanded, parse_pattern
-from .table_files import manifest_files, partition_field, relative_to
+from .table_files import manifest_files, partition_field, relative_to, snapshot_files
 
 __all__ = ["SourceSpec", "inspect_source"]
 
@@ -59,6 +60,7 @@ class SourceSpec:
         schema: all columns of the manifest with their types.
         as_written: inputs are named as the job spells them, which is how an output's earlier runs named them.
         relative_to: the folder that the inputs' ids are relative to; "" where they mean the same from everywhere.
+        snapshot: what of a lake's table is read; "" of all else.
         first_uris: the references of a manifest's first rows.
     """
 
@@ -75,6 +77,7 @@ class SourceSpec:
     schema: pa.Schema = dataclasses.field(default_factory=lambda: pa.schema([]))
     as_written: bool = False
     relative_to: str = ""
+    snapshot: str = ""
     first_uris: tuple[str, ...] = ()
 
     @property
@@ -242,7 +245,13 @@ def _inspect_manifest(
     source: SourceConfig, needed: Collection[str], limit: int | None, filesystems: Filesystems
 ) -> SourceSpec:
     key = "source.manifest" if source.manifest is not None else "source.table"
-    manifests, base = manifest_files(source, key, filesystems)
+    snapshot = snapshot_of(source, filesystems)
+    if snapshot is not None:
+        manifests, base = snapshot_files(snapshot), source.table or ""
+    else:
+        manifests, base = manifest_files(source, key, filesystems)
+    if not manifests:
+        raise EmptySourceError(f"{key}: {snapshot} {source.table} has no rows; nothing to do")
     for manifest in manifests:  # engines leave empty files beside full ones
         with source_faults(f"{key}: cannot read {manifest.path}", source.storage):
             schema, rows = columns_of(
@@ -273,6 +282,7 @@ def _inspect_manifest(
         manifests=manifests,
         base=base,
         schema=schema,
+        snapshot="" if snapshot is None else str(snapshot),
         relative_to=relative_to(source, base, rows),
         first_uris=tuple(
             resolve(as_text(uri), base) for row in rows if (uri := row.values.get(columns.uri or ""))

@@ -12,12 +12,13 @@ from ..storage.faults import source_faults
 from ..storage.filesystems import Filesystems, canonical, is_relative, split_chain
 from ..storage.references import without_query
 from .archives import list_files, whole
+from .lakes.formats import refuse_formats
+from .lakes.snapshot import Snapshot
 from .manifests.files import Manifest, Row, as_text, version_now
 from .manifests.formats import manifest_of
 from .patterns import expanded, parse_pattern
-from .table_formats import refuse_formats
 
-__all__ = ["manifest_files", "partition_field", "relative_to"]
+__all__ = ["manifest_files", "partition_field", "relative_to", "snapshot_files"]
 
 
 def manifest_files(
@@ -61,6 +62,11 @@ def manifest_files(
         manifest_of(path, partitioned, versions[path] or _version(path, filesystems)) for path in paths
     )
     return manifests, split_chain(base)[0]
+
+
+def snapshot_files(snapshot: Snapshot) -> tuple[Manifest, ...]:
+    """The files of a lake's table; each is written once and never changed, so that it needs no version."""
+    return tuple(Manifest(file.path, "parquet", partitions=file.partitions) for file in snapshot.files)
 
 
 def relative_to(source: SourceConfig, base: str, rows: Sequence[Row]) -> str:

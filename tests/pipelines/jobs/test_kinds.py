@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 
+import deltalake
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
@@ -54,6 +56,34 @@ def test_an_enriched_table_keeps_its_own_columns(tmp_path, endpoint):
         ("k21", 1, 2),
     ]
     assert "body" not in found[0]
+
+
+def test_a_delta_table_is_enriched_at_the_version_that_the_run_records(tmp_path, endpoint):
+    for key, body in (("k1", "A sentence of the lake."), ("k2", "Noch ein Satz.")):
+        table = pa.table({"key": [key], "body": [body], "likes": [1]})
+        deltalake.write_deltalake(tmp_path / "lake", table, mode="append")
+    job = write_job(
+        tmp_path,
+        job="lake-enrichment",
+        source={"table": "lake", "media": "text", "columns": {"content": "body", "id": "key"}},
+        model=classify(endpoint),
+    )
+
+    plan = run_cli("plan", job, cwd=tmp_path)
+    first = run_cli("run", job, "--set", "source.snapshot=0", "--json", cwd=tmp_path)
+    second = run_cli("run", job, "--json", cwd=tmp_path)
+
+    assert "\nreads     version 1 of Delta" in plan.out
+    assert (first.json["predictions"], second.json["predictions"], second.json["skipped"]) == (1, 1, 1)
+    assert [(row["input_id"], row["likes"]) for row in rows(tmp_path / "out", "predictions")] == [
+        ("k1", 1),
+        ("k2", 1),
+    ]
+    records = sorted((tmp_path / "out" / "_runs").glob("*/run.json"))
+    assert [json.loads(path.read_text())["snapshot"] for path in records] == [
+        "version 0 of Delta",
+        "version 1 of Delta",
+    ]
 
 
 def test_a_lake_that_changes_from_night_to_night_stays_one_table(tmp_path, endpoint):

@@ -8,10 +8,10 @@ import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from ..errors import SourceError
-from ..storage.filesystems import Filesystems, local_path, protocol_of
+from ...errors import SourceError
+from ...storage.filesystems import Filesystems, local_path, protocol_of
 
-__all__ = ["refuse_formats"]
+__all__ = ["format_of", "refuse_formats"]
 
 #: What lies in a table's own folder.
 _FOLDERS = {"_delta_log": "a Delta", ".hoodie": "a Hudi"}
@@ -63,9 +63,16 @@ def refuse_formats(
 
 def _refusal(key: str, text: str, what: str) -> SourceError:
     return SourceError(
-        f"{key}: {text} {what}, which is not read as such yet: deleted rows and old versions would be sent; export its "
-        "current rows to a folder of Parquet, and name that"
+        f"{key}: {text} {what}, whose folder also holds deleted rows and old versions; name a Delta or an Iceberg "
+        "table by its own folder in source.table, and of any other write the current rows to a folder of Parquet"
     )
+
+
+def format_of(table: str, filesystems: Filesystems) -> str:
+    """delta | iceberg | "": what the folder of a table, or its metadata file, says that it is."""
+    if table.endswith(".metadata.json"):
+        return "iceberg"
+    return {"a Delta": "delta", "an Iceberg": "iceberg"}.get(_format_of(table, filesystems), "")
 
 
 def _folders(below: str) -> Iterator[str]:
