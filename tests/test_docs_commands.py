@@ -74,8 +74,26 @@ def told(line: str) -> str:
     return line
 
 
+def commands_of_the_report(checkout: Path) -> list[str]:
+    """Those of its page, with outputs of two models that they compare."""
+    lines = ["cp -r out/photos out/model-1", "cp -r out/quickstart out/model-2"]
+    (job,) = (block.text for block in blocks("README.md") if block.language == "yaml")
+    for name, output in (("before", "out/model-1"), ("after", "out/model-2")):
+        (checkout / f"{name}.yaml").write_text(job.replace("out/photos", output))
+    found = [
+        line
+        for block in blocks("docs/report.md")
+        if block.language == "sh"
+        for line in block.text.splitlines()
+    ]
+    assert len(found) == 6
+    return lines + found
+
+
 @pytest.mark.timeout(300)
-def test_the_readme_works_in_its_order_from_the_state_that_each_block_left(checkout):
+def test_the_readme_and_the_page_of_the_report_work_in_its_order_from_the_state_that_each_block_left(
+    checkout,
+):
     lines = ["set -e"]
     for number, block in enumerate(blocks("README.md")):
         if block.language == "sh":
@@ -85,6 +103,7 @@ def test_the_readme_works_in_its_order_from_the_state_that_each_block_left(check
         elif block.language == "python":
             (checkout / f"{number}.py").write_text(block.text)
             lines.append(f"{sys.executable} {number}.py")
+    lines += commands_of_the_report(checkout)
     script = "\n".join(lines).replace(MODEL, "https://clarifai.com/acme/lab/models/demo")
     assert "bulkinfer plan job.yaml" in script
     scripts = checkout / ".venv" / "bin"
