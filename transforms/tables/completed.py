@@ -140,7 +140,7 @@ class CompletedSpec:
             return
         index = self.load()
         if index.lost:
-            others = f" and {len(index.gone) - 1} more files" if len(index.gone) > 1 else ""
+            others = f" and {len(index.gone) - 1} more" if len(index.gone) > 1 else ""
             logger.warning(
                 "%s%s, written by earlier runs, are gone: the %d inputs whose rows stood there count as not done",
                 store.url(index.gone[0]),

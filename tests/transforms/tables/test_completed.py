@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from bulkinfer.transforms.content.versions import local_version
+from bulkinfer.transforms.metrics import process_metrics
 from bulkinfer.transforms.records import Reference
 from bulkinfer.transforms.tables.commit.commit import commit_run
 from bulkinfer.transforms.tables.completed import CompletedSpec
@@ -49,6 +50,22 @@ def ref(name, version="v1", uri=None):
 def test_finished_inputs_are_left_out_whether_they_succeeded_or_not(tmp_path):
     spec = run(str(tmp_path), 1, [prediction("a"), failure("b")])
     assert remaining(spec, ref("a"), ref("b"), ref("c")) == ["c"]
+
+
+def test_what_is_left_out_is_counted_for_what_it_is(tmp_path):
+    spec = run(str(tmp_path), 1, [prediction("a"), failure("b"), prediction("c")])
+    asked = ref("a"), ref("b"), ref("c", "v2"), ref("d")
+
+    def counted(**changes):
+        process_metrics().take_delta("test")
+        remaining(spec, *asked, **changes)
+        growth = process_metrics().take_delta("test")
+        names = ("inputs_skipped", "errors_skipped", "inputs_new", "inputs_changed", "inputs_undone")
+        return [growth.get(name, 0) for name in names]
+
+    assert counted() == [2, 1, 1, 1, 0]
+    assert counted(force=True) == [0, 0, 1, 1, 0]
+    assert counted(retry_failed=True) == [2, 0, 0, 0, 1]
 
 
 def test_another_version_or_another_job_is_done_again(tmp_path):

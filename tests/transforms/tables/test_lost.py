@@ -121,6 +121,23 @@ def test_the_launcher_says_it_once(uri, caplog):
     assert "the 2 inputs whose rows stood there count as not done" in record.getMessage()
 
 
+@pytest.mark.parametrize(
+    ("tables", "others"), [(("errors",), ""), (("predictions", "errors"), " and 1 more")]
+)
+def test_of_several_files_the_first_is_named_and_the_others_are_counted(uri, caplog, tables, others):
+    spec = run(uri, 1, [prediction("a"), failure("b")])
+    for table in tables:
+        remove(spec, table)
+
+    CompletedSpec(spec.uri, run_id="next", fingerprint="one").warn_of_lost()
+
+    (record,) = caplog.records
+    assert (
+        f"{tables[0]}/part-20260131T120001Z-000001-00000.parquet{others}, written by" in record.getMessage()
+    )
+    assert f"the {len(tables)} inputs whose rows" in record.getMessage()
+
+
 def test_a_run_without_its_index_is_told_before_rows_are_doubled(uri):
     spec = run(uri, 1, [prediction("a")])
     (index,) = [entry.path for entry in spec.store().find("_runs") if "/index/" in entry.path]
