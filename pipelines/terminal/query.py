@@ -16,7 +16,7 @@ _SHOWN = ("text", "json", "string_value", "int_value", "float_value", "bool_valu
 
 
 def telling_query(store: Store, output: str) -> str:
-    """A DuckDB query whose answer tells something about the output.
+    """A DuckDB query whose answer tells something about the output; "" where no table has rows.
 
     Args:
         store: of the output.
@@ -39,6 +39,8 @@ def telling_query(store: Store, output: str) -> str:
     if columns:
         shown = next((name for name in _SHOWN if name in columns), "latency_ms")
         return f"SELECT input_id, {shown} FROM {table} LIMIT 5"
+    if not _filled(store, "errors"):
+        return ""
     return (
         "SELECT error_type, count(*) AS inputs, any_value(message) AS example "
         f"FROM '{output}/errors/**/*.parquet' GROUP BY 1"
