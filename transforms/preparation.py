@@ -20,7 +20,7 @@ from .calls.limits.divided import check_divided
 from .calls.model_call import ModelCall, within_limits
 from .endpoints.kinds import kind_of
 from .errors import ConfigError
-from .job.config import JobConfig
+from .job.config import JobConfig, SourceImageConfig
 from .job.job_file import check_sections
 from .kept.folders import folder_of
 from .kept.types import kept_field
@@ -63,6 +63,7 @@ class Preparation:
             "file_timeout": source.timeout.file,
             "max_pixels": source.image.max_pixels,
             "turn": source.image.orientation == "apply",
+            "max_side": source.image.max_side,
             "storage": source.storage,
             "allowed": self.source.allowed,
             "by_url": not needs.content,
@@ -148,11 +149,7 @@ def prepare(
     )
     if call.endpoint.needs.fetched_by:
         _check_reachable(source, call.endpoint.needs.fetched_by)
-    if config.source.image.orientation == "apply" and not call.endpoint.needs.content:
-        raise ConfigError(
-            "source.image.orientation: apply turns pictures before they are sent, but model.arguments pass $uri, "
-            "so that the server fetches them; pass $content, or write orientation: keep"
-        )
+    _check_pictures_are_sent(config.source.image, call)
     output = OutputSpec(
         uri=config.output.uri,
         run_id=run_id,
@@ -227,6 +224,20 @@ def fingerprint(config: JobConfig, call: ModelCall) -> str:
     return _digest({**named, **_asked(config)})
 
 
+def _check_pictures_are_sent(image: SourceImageConfig, call: ModelCall) -> None:
+    """Refuse to change pictures that the server fetches by itself."""
+    changes = {
+        "orientation: apply turns": image.orientation == "apply",
+        "max_side shrinks": image.max_side is not None,
+    }
+    asked = next((what for what, is_asked in changes.items() if is_asked), None)
+    if asked is not None and not call.endpoint.needs.content:
+        raise ConfigError(
+            f"source.image.{asked} pictures before they are sent, but model.arguments pass $uri, so that the server "
+            "fetches them; pass $content, or remove the key"
+        )
+
+
 def _asked(config: JobConfig) -> dict[str, Any]:
     """What a job asks of its model's method."""
     asked: dict[str, Any] = {
@@ -238,6 +249,8 @@ def _asked(config: JobConfig) -> dict[str, Any]:
             asked[name] = config.model.model_dump(mode="json")[name]
     if config.source.image.orientation == "apply":  # another picture is sent, and another one answered about
         asked["image"] = "upright"
+    if config.source.image.max_side is not None:
+        asked["max_side"] = config.source.image.max_side
     return asked
 
 

@@ -64,6 +64,7 @@ class Fetcher:
         attempts: how often a fault that passes by itself is tried.
         max_pixels: a larger picture is refused; None for no limit.
         turn: turn pictures upright by their EXIF orientation.
+        max_side: pixels of the longer side above which pictures are made smaller; None for no limit.
         allowed: what columns of references, redirects and names of hosts may lead to.
     """
 
@@ -80,12 +81,13 @@ class Fetcher:
         attempts: int = 4,
         max_pixels: int | None = MAX_PIXELS,
         turn: bool = False,
+        max_side: int | None = None,
         allowed: Allowed = EVERYTHING,
     ) -> None:
         self.max_bytes, self._storage, self._by_url = max_bytes, storage, by_url
         self._reference_columns, self._base = reference_columns, base
         self._idle, self._timeout, self._attempts = idle, timeout, attempts
-        self._max_pixels, self._turn = max_pixels, turn
+        self._max_pixels, self._turn, self._max_side = max_pixels, turn, max_side
         self._allowed = allowed
         self._filesystems = Filesystems(storage, allowed)
 
@@ -105,7 +107,7 @@ class Fetcher:
         data, picture = fetched.data, None
         try:
             if reference.media_type == "image":
-                data, picture = sendable(data, self._max_pixels, turn=self._turn)
+                data, picture = sendable(data, self._max_pixels, turn=self._turn, max_side=self._max_side)
             elif reference.media_type == "text":
                 data = check_text(check_filled(data))
             else:
@@ -195,7 +197,7 @@ class Fetcher:
             self._allowed.check(uri)
             data = check_filled(self.fetch(uri).data)
             if media_of(uri) == "image":
-                data, _ = sendable(data, self._max_pixels, turn=self._turn)
+                data, _ = sendable(data, self._max_pixels, turn=self._turn, max_side=self._max_side)
         except ReadError as error:
             raise type(error)(
                 error.error_type, f"column {column!r}, {self._shown(uri)}: {error.message}"

@@ -41,6 +41,7 @@ class LoadContent(beam.PTransform):
         file_timeout: seconds that reading one remote file may take.
         max_pixels: a larger picture becomes a failure; None for no limit.
         turn: turn pictures upright by their EXIF orientation.
+        max_side: pixels of the longer side above which pictures are made smaller; None for no limit.
         allowed: what columns of references, redirects and names of hosts may lead to.
         by_url: do not fetch the input itself, for the server does ($uri).
         reference_columns: columns that hold references of their own, fetched like the content.
@@ -59,6 +60,7 @@ class LoadContent(beam.PTransform):
         file_timeout: float = 300.0,
         max_pixels: int | None = MAX_PIXELS,
         turn: bool = False,
+        max_side: int | None = None,
         allowed: Allowed = EVERYTHING,
         by_url: bool = False,
         reference_columns: tuple[str, ...] = (),
@@ -75,6 +77,7 @@ class LoadContent(beam.PTransform):
             file_timeout,
             max_pixels,
             turn,
+            max_side,
             allowed,
             by_url,
             tuple(reference_columns),

@@ -38,6 +38,7 @@ class LoadOptions:
     file_timeout: float = 300.0
     max_pixels: int | None = MAX_PIXELS
     turn: bool = False
+    max_side: int | None = None
     allowed: Allowed = EVERYTHING
     by_url: bool = False
     reference_columns: tuple[str, ...] = ()
@@ -57,6 +58,7 @@ class LoadOptions:
             timeout=self.file_timeout,
             max_pixels=self.max_pixels,
             turn=self.turn,
+            max_side=self.max_side,
             allowed=self.allowed,
         )
 

@@ -68,6 +68,12 @@ class SourceImageConfig(Section):
     max_pixels: Size | None = Field(
         size("85M"), description="A larger picture becomes an error row; null for no limit."
     )
+    max_side: int | None = Field(
+        None,
+        ge=1,
+        description="Pictures whose longer side has more pixels are made smaller before they are sent; boxes and "
+        "masks are those of the smaller picture.",
+    )
 
 
 class SourceConfig(Section):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bulkinfer.transforms.content.media import read_picture
 from support.jobs import COMMAND, Ran, photo, rows, run_cli, write_job
 from support.openai_server import OpenAIServer, running
 
@@ -351,6 +352,35 @@ def test_what_can_never_work_is_told_before_anything_is_sent(
     assert told in ran.err
     assert len(ran.err.splitlines()) == 1
     assert server.stats()["calls"] == 0
+
+
+@pytest.mark.parametrize("image", ["$content", "$uri"])
+def test_pictures_are_made_smaller_unless_the_server_fetches_them(
+    tmp_path: Path, server: OpenAIServer, image: str
+) -> None:
+    server.set(keep_bodies=True)
+    (tmp_path / "a.jpg").write_bytes(photo(1, (96, 72)))
+    write_job(
+        tmp_path,
+        source={"files": "*.jpg", "image": {"max_side": 48}},
+        model={
+            "kind": "openai",
+            "endpoint": server.endpoint,
+            "name": "describe",
+            "arguments": {"image": image},
+        },
+    )
+    ran = run(tmp_path)
+
+    if image == "$uri":
+        assert ran.code == 2
+        assert "source.image.max_side shrinks pictures before they are sent" in ran.err
+        return
+    (row,) = rows(tmp_path / "out", "predictions")
+    assert (row["width"], row["height"]) == (48, 36)
+    (body,) = server.stats()["bodies"]
+    url = body["messages"][0]["content"][0]["image_url"]["url"]
+    assert read_picture(base64.b64decode(url.partition(",")[2]))[:2] == (48, 36)
 
 
 def test_a_key_is_sent_and_a_wrong_one_stops_the_job(tmp_path: Path, server: OpenAIServer) -> None:

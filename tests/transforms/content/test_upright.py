@@ -96,7 +96,33 @@ def test_a_turned_picture_keeps_the_profile_of_its_colours() -> None:
 def test_a_picture_that_cannot_be_turned_says_why() -> None:
     with pytest.raises(
         ReadError,
-        match=r"cannot be turned upright: OSError; replace the file, or set source\.image\.orientation: keep",
+        match=r"cannot be decoded to be turned upright: OSError; .* remove source\.image\.orientation",
     ) as caught:
         sendable(stored("JPEG", 6)[:-200], None, turn=True)
     assert caught.value.error_type == "not_an_image"
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize(("turn", "size"), [(True, (8, 16)), (False, (16, 8))], ids=["turned", "as stored"])
+def test_a_picture_is_made_smaller_and_keeps_or_heeds_its_orientation(
+    kind: str, turn: bool, size: tuple[int, int]
+) -> None:
+    data = stored(kind, 6, quality=95) if kind in ("JPEG", "WEBP") else stored(kind, 6)
+    smaller, picture = sendable(data, None, turn=turn, max_side=16)
+
+    if kind == "TIFF" and not turn:  # whose reader turns it anyway
+        size = (8, 16)
+        assert picture == (*size, None)
+    else:
+        assert picture == (*size, 1 if turn else 6)
+    assert read_picture(smaller)[:2] == size
+    whole, _ = sendable(data, None, turn=True)
+    seen = pixels_of(sendable(smaller, None, turn=True)[0])
+    assert np.abs(seen - pixels_of(whole)[::2, ::2]).mean() < 20
+
+
+def test_a_picture_that_is_small_enough_stays_as_it_is() -> None:
+    data = stored("JPEG", 6)
+    assert sendable(data, None, turn=False, max_side=32) == (data, (32, 16, 6))
+    with pytest.raises(ReadError, match=r"made smaller: .*source\.image\.max_side"):
+        sendable(data[:-200], None, turn=False, max_side=31)

@@ -63,7 +63,8 @@ class OpenAIEndpoint:
     @property
     def needs(self) -> ContentNeeds:
         """What its arguments take of an input."""
-        return ContentNeeds(self.asked.content, self.asked.fetched)
+        by_server = self.asked.uri and not self.api.server.is_loopback
+        return ContentNeeds(self.asked.content, self.asked.fetched, self.api.url if by_server else "")
 
     def encoder(self) -> Callable[[Content], EncodedInput]:
         """The function that turns a content into JSON; it raises EncodeError."""

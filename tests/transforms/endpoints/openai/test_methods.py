@@ -9,6 +9,8 @@ import wave
 from typing import Any
 
 import pytest
+from bulkinfer.transforms.endpoints.openai.address import parse_api
+from bulkinfer.transforms.endpoints.openai.endpoint import OpenAIEndpoint
 from bulkinfer.transforms.endpoints.openai.events import EventParser
 from bulkinfer.transforms.endpoints.openai.methods import chat, embeddings, responses
 from bulkinfer.transforms.endpoints.openai.methods.arguments import Parser
@@ -83,6 +85,23 @@ def test_the_reference_is_passed_for_the_server_to_fetch() -> None:
         messages = body["messages"] if method is chat else body["input"]
         text, part = messages[0]["content"]
         assert (text["text"], part) == ("In Bern?", image)
+
+
+@pytest.mark.parametrize(
+    ("address", "image", "fetched_by"),
+    [
+        ("https://h/v1", "$uri", "https://h:443/v1"),
+        ("http://localhost/v1", "$uri", ""),
+        ("https://h/v1", "$content", ""),
+    ],
+)
+def test_a_server_on_another_machine_fetches_what_is_passed_by_reference(
+    address: str, image: str, fetched_by: str
+) -> None:
+    asked = chat.bind("m", {"image": image}, Parser("image", ()))
+    needs = OpenAIEndpoint(parse_api(address), "m", "chat", asked).needs
+
+    assert (needs.content, needs.fetched_by) == (image == "$content", fetched_by)
 
 
 def test_streams_of_chats_ask_for_their_usage() -> None:

@@ -127,14 +127,31 @@ class Parser:
         return AsDataUrl() if self._media == "image" else AsBase64()
 
 
-def needs_of(value: Any) -> tuple[bool, frozenset[str]]:
-    """Whether a structure of sources needs the content, and the columns of references that it needs."""
+@dataclasses.dataclass(frozen=True)
+class Needs:
+    """What a structure of sources takes of an input.
+
+    Attributes:
+        content: its content.
+        columns: columns that hold references of their own.
+        uri: its reference, which the server fetches.
+    """
+
+    content: bool = False
+    columns: frozenset[str] = frozenset()
+    uri: bool = False
+
+
+def needs_of(value: Any) -> Needs:
+    """What a structure of sources takes of an input."""
     if isinstance(value, AsText):
         return needs_of(value.source)
     if isinstance(value, FromContent):
-        return True, frozenset()
+        return Needs(content=True)
+    if isinstance(value, FromUri):
+        return Needs(uri=True)
     if isinstance(value, AsBase64 | AsDataUrl | AsAudio):
-        return (True, frozenset()) if value.column is None else (False, frozenset({value.column.name}))
+        return Needs(content=True) if value.column is None else Needs(columns=frozenset({value.column.name}))
     inside: Collection[Any] = ()
     if isinstance(value, FromStructure):
         inside = value.items
@@ -143,4 +160,8 @@ def needs_of(value: Any) -> tuple[bool, frozenset[str]]:
     elif isinstance(value, list | tuple):
         inside = value
     found = [needs_of(item) for item in inside]
-    return any(content for content, _ in found), frozenset().union(*(columns for _, columns in found))
+    return Needs(
+        any(one.content for one in found),
+        frozenset().union(*(one.columns for one in found)),
+        any(one.uri for one in found),
+    )

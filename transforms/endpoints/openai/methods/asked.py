@@ -29,6 +29,7 @@ class Asked:
         structure: what the answer's text must be; None for any text.
         content: the input's content is needed.
         fetched: columns that hold references of their own, sorted.
+        uri: the server fetches the input's reference.
     """
 
     path: str
@@ -39,6 +40,7 @@ class Asked:
     structure: Structure | None = None
     content: bool = False
     fetched: tuple[str, ...] = ()
+    uri: bool = False
 
     def encode(self, content: Content) -> bytes:
         """One input's JSON.
@@ -60,13 +62,15 @@ def asked(path: str, each: Any, **more: Any) -> Asked:
     Raises:
         MethodError: nothing in it comes from the input.
     """
-    content, columns = needs_of(each)
+    needs = needs_of(each)
     if not _varies(each):
         raise MethodError(
             "model.arguments: nothing in it comes from the input, so that all answers would be alike; write $content, "
             "$uri, $column.NAME or a template for one of them"
         )
-    return Asked(path, each, content=content, fetched=tuple(sorted(columns)), **more)
+    return Asked(
+        path, each, content=needs.content, fetched=tuple(sorted(needs.columns)), uri=needs.uri, **more
+    )
 
 
 def check_one_answer(arguments: Mapping[str, Any]) -> None:
