@@ -10,6 +10,7 @@ import os
 import click
 
 from .commands.call import call, methods
+from .commands.compact import compact
 from .commands.compare import compare
 from .commands.export import export
 from .commands.init import init
@@ -45,5 +46,5 @@ def main() -> None:
     spare_loopback()
 
 
-for _command in (run, plan, call, methods, serve, schema, init, report, runs, compare, export):
+for _command in (run, plan, call, methods, serve, schema, init, report, runs, compact, compare, export):
     main.add_command(_command)

@@ -29,7 +29,7 @@ def runs(output: str, as_json: bool, verbose: int) -> None:
 
         configure_logging(verbose)
         store = open_output(output).store
-        found = [RunLine.of(run) for run in list_runs(store)]
+        found = [RunLine.of(run) for run in list_runs(store) if not run.upkeep]
         if as_json:
             click.echo(json.dumps({"output": store.uri, "runs": [run.to_json() for run in found]}))
         else:

@@ -25,6 +25,7 @@ from bulkinfer.transforms.tables.commit.commit import CommitResult, commit_run
 from bulkinfer.transforms.tables.commit.dropped import write_dropped
 from bulkinfer.transforms.tables.commit.recovery import recover
 from bulkinfer.transforms.tables.completed import CompletedSpec
+from bulkinfer.transforms.tables.upkeep.compact import SMALL, compact, needs_compacting
 from bulkinfer.transforms.tables.vanished import before_sending
 
 from ..runners.checks import check_runner
@@ -111,7 +112,18 @@ def run_job(file: JobFile, options: RunOptions) -> Summary:
             summary = _summary(job, options, completed, result, counters, stopped)
             with contextlib.suppress(BulkinferError):  # the tables stand; a report lacks these figures
                 record_outcome(store, summary.run_id, summary.difference)
+            if counters:  # else another process does the job
+                _compact(store, int(config.output.file_bytes))
     return dataclasses.replace(summary, seconds=time.monotonic() - started)
+
+
+def _compact(store: Store, target: int) -> None:
+    """Keep the files of an output few; what cannot be done now is done after another run."""
+    try:
+        if needs_compacting(store, target):
+            compact(store, new_run_id(), target, all_below=SMALL)
+    except (BulkinferError, OSError) as error:
+        logger.warning("the output was not compacted: %s", error)
 
 
 def _summary(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from bulkinfer.transforms.runs.parts import RUNS
-from bulkinfer.transforms.runs.record import RunRecord
+from bulkinfer.transforms.runs.record import HISTORY, RunRecord, list_runs
 from bulkinfer.transforms.storage.references import masked
 from bulkinfer.transforms.storage.store import Store
 from bulkinfer.transforms.tables.input_index import IdLookup
@@ -27,7 +27,13 @@ def runs_figure(store: Store, runs: Sequence[RunRecord]) -> Figure:
         (run.run_id, run.counts.get("inputs", 0), run.started_at, _seconds(run), *_further_counts(run))
         for run in runs
     ]
-    place = quoted(f"{masked(store.uri).translate(MAGIC)}/{RUNS}/*/run.json")
+    folder = masked(store.uri).translate(MAGIC)
+    content = f"read_text({quoted(f'{folder}/{RUNS}/*/run.json')})"
+    if any(run.folded_into for run in runs):
+        content = (
+            f"(SELECT content FROM {content} UNION ALL\n  SELECT unnest(CAST(content AS JSON[])) FROM "
+            f"read_text({quoted(f'{folder}/{HISTORY}')}))"
+        )
     counts = ",\n  ".join(f"{_count(name)} AS {name}" for name in _COUNTS[1:])
     seconds = " - ".join(
         f"epoch(CAST({_text(name)} AS TIMESTAMPTZ))" for name in ("finished_at", "started_at")
@@ -42,7 +48,7 @@ def runs_figure(store: Store, runs: Sequence[RunRecord]) -> Figure:
         sql=(
             f"SELECT {_text('run_id')} AS run_id, {_count('inputs')} AS inputs,\n"
             f"  {_text('started_at')} AS started_at,\n  CAST({seconds} AS BIGINT) AS seconds,\n  {counts}\n"
-            f"FROM read_text({place}) WHERE {_text('state')} = 'committed'\n"
+            f"FROM {content} WHERE {_text('state')} = 'committed' AND coalesce({_text('upkeep')}, '') = ''\n"
             "ORDER BY CAST(json_extract(content, '$.sequence') AS BIGINT)"
         ),
     )
@@ -56,7 +62,8 @@ def known_before(store: Store, runs: Sequence[RunRecord]) -> IdLookup | None:
     """
     if len(runs) < 2:
         return None
-    found = [index.ids for run in runs[:-1] for index in read_inputs(store, run)]
+    older = [run for run in list_runs(store) if run.committed and run.run_id != runs[-1].run_id]
+    found = [index.ids for run in older for index in read_inputs(store, run)]
     return IdLookup(np.concatenate(found) if found else np.empty((0, 2), np.uint64))
 
 

@@ -12,8 +12,9 @@ from typing import Any
 from bulkinfer.transforms.errors import ConfigError, StoreError
 from bulkinfer.transforms.job.config import JobConfig, SourceConfig
 from bulkinfer.transforms.job.job_file import fill_in, load_job
+from bulkinfer.transforms.runs.job_text import without_secrets
 from bulkinfer.transforms.runs.parts import RUNS, TABLES
-from bulkinfer.transforms.runs.record import RunRecord, list_runs, without_secrets
+from bulkinfer.transforms.runs.record import RunRecord, list_runs
 from bulkinfer.transforms.storage.references import shown
 from bulkinfer.transforms.storage.store import Store
 from pydantic import ValidationError
@@ -85,7 +86,7 @@ def output_of(job: JobConfig) -> Output:
 
 
 def _opened(store: Store, source: SourceConfig | None) -> Output:
-    runs = [run for run in list_runs(store) if run.committed]
+    runs = [run for run in list_runs(store) if run.committed and not run.upkeep]
     if not runs:
         raise StoreError(
             f"{shown(store.uri)} holds no finished run ({RUNS}/*/run.json); name the directory that output.uri names, "

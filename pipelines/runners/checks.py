@@ -226,7 +226,7 @@ def _check_prism(runner: RunnerConfig, options: Mapping[str, Any]) -> None:
 
 
 def _check_storage(config: JobConfig) -> None:
-    from bulkinfer.transforms.runs.record import without_secrets  # noqa: PLC0415  (it brings Arrow)
+    from bulkinfer.transforms.runs.job_text import without_secrets  # noqa: PLC0415  (only here)
 
     for key, storage in (
         ("source.storage", config.source.storage),

@@ -14,7 +14,7 @@ import logging
 import platform
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,27 +22,24 @@ from typing import Any
 from ..errors import StoreError
 from ..kept.types import from_text, to_text
 from ..storage.exclusive import may_create_new
-from ..storage.faults import redact
 from ..storage.store import Store
+from .job_text import without_secrets
 from .parts import FORMAT, RUNS, OutputSpec, run_directory
 
 __all__ = [
+    "HISTORY",
     "RunRecord",
     "begin_run",
+    "history_text",
     "list_runs",
     "read_run",
     "record_outcome",
-    "without_secrets",
     "write_run",
 ]
 
 logger = logging.getLogger(__name__)
 
-_SECRET = re.compile(r"(?i)secret|token|passw|credential|(^|_)(key|pat|auth)($|_)|api_?key|storage")
-#: `{env: NAME}` and `{file: PATH}`, which name where a value is read.
-_PLACES = ({"env"}, {"file"})
-#: Storage options that say where a store is, and no more.
-_PLAIN_OPTIONS = ("endpoint_url", "region_name", "region", "account_name", "project", "addressing_style")
+HISTORY = f"{RUNS}/history.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +76,9 @@ class RunRecord:
         outcome: new, changed, gone, skipped and remaining inputs, as the run's summary tells them; empty where the run
             was committed by a later one.
         versions: of the tool and of what decides how the tables are written.
+        upkeep: "" for a run of a job; else what this one did to the output: compact.
+        folded_into: the run of `compact` whose index holds what this one did.
+        jobs: of a run of `compact`, the fingerprint of each file that it answers for.
     """
 
     run_id: str
@@ -108,6 +108,9 @@ class RunRecord:
     folder: str = ""
     outcome: Mapping[str, int | None] = dataclasses.field(default_factory=dict)
     versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    upkeep: str = ""
+    folded_into: str = ""
+    jobs: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def committed(self) -> bool:
@@ -192,34 +195,57 @@ def write_run(store: Store, record: RunRecord) -> None:
 
 
 def _to_json(record: RunRecord) -> bytes:
-    values = {"format": FORMAT, **dataclasses.asdict(record)}
-    return json.dumps(values, indent=1, sort_keys=True, default=str).encode()
+    return json.dumps(_values(record), indent=1, sort_keys=True, default=str).encode()
+
+
+def _values(record: RunRecord) -> dict[str, Any]:
+    return {"format": FORMAT, **dataclasses.asdict(record)}
 
 
 def read_run(store: Store, run_id: str) -> RunRecord | None:
-    """A run's record, or None when there is none.
+    """The record in a run's own directory, or None when there is none.
 
     Raises:
         StoreError: the record is broken, or of a newer version of this tool.
     """
     place = store.url(_path(run_id))
     try:
-        values = json.loads(store.read(_path(run_id)))
-        if values["format"] > FORMAT:
-            raise StoreError(
-                f"{place} was written by a newer version of bulkinfer (format {values['format']}, this one "
-                f"reads {FORMAT}); upgrade bulkinfer, or set another output.uri"
-            )
-        known = {field.name for field in dataclasses.fields(RunRecord)}
-        values = {name: value for name, value in values.items() if name in known}
-        lists = {name: tuple(values.get(name, ())) for name in ("parts", "files", "removed")}
-        return RunRecord(**{**values, **lists, "sequence": int(values["sequence"])})
+        return _parsed(json.loads(store.read(_path(run_id))), place)
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(
             f"{place} is no run record of bulkinfer ({type(error).__name__}: {error}); move its directory "
             "out of _runs, or set another output.uri"
+        ) from error
+
+
+def _parsed(values: Mapping[str, Any], place: str) -> RunRecord:
+    if values["format"] > FORMAT:
+        raise StoreError(
+            f"{place} was written by a newer version of bulkinfer (format {values['format']}, this one "
+            f"reads {FORMAT}); upgrade bulkinfer, or set another output.uri"
+        )
+    known = {field.name for field in dataclasses.fields(RunRecord)}
+    kept = {name: value for name, value in values.items() if name in known}
+    lists = {name: tuple(kept.get(name, ())) for name in ("parts", "files", "removed")}
+    return RunRecord(**{**kept, **lists, "sequence": int(kept["sequence"])})
+
+
+def history_text(runs: Sequence[RunRecord]) -> bytes:
+    """The records of runs whose directories `compact` removes, as `_runs/history.json`."""
+    return json.dumps([_values(run) for run in runs], sort_keys=True, default=str).encode()
+
+
+def _history(store: Store) -> list[RunRecord]:
+    try:
+        return [_parsed(values, store.url(HISTORY)) for values in json.loads(store.read(HISTORY))]
+    except FileNotFoundError:
+        return []
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreError(
+            f"{store.url(HISTORY)} is no history of runs ({type(error).__name__}: {error}); restore it, or move the "
+            "whole output away and start anew"
         ) from error
 
 
@@ -230,50 +256,17 @@ def list_runs(store: Store) -> list[RunRecord]:
         StoreError: a record is broken, or of a newer version of this tool.
     """
     names = [path.rpartition("/")[2] for path in store.directories(RUNS)]
-    names = [name for name in names if name != "locks"]
+    folded = _history(store)
+    # Whoever removes a directory that is folded may be at it, so the history counts.
+    known = {"locks", *(run.run_id for run in folded)}
+    names = [name for name in names if name not in known]
     # One small read a run: a job that runs daily has hundreds after a year.
     with ThreadPoolExecutor(max_workers=1 if store.is_local else 16) as pool:
         found = list(pool.map(lambda name: read_run(store, name), names))
     for name, record in zip(names, found, strict=True):
         if record is None:
             logger.warning("ignored: %s has no run.json", store.url(run_directory(name)))
-    return sorted((record for record in found if record), key=lambda run: (run.sequence, run.run_id))
-
-
-def without_secrets(job: Mapping[str, Any]) -> dict[str, Any]:
-    """A job file's values with whatever may be a secret replaced by "***".
-
-    Of storage options stand those that say where a store is, and where a secret is read from.
-
-    >>> without_secrets({"storage": {"key": "abc", "secret": {"env": "S"}, "client_kwargs": {"endpoint_url": "http://h"}}})
-    {'storage': {'key': '***', 'secret': {'env': 'S'}, 'client_kwargs': {'endpoint_url': 'http://h'}}}
-    """
-
-    def clean(name: str, value: Any) -> Any:
-        if isinstance(value, Mapping):
-            if name == "storage":
-                return _options(value)
-            return {key: clean(str(key), inner) for key, inner in value.items()}
-        if isinstance(value, list | tuple):
-            return [clean(name, inner) for inner in value]
-        if isinstance(value, str):
-            return "***" if _SECRET.search(name) and value else redact(value, {})
-        return value
-
-    return {key: clean(str(key), value) for key, value in job.items()}
-
-
-def _options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Storage options without secrets: of most it is not known whether they are one."""
-
-    def clean(name: str, value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return value if value.keys() in _PLACES else _options(value)
-        if isinstance(value, bool) or value is None:
-            return value
-        return redact(str(value), {}) if name in _PLAIN_OPTIONS else "***"
-
-    return {str(name): clean(str(name), value) for name, value in options.items()}
+    return sorted([*folded, *filter(None, found)], key=lambda run: (run.sequence, run.run_id))
 
 
 def _can_create_new(store: Store, directory: str) -> bool:

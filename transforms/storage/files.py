@@ -22,6 +22,7 @@ __all__ = [
     "create_moved",
     "create_object",
     "entry_of",
+    "swap_directory",
     "sync_directory",
 ]
 
@@ -129,6 +130,21 @@ def create_moved(filesystem: fsspec.AbstractFileSystem, full: str, write: Callab
         result = write(file)
     _replace(filesystem, temporary, full)
     return result
+
+
+def swap_directory(new: Path, place: Path) -> None:
+    """Let a local directory take the place of another, which goes to `new` + "-old".
+
+    Between its two renames there is none. Killed there, and done again, it does the second one; done again after
+    that, it does nothing.
+    """
+    old = new.with_name(f"{new.name}-old")
+    if not new.is_dir():
+        return
+    if place.is_dir() and not old.exists():
+        place.rename(old)
+    new.rename(place)
+    sync_directory(place.parent)
 
 
 def sync_directory(path: Path) -> None:

@@ -133,6 +133,7 @@ class InputIndex:
         error_codes: shape (n,), int16: index into `error_types`, or -1 for an input that succeeded.
         error_types: the error types that occur.
         contents: shape (n,), uint64; 0 where the content's checksum is not known.
+        job: the fingerprint of what answered, where the run that keeps the index does not tell it.
     """
 
     ids: Pairs
@@ -140,6 +141,7 @@ class InputIndex:
     error_codes: NDArray[np.int16]
     error_types: list[str]
     contents: NDArray[np.uint64]
+    job: str = ""
 
     def __len__(self) -> int:
         return len(self.ids)

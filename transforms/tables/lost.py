@@ -116,7 +116,8 @@ def _check_indexes(store: Store, runs: Sequence[RunRecord]) -> None:
         folder = entry.path.rpartition("/")[0]
         found[folder] = found.get(folder, 0) + 1
     for run in runs:
-        wanted = -(-run.counts.get("inputs", 0) // INDEX_ROWS) if run.committed else 0
+        least = run.counts.get("index_files", -(-run.counts.get("inputs", 0) // INDEX_ROWS))
+        wanted = least if run.committed and not run.folded_into else 0
         folder = index_directory(run.run_id)
         if found.get(folder, 0) < wanted:
             raise StoreError(

@@ -81,11 +81,11 @@ class Outcomes:
                 # Before the run's own inputs: what it did itself is there.
                 none = np.zeros(len(forgotten), bool)
                 found.append((InputIndex.of_ids(forgotten), none, none, ~none))
-            same = run.fingerprint == fingerprint
-            if jobs is Jobs.OWN and not same:
-                continue
             broken = files.get(run.run_id)
             for index in read_inputs(store, run):
+                same = (index.job or run.fingerprint) == fingerprint
+                if jobs is Jobs.OWN and not same:
+                    continue
                 lost = broken.inputs(store, run, index) if broken else np.zeros(len(index), bool)
                 found.append((index, np.full(len(index), same or jobs is Jobs.ALIKE), lost, lost))
         gone = tuple(itertools.chain.from_iterable(run.gone for run in files.values()))
@@ -98,7 +98,12 @@ class Outcomes:
 
 
 def read_inputs(store: Store, run: RunRecord) -> Sequence[InputIndex]:
-    """Read what a run did; of one that is not committed, what is durable of it."""
+    """Read what a run did; of one that is not committed, what is durable of it.
+
+    What a folded run did stands in the index of another.
+    """
+    if run.folded_into:
+        return []
     found = [read_index(store, entry.path) for entry in store.files(index_directory(run.run_id))]
     # A commit that was interrupted has moved its index first.
     return found if found or run.committed else durable_inputs(store, run.run_id)

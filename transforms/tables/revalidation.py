@@ -27,14 +27,14 @@ from ..runs.parts import RUNS, new_part_id, run_directory
 from ..storage.store import Store
 from .input_index import IdLookup, Pairs, hash_ids, ids_of, ids_to_arrow, version_code
 
-__all__ = ["Revalidation", "Sightings"]
+__all__ = ["SEEN", "Revalidation", "Sightings"]
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 _THREADS = 32
-_FOLDER = "seen"
+SEEN = "seen"  #: of a run's directory
 _SCHEMA = pa.schema(
     [
         pa.field("id", pa.binary(16), nullable=False),
@@ -63,13 +63,26 @@ class Sightings:
         found = []
         for entry in store.find(RUNS):
             _, run_id, *rest = entry.path.split("/")
-            if len(rest) == 2 and rest[0] == _FOLDER and run_id in order:
+            if len(rest) == 2 and rest[0] == SEEN and run_id in order:
                 found.append((order[run_id], entry.path))
         tables = [_read(store, path) for _, path in sorted(found)]
         table = pa.concat_tables([*tables, _SCHEMA.empty_table()])
         return cls(
             ids_of(table.column("id")), table.column("version").to_numpy(), table.column("content").to_numpy()
         )
+
+    def to_table(self) -> Any:
+        """The columns of a file that holds all of them."""
+        rows = self._lookup.order
+        columns = [
+            ids_to_arrow(self._lookup.ids),
+            pa.array(self._versions[rows]),
+            pa.array(self._contents[rows]),
+        ]
+        return pa.table(columns, schema=_SCHEMA)
+
+    def __len__(self) -> int:
+        return len(self._lookup)
 
     def content(self, ids: Pairs, versions: NDArray[np.uint64]) -> NDArray[np.uint64]:
         """The content of each of these inputs in this version; 0 where nobody saw it. Shape (n,)."""
@@ -185,7 +198,7 @@ class Revalidation:
         ]
         sink = io.BytesIO()
         pq.write_table(pa.table(columns, schema=_SCHEMA), sink, compression="zstd")
-        path = f"{run_directory(self._run_id)}/{_FOLDER}/{new_part_id()}.parquet"
+        path = f"{run_directory(self._run_id)}/{SEEN}/{new_part_id()}.parquet"
         self._store.write(path, sink.getvalue())
 
     def _version(self, reference: Reference) -> str:

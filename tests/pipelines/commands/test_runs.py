@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support.bad_days import MODEL_URL, Job
 from support.fault_server import running
-from support.jobs import run_cli
+from support.jobs import rows, run_cli
 
 
 @pytest.fixture(scope="module")
@@ -63,3 +63,25 @@ def test_a_place_without_runs_is_told(job):
 
     assert ran.code == 2
     assert "holds no finished run" in ran.err
+
+
+def test_compact_leaves_the_rows_and_the_history_and_later_runs_go_on(job):
+    before = rows(job.folder / "out", "predictions")
+
+    done = run_cli("compact", "out", "--json", cwd=job.folder).json
+    job.count = 24
+    job.write_manifest()
+    ran = job.run()
+
+    assert (done["files_before"], done["files_after"], done["runs_folded"]) == (4, 4, 1)
+    assert [run["inputs"] for run in run_cli("runs", "out", "--json", cwd=job.folder).json["runs"]] == [
+        20,
+        3,
+        1,
+    ]
+    assert (ran.json["new"], ran.json["skipped"]) == (1, 23), ran.err
+    after = [row for row in rows(job.folder / "out", "predictions") if row["run_id"] != ran.json["run_id"]]
+    assert after == before
+    text = run_cli("compact", job.path, "--target", "1MB", cwd=job.folder).out
+    assert "out: 5 table files before, 4 now; 2 runs folded into one history" in text
+    assert run_cli("compact", "out", "--target", "much", cwd=job.folder).code == 2

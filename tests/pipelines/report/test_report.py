@@ -15,7 +15,7 @@ from bulkinfer.pipelines.report.output import open_output
 from bulkinfer.pipelines.report.report import report_page, write_report
 from bulkinfer.transforms.errors import StoreError
 from bulkinfer.transforms.job.job_file import check_sections
-from bulkinfer.transforms.runs.record import without_secrets
+from bulkinfer.transforms.runs.job_text import without_secrets
 from PIL import Image
 from support.jobs import photo, run_cli, write_job
 from support.outputs import error, mask, prediction, region, write_output

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from bulkinfer.transforms.content.load_content import LoadContent
 from bulkinfer.transforms.errors import SourceError, StoreError
-from bulkinfer.transforms.runs.record import without_secrets
+from bulkinfer.transforms.runs.job_text import without_secrets
 from bulkinfer.transforms.storage.faults import redact
 from bulkinfer.transforms.storage.filesystems import Filesystems
 from bulkinfer.transforms.storage.options import filled_in

@@ -7,7 +7,8 @@ import json
 import pyarrow as pa
 import pytest
 from bulkinfer.transforms.errors import ConfigError, StoreError
-from bulkinfer.transforms.runs.record import begin_run, list_runs, read_run, without_secrets
+from bulkinfer.transforms.runs.job_text import without_secrets
+from bulkinfer.transforms.runs.record import begin_run, list_runs, read_run
 from bulkinfer.transforms.storage.store import Store
 from bulkinfer.transforms.tables.commit.commit import commit_run
 from bulkinfer.transforms.tables.commit.recovery import recover

@@ -13,6 +13,7 @@ import logging
 import secrets
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -20,6 +21,7 @@ from ...errors import StoreError
 from ...runs.claims import ClaimFile
 from ...runs.parts import commit_path, run_directory
 from ...runs.record import RunRecord, read_run, write_run
+from ...storage.files import swap_directory
 from ...storage.store import Store
 from .claim import committing
 from .plan import make_plan
@@ -138,6 +140,7 @@ def _commit(store: Store, run_id: str, claim: ClaimFile | None, *, complete: boo
         keep=plan.keep or record.keep,
         files=plan.added,
         removed=plan.removed,
+        jobs=plan.jobs,
     )
     if not _is_committed(store, run_id):  # else the other may have written more into it since
         write_run(store, record)
@@ -199,6 +202,13 @@ def _publish(store: Store, plan: CommitPlan) -> None:
 
 def _carry_out(store: Store, step: Step) -> None:
     """Do one step; a step that is done already is recognised by its result and skipped."""
+    if step.tree:
+        if step.source is None:
+            store.remove_tree(step.target)
+        else:
+            with store.telling("write", step.target):
+                swap_directory(Path(store.full_path(step.source)), Path(store.full_path(step.target)))
+        return
     if step.source is None:
         store.remove(step.target)
         return

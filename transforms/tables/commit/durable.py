@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -11,9 +13,10 @@ from ..input_index import InputIndex
 from .adopt import loose_segments
 from .merge import BrokenPartError
 
-__all__ = ["durable_inputs", "durable_parts", "read_index"]
+__all__ = ["JOB", "durable_inputs", "durable_parts", "read_index"]
 
 _READ_ROWS = 65_536
+JOB = b"bulkinfer.job_fingerprint"  #: in the footer of an index whose inputs several jobs did
 
 
 def durable_parts(
@@ -60,4 +63,5 @@ def read_index(store: Store, path: str) -> InputIndex:
         pieces = [
             InputIndex.from_table(pa.Table.from_batches([batch])) for batch in reader.iter_batches(_READ_ROWS)
         ]
-    return pieces[0] if len(pieces) == 1 else InputIndex.concat(pieces)
+        job = (reader.schema_arrow.metadata or {}).get(JOB, b"").decode()
+    return dataclasses.replace(pieces[0] if len(pieces) == 1 else InputIndex.concat(pieces), job=job)

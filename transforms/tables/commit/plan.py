@@ -30,7 +30,7 @@ from .dropped import read_dropped
 from .durable import durable_parts, read_index
 from .empty import empty_tables, some_partition, without_rows
 from .merge import BrokenPartError, NewFile, merge_table
-from .replace import Rewrite, drop_older_rows, visible_files
+from .replace import Rewrite, drop_older_rows, jobs_of_files, visible_files
 from .steps import CommitPlan, Step
 
 __all__ = ["INDEX_ROWS", "make_plan"]
@@ -191,6 +191,8 @@ def _replaced(
     lookup, dropped = IdLookup(index.ids), IdLookup(dropped_ids)
     touched = set()
     for run in older:
+        if run.folded_into:
+            continue
         for entry in store.files(index_directory(run.run_id)):
             ids = read_index(store, entry.path).ids if run.run_id not in touched else index.ids[:0]
             if (lookup.find(ids) >= 0).any() or (dropped.find(ids) >= 0).any():
@@ -198,13 +200,15 @@ def _replaced(
     relisted = {run.run_id for run in older if complete and record.lists_all and run.counts.get("errors")}
     if not touched and not relisted and differing is None:
         return [], files
-    stay = {run.run_id for run in older if record.beside and run.fingerprint != record.fingerprint}
+    jobs = jobs_of_files(older, files)
+    stay = {path for path, job in jobs.items() if record.beside and job != record.fingerprint}
     rewrites = drop_older_rows(
         store,
         files,
         lookup,
         dropped,
         runs=touched,
+        owners={run.run_id: run.folded_into for run in older if run.folded_into},
         stay=stay,
         listing_errors_of=relisted,
         ready=ready,

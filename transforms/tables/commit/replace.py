@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from ...errors import BulkinferError, StoreError
 from ...runs.parts import TABLES, run_id_of
+from ...runs.record import RunRecord
 from ...storage.files import Entry
 from ...storage.store import Store
 from ..files import RollingWriter, read_batches
 from ..input_index import IdLookup, hash_column
 from .columns import KeptColumns
 
-__all__ = ["Rewrite", "drop_older_rows", "read_columns", "visible_files"]
+__all__ = ["Rewrite", "drop_older_rows", "jobs_of_files", "read_columns", "visible_files"]
 
 
 class Rewrite(NamedTuple):
@@ -46,6 +47,22 @@ def visible_files(store: Store) -> dict[str, list[Entry]]:
     }
 
 
+def jobs_of_files(runs: Sequence[RunRecord], files: Mapping[str, Sequence[Entry]]) -> dict[str, str]:
+    """The fingerprint of the job that answered in each visible file, by its path.
+
+    Args:
+        runs: all runs, in their order.
+        files: the visible files.
+    """
+    by_run = {run.run_id: run.fingerprint for run in runs}
+    told = {path: job for run in runs for path, job in run.jobs.items()}
+    return {
+        entry.path: told.get(entry.path, by_run.get(run_id_of(entry.path) or "", ""))
+        for entries in files.values()
+        for entry in entries
+    }
+
+
 def drop_older_rows(
     store: Store,
     files: Mapping[str, list[Entry]],
@@ -53,8 +70,9 @@ def drop_older_rows(
     forgotten: IdLookup,
     *,
     runs: Collection[str],
+    owners: Mapping[str, str],
     stay: Collection[str] = (),
-    listing_errors_of: Collection[str],
+    listing_errors_of: Set[str],
     ready: str,
     columns: KeptColumns | None = None,
 ) -> list[Rewrite]:
@@ -65,7 +83,8 @@ def drop_older_rows(
         lookup: the inputs of the new run.
         forgotten: inputs whose rows go altogether.
         runs: runs whose files may hold such inputs.
-        stay: of these, runs whose predictions and masks of the new run's inputs stay all the same.
+        owners: of runs that are folded, the run that answers for their files.
+        stay: files whose predictions and masks of the new run's inputs stay all the same.
         listing_errors_of: runs whose errors of stage `list` are dropped as well, because a complete new listing
             replaces theirs.
         ready: directory for prepared files, which no reader looks at.
@@ -79,14 +98,15 @@ def drop_older_rows(
     numbers = itertools.count()
     for table, entries in files.items():
         for entry in entries:
-            run = run_id_of(entry.path)
-            stages = table == "errors" and run in listing_errors_of
+            wrote = run_id_of(entry.path) or ""
+            run = owners.get(wrote, wrote)
+            stages = table == "errors" and not listing_errors_of.isdisjoint((wrote, run))
             kept = columns if table == "predictions" else None
-            holds = run in runs and (bool(len(forgotten)) or table == "errors" or run not in stay)
+            holds = run in runs and (bool(len(forgotten)) or table == "errors" or entry.path not in stay)
             if not holds and not stages and kept is None:
                 continue
             with _telling(store, entry.path):
-                replaced = [lookup] if table == "errors" or run not in stay else []
+                replaced = [lookup] if table == "errors" or entry.path not in stay else []
                 gone = _gone(store, entry.path, [*replaced, forgotten] if holds else [], stages)
                 dropped = int(gone.sum())
                 if not dropped and (kept is None or not len(gone) or _fits(store, entry.path, kept)):

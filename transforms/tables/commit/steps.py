@@ -22,6 +22,7 @@ class Step:
         target: the visible path.
         size: bytes of the prepared file.
         replaces: the target may exist with other content, as an older file that loses rows.
+        tree: source and target are directories; the target's content goes, at once where there is a source.
     """
 
     stage: int
@@ -29,6 +30,7 @@ class Step:
     target: str
     size: int = 0
     replaces: bool = False
+    tree: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,17 +42,23 @@ class CommitPlan:
     parts: tuple[str, ...]
     invalid_parts: Mapping[str, str]
     keep: str = ""  #: the table's kept columns from then on, as the run's record holds them
+    #: Of `compact`: all files that its run answers for from then on, each with its fingerprint.
+    jobs: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    #: Of `compact`: files that go, which a directory's step does not name.
+    merged: tuple[str, ...] = ()
 
     @property
     def added(self) -> tuple[str, ...]:
         """Table files with rows that appear."""
+        if self.jobs:
+            return tuple(self.jobs)
         new = (step.target for step in self.steps if step.source is not None and not step.replaces)
         return tuple(path for path in new if not path.endswith("-empty.parquet"))
 
     @property
     def removed(self) -> tuple[str, ...]:
         """Table files that go, because all their rows were done again."""
-        return tuple(step.target for step in self.steps if step.source is None)
+        return (*self.merged, *(step.target for step in self.steps if step.source is None and not step.tree))
 
     def to_json(self) -> bytes:
         """Serialize to the bytes of `commit.json`."""
@@ -71,7 +79,13 @@ def read_plan(data: bytes, place: str) -> CommitPlan:
             )
         steps = tuple(Step(**step) for step in values["steps"])
         return CommitPlan(
-            steps, values["counts"], tuple(values["parts"]), values["invalid_parts"], values.get("keep", "")
+            steps,
+            values["counts"],
+            tuple(values["parts"]),
+            values["invalid_parts"],
+            values.get("keep", ""),
+            values.get("jobs", {}),
+            tuple(values.get("merged", ())),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(
