@@ -8,7 +8,7 @@ import urllib.request
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from ...calls.endpoint import CallLimits, stopping_error
+from ...calls.endpoint import CallLimits, Verdict, stopping_error
 from ...calls.model_call import ModelCall
 from ...errors import EndpointError, MethodError, ModelNotFoundError
 from ...job.config import CallsConfig, ModelConfig, StopConfig
@@ -87,8 +87,12 @@ def ask_models(api: ApiAddress, token: Token, timeout: float) -> list[str] | Non
             body = answer.read()
     except urllib.error.HTTPError as error:
         fault = fault_of_http(error.code, {}, error.read(4096))
-        if error.code in (401, 403):
+        if fault.verdict is Verdict.CREDENTIALS:
             raise stopping_error(fault, f"model.endpoint: {api.url}") from None
+        if error.code in (400, 422):  # of a request without any parameter
+            raise EndpointError(
+                f"model.endpoint: {api.url}/models: {token.mask(fault.message)}; check the key and the address"
+            ) from None
         return None  # not every server lists its models
     except OSError as error:
         reason = getattr(error, "reason", error)
