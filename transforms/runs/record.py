@@ -40,6 +40,8 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 HISTORY = f"{RUNS}/history.json"
+#: What was read last: a run asks some ten times, and parsing a year of records takes 30 ms.
+_histories: dict[str, tuple[bytes, list[RunRecord]]] = {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -239,7 +241,12 @@ def history_text(runs: Sequence[RunRecord]) -> bytes:
 
 def _history(store: Store) -> list[RunRecord]:
     try:
-        return [_parsed(values, store.url(HISTORY)) for values in json.loads(store.read(HISTORY))]
+        text = store.read(HISTORY)
+        read = _histories.get(store.uri)
+        if read is None or read[0] != text:
+            found = [_parsed(values, store.url(HISTORY)) for values in json.loads(text)]
+            read = _histories[store.uri] = text, found
+        return read[1]
     except FileNotFoundError:
         return []
     except (ValueError, KeyError, TypeError, AttributeError) as error:

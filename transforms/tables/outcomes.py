@@ -77,7 +77,7 @@ class Outcomes:
         for run in runs:
             if run.run_id == run_id or not (run.committed or uncommitted):
                 continue
-            if run.committed and len(forgotten := read_dropped(store, run.run_id)):
+            if run.committed and not run.folded_into and len(forgotten := read_dropped(store, run.run_id)):
                 # Before the run's own inputs: what it did itself is there.
                 none = np.zeros(len(forgotten), bool)
                 found.append((InputIndex.of_ids(forgotten), none, none, ~none))

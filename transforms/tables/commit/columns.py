@@ -43,7 +43,9 @@ class KeptColumns:
     @classmethod
     def of(cls, record: RunRecord, older: Iterable[RunRecord]) -> KeptColumns:
         """The columns of a run that is committed on top of older ones."""
-        before = one_schema(run.keep_schema for run in older if run.counts.get("inputs"))
+        # By text, because hundreds of runs have the same.
+        schemas = {run.keep: run for run in older if run.counts.get("inputs")}
+        before = one_schema(run.keep_schema for run in schemas.values())
         own = record.keep_schema or pa.schema([])
         schema = one_schema([before, own])
         forms = {
