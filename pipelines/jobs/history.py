@@ -13,7 +13,7 @@ __all__ = ["RunLine", "lines_of"]
 
 _HEAD = ("run", "started", "job", "model version", "inputs", "errors", "calls", "tokens", "seconds", "state")
 _COUNTED = ("inputs", "predictions", "errors", "masks", "calls", "retries")
-_TOLD = ("new", "changed", "gone", "dropped", "skipped", "remaining")
+_TOLD = ("new", "changed", "gone", "dropped", "skipped", "remaining", "cost")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +38,7 @@ class RunLine:
         new, changed, gone, dropped, skipped, remaining: as its summary told; None where a later start committed it.
         calls: that it sent, retries included.
         retries: of these, calls that sent inputs again.
+        cost: by `stop.prices`; None without prices.
         tokens: of prompts and completions; they stay when a later run replaces the answers.
     """
 
@@ -61,6 +62,7 @@ class RunLine:
     dropped: int | None
     skipped: int | None
     remaining: int | None
+    cost: float | None
     calls: int
     retries: int
     tokens: int

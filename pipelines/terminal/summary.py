@@ -63,9 +63,9 @@ class Summary:
         return {**dataclasses.asdict(self), "seconds": round(self.seconds, 3)}
 
     @property
-    def difference(self) -> dict[str, int | None]:
-        """How what this run found differs from what earlier ones had left."""
-        names = ("new", "changed", "gone", "dropped", "skipped", "remaining")
+    def difference(self) -> dict[str, float | None]:
+        """How what this run found differs from what earlier ones had left, and what it cost, for its record."""
+        names = ("new", "changed", "gone", "dropped", "skipped", "remaining", "cost")
         return {name: getattr(self, name) for name in names}
 
     @property

@@ -75,8 +75,8 @@ class RunRecord:
         snapshot: what of a Delta or an Iceberg table it read; "" of any other source.
         job_file: its path; "" where a pipeline of one's own wrote the tables.
         folder: in which the job was started: relative paths mean files there.
-        outcome: new, changed, gone, skipped and remaining inputs, as the run's summary tells them; empty where the run
-            was committed by a later one.
+        outcome: new, changed, gone, dropped, skipped and remaining inputs, and the cost, as the run's summary tells
+            them; empty where the run was committed by a later one.
         versions: of the tool and of what decides how the tables are written.
         upkeep: "" for a run of a job; else what this one did to the output: compact.
         folded_into: the run of `compact` whose index holds what this one did.
@@ -108,7 +108,7 @@ class RunRecord:
     snapshot: str = ""
     job_file: str = ""
     folder: str = ""
-    outcome: Mapping[str, int | None] = dataclasses.field(default_factory=dict)
+    outcome: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
     versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
     upkeep: str = ""
     folded_into: str = ""
@@ -180,7 +180,7 @@ def begin_run(
     return record
 
 
-def record_outcome(store: Store, run_id: str, outcome: Mapping[str, int | None]) -> None:
+def record_outcome(store: Store, run_id: str, outcome: Mapping[str, float | None]) -> None:
     """Add to the record of a run what its tables do not tell: how the source differed from what was done.
 
     Raises:

@@ -12,7 +12,8 @@ from support.jobs import rows, run_cli
 def job(tmp_path_factory):
     """Two runs: 20 texts of which one is refused, then three further ones."""
     with running() as server:
-        job = Job(tmp_path_factory.mktemp("runs"), server, count=20, base_ms=1)
+        stop = {"error_ratio": 1, "prices": {"call": 0.5}}
+        job = Job(tmp_path_factory.mktemp("runs"), server, count=20, base_ms=1, sections={"stop": stop})
         assert job.run().code == 3
         job.count = 23
         job.write_manifest()
@@ -28,6 +29,7 @@ def test_every_run_stands_in_json_with_its_figures(job):
     assert (first["inputs"], first["predictions"], first["errors"], first["calls"]) == (20, 19, 1, 5)
     assert (first["new"], first["skipped"], first["gone"], first["remaining"]) == (20, 0, 0, 0)
     assert (second["inputs"], second["new"], second["skipped"], second["calls"]) == (3, 3, 20, 1)
+    assert (first["cost"], second["cost"]) == (2.5, 0.5)
     for run in told["runs"]:
         assert (run["job"], run["model"], run["method"]) == ("bulk-inference", MODEL_URL, "predict")
         assert (run["state"], len(run["arguments"])) == ("committed", 32)

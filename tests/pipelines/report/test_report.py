@@ -200,6 +200,7 @@ def test_a_run_ends_by_writing_its_report(tmp_path: Path, endpoint: str) -> None
         "dropped": 0,
         "skipped": 2,
         "remaining": 0,
+        "cost": None,
     }
     assert (record["job_file"], record["folder"]) == (str(job), str(tmp_path))
 
