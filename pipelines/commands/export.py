@@ -15,7 +15,21 @@ from .options import Examples, json_option, verbose_option
 
 __all__ = ["export"]
 
-_FORMATS = ("coco", "coco-results", "csv", "jsonl", "png", "png-masks", "sa1b", "voc", "yolo", "yolo-seg")
+_FORMATS = (
+    "coco",
+    "coco-results",
+    "csv",
+    "cvat",
+    "fiftyone",
+    "jsonl",
+    "label-studio",
+    "png",
+    "png-masks",
+    "sa1b",
+    "voc",
+    "yolo",
+    "yolo-seg",
+)
 #: The extra that brings a package.
 _EXTRAS = {"duckdb": "demo"}
 

@@ -13,7 +13,7 @@ from ..reading.items import Facts, Picture, Region
 from ..shapes.outlines import outlines_of
 from ..writing.json_file import JsonArray, dumped, json_array
 
-__all__ = ["Coco", "CocoResults", "annotation", "check_pictures", "image"]
+__all__ = ["Coco", "CocoResults", "check_pictures", "write_datasets"]
 
 _HOLES = "masks with holes, which stay run lengths as COCO's polygons have none"
 _NO_BOX = "regions without a box and without a mask, which are left out"
@@ -29,26 +29,8 @@ class Coco(Format):
         check_pictures("coco", facts)
 
     def write(self, export: Export) -> None:
-        with contextlib.ExitStack() as stack:
-            datasets = {
-                split: stack.enter_context(_dataset(export.folder / _name("instances", split)))
-                for split in export.split_names
-            }
-            for picture in export.selection.pictures():
-                datasets[export.splits.of(picture.input_id)].images.add(image(picture))
-                export.images.put(picture, export.folder / "images" / picture.name)
-            for dataset in datasets.values():
-                dataset.next()
-            number = 0
-            for picture, regions, _ in export.selection.items():
-                added = datasets[export.splits.of(picture.input_id)].annotations
-                for region in regions:
-                    number += 1
-                    made = annotation(number, picture, region, export)
-                    if made is not None:
-                        added.add(made)
-            for dataset in datasets.values():
-                dataset.end(_categories(export))
+        file = "instances_{split}.json" if export.splits.names else "instances.json"
+        write_datasets(export, file, "images")
 
 
 class CocoResults(Format):
@@ -81,6 +63,41 @@ class CocoResults(Format):
                                     "score": 1.0 if region.score is None else region.score,
                                 }
                             )
+
+
+def write_datasets(export: Export, file: str, images: str) -> None:
+    """Write a dataset a split, and the pictures to their places.
+
+    Args:
+        export: what is exported.
+        file: of the dataset, with "{split}" for the name of the split.
+        images: the folder of the pictures, likewise.
+    """
+    with contextlib.ExitStack() as stack:
+        datasets = {
+            split: stack.enter_context(_dataset(export.folder / _placed(file, split)))
+            for split in export.split_names
+        }
+        for picture in export.selection.pictures():
+            split = export.splits.of(picture.input_id)
+            datasets[split].images.add(image(picture))
+            export.images.put(picture, export.folder / _placed(images, split) / picture.name)
+        for dataset in datasets.values():
+            dataset.next()
+        number = 0
+        for picture, regions, _ in export.selection.items():
+            added = datasets[export.splits.of(picture.input_id)].annotations
+            for region in regions:
+                number += 1
+                made = annotation(number, picture, region, export)
+                if made is not None:
+                    added.add(made)
+        for dataset in datasets.values():
+            dataset.end(_categories(export))
+
+
+def _placed(path: str, split: str) -> str:
+    return path.format(split=split).lstrip("/")
 
 
 def check_pictures(name: str, facts: Facts) -> None:

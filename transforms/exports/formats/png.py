@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pycocotools import mask as coco
 
 from ...errors import ConfigError
 from ..export import Export, ExportOptions, Format
 from ..reading.items import Facts, Picture, Region
+from ..shapes.runs import pixels_of
 from ..writing.json_file import dumped
 
-__all__ = ["LabelMaps", "Masks", "mask_of"]
+__all__ = ["LabelMaps", "Masks"]
 
 _MOST = 65_535
 _COVERED = "pixels that several regions claim; the smallest region has them, and png-masks keeps all"
@@ -63,14 +63,8 @@ class Masks(_Pngs):
             folder = export.folder / picture.name
             folder.mkdir(parents=True, exist_ok=True)
             for number, region in enumerate(regions, 1):
-                Image.fromarray(mask_of(region.rle or {})).save(folder / f"{number:05d}.png")
+                Image.fromarray(pixels_of(region.rle or {})).save(folder / f"{number:05d}.png")
             _tell(export.folder / f"{picture.name}.json", export, regions)
-
-
-def mask_of(rle: dict[str, Any]) -> NDArray[np.bool_]:
-    """A mask's pixels; shape (height, width)."""
-    pixels: NDArray[np.uint8] = coco.decode({**rle, "counts": rle["counts"].encode("ascii")})
-    return pixels.astype(bool)
 
 
 def _map(export: Export, picture: Picture, regions: list[Region]) -> NDArray[np.uint16]:
@@ -83,7 +77,7 @@ def _map(export: Export, picture: Picture, regions: list[Region]) -> NDArray[np.
     pixels: NDArray[np.uint16] = np.zeros(sizes.pop(), np.uint16)
     # The largest first, so that what lies on it stays seen.
     for number, region in sorted(enumerate(regions, 1), key=lambda one: -(one[1].area or 0)):
-        inside = mask_of(region.rle or {})
+        inside = pixels_of(region.rle or {})
         export.notes[_COVERED] += int((pixels[inside] > 0).sum())
         pixels[inside] = number
     return pixels

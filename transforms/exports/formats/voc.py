@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import posixpath
+import re
 from typing import ClassVar
 
 from ...errors import ConfigError
@@ -20,7 +21,7 @@ _MASKS = "masks, of which only the box is written; coco and cvat keep them"
 
 
 class PascalVoc(Format):
-    """`Annotations/NAME.xml` and `JPEGImages/NAME` of each picture, and `ImageSets/Main/SPLIT.txt`."""
+    """`Annotations/NAME.xml` and `JPEGImages/NAME` of each picture, `ImageSets/Main/SPLIT.txt`, and `labelmap.txt`."""
 
     image_modes: ClassVar[tuple[str, ...]] = ("none", "copy", "link")
 
@@ -32,6 +33,9 @@ class PascalVoc(Format):
             )
 
     def write(self, export: Export) -> None:
+        names = (re.sub(r"[:\r\n]", "_", str(one["name"])) for one in export.categories.listed)
+        text = "# label:color_rgb:parts:actions\n" + "".join(f"{name}:::\n" for name in names)
+        (export.folder / "labelmap.txt").write_text(text, encoding="utf-8", newline="\n")
         sets = export.folder / "ImageSets" / "Main"
         sets.mkdir(parents=True)
         with contextlib.ExitStack() as stack:

@@ -76,6 +76,7 @@ class Facts:
         masks: regions with a mask.
         keypoints: most keypoints of a region.
         frames: rows that are frames of a video.
+        labels: of whole rows.
     """
 
     rows: int = 0
@@ -88,3 +89,4 @@ class Facts:
     masks: int = 0
     keypoints: int = 0
     frames: int = 0
+    labels: set[str] = dataclasses.field(default_factory=set)

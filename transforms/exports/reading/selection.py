@@ -33,7 +33,7 @@ __all__ = ["Selection"]
 _KEY = ("input_id", "output_index", "run_id")
 _ROWS = 4096  #: of DuckDB's at a time
 _PICTURE = (*_KEY, "uri", "frame_index", "frame_time_ms", "media_type", "width", "height", "regions")
-_SURVEY = (*_PICTURE, "model_url", "model_version")
+_SURVEY = (*_PICTURE, "label", "model_url", "model_version")
 _REGION = (
     *_KEY,
     "region_index",
@@ -173,6 +173,7 @@ class Selection:
         pairs = set(zip(*(column.to_pylist() for column in models), strict=True))
         facts.versions.update((url or None, version or None) for url, version in pairs)
         facts.media.update(media or "unknown" for media in columns["media_type"])
+        facts.labels.update(filter(None, pc.unique(batch.column("label")).to_pylist()))
         facts.frames += batch.num_rows - batch.column("frame_index").null_count
         counts = pc.fill_null(pc.list_value_length(batch.column("regions")), 0).to_pylist()
         for at, (media, width, height) in enumerate(
