@@ -69,3 +69,11 @@ def test_without_duckdb_a_condition_says_what_to_install(output: Path, tmp_path:
     ran = run_cli(*arguments, cwd=output, env={"PYTHONPATH": path})
     assert ran.code == 2
     assert "--where needs duckdb; install it, as by pip install 'bulkinfer[demo]'" in ran.err
+
+
+def test_a_terminal_takes_no_commands_of_a_label() -> None:
+    told = {"rows": 1, "regions": {"\x1b[31mred\n\u202ex" + "y" * 9999: 2}, "notes": {}}
+    text = command._text(told, "coco", False)
+    assert "\\x1b[31mred\\n\\u202ex" in text
+    assert text.count("\n") == 1
+    assert len(text) < 250
