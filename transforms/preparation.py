@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from .calls.limits.divided import check_divided
+from .calls.limits.tokens import answer_limit
 from .calls.model_call import ModelCall, within_limits
 from .endpoints.kinds import kind_of
 from .errors import ConfigError
@@ -147,6 +148,7 @@ def prepare(
         columns=source.columns,
         workers=workers,
     )
+    call = dataclasses.replace(call, answer_tokens=answer_limit(config.model.arguments))
     if call.endpoint.needs.fetched_by:
         _check_reachable(source, call.endpoint.needs.fetched_by)
     _check_pictures_are_sent(config.source.image, call)

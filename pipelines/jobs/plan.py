@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from bulkinfer.transforms.calls.limits.tokens import answer_limit
 from bulkinfer.transforms.job.config import CallsConfig, ModelConfig, PricesConfig
 from bulkinfer.transforms.job.job_file import JobFile
 from bulkinfer.transforms.kept.types import is_json, source_of
@@ -26,7 +27,6 @@ __all__ = ["Plan", "plan_job"]
 #: Assumed duration of a call; segmentation and short generations take about this long.
 _ASSUMED_CALL_S = 1.0
 _BYTES_A_TOKEN = 4  #: of English text, for most tokenizers
-_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "max_new_tokens")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,7 +203,7 @@ def plan_job(file: JobFile, *, limit: int | None = None) -> Plan:
             endpoint=endpoint.address,
             **dataclasses.asdict(found),
             calls=calls,
-            seconds=estimate_seconds(job.call.calls, job.call.workers, calls, found.todo),
+            seconds=estimate_seconds(job.call.calls, job.call.workers, calls, found.todo, sum(tokens or ())),
             assumed_call_seconds=_ASSUMED_CALL_S,
             output=config.output.uri,
             runner=describe(config.runner),
@@ -224,13 +224,15 @@ def _commits(store: Store) -> str:
     return "decided by timed claims, as the store has no conditional create"
 
 
-def estimate_seconds(limits: CallsConfig, workers: int, calls: int, inputs: int) -> float:
+def estimate_seconds(limits: CallsConfig, workers: int, calls: int, inputs: int, tokens: int = 0) -> float:
     """Estimate seconds: the longer of what rate limits allow and what the calls in flight take."""
     estimates = [math.ceil(calls / (limits.in_flight * workers)) * _ASSUMED_CALL_S]
     if limits.calls_per_second:
         estimates.append(calls / limits.calls_per_second)
     if limits.inputs_per_second:
         estimates.append(inputs / limits.inputs_per_second)
+    if limits.tokens_per_minute:
+        estimates.append(tokens / limits.tokens_per_minute * 60)
     return round(max(estimates), 1)
 
 
@@ -252,7 +254,7 @@ def estimate_tokens(
         for value in model.arguments.values()
         if isinstance(value, str) and value[:1] != "$"
     )
-    most = next((model.arguments[name] for name in _LIMITS if type(model.arguments.get(name)) is int), 0)
+    most = answer_limit(model.arguments) or 0
     return (nbytes + inputs * constant) // _BYTES_A_TOKEN, inputs * most
 
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import pytest
 from bulkinfer.transforms.calls.limits.divided import DividedLimits, part_of
 from bulkinfer.transforms.calls.limits.local import LocalLimiter
+from bulkinfer.transforms.calls.limits.tokens import TokenLimit
 from bulkinfer.transforms.errors import StoreError
 from bulkinfer.transforms.job.config import CallsConfig
 from bulkinfer.transforms.runs.control import ControlSpec
@@ -87,7 +88,8 @@ class Fleet:
         limiter = LocalLimiter(
             part_of(self.rate, self.workers), None, clock=lambda: self.world.now, sleep=loop.sleep
         )
-        limits = DividedLimits(limiter, CallsConfig(calls_per_second=self.rate), self.workers, loop)  # type: ignore[arg-type]
+        calls = CallsConfig(calls_per_second=self.rate)
+        limits = DividedLimits(limiter, TokenLimit(None), calls, self.workers, loop)  # type: ignore[arg-type]
         work_pass = WorkPass(self._spec)
         work_pass.begin(limits)
         try:

@@ -136,8 +136,13 @@ class BatchSender:
         reply: Reply | None = None
         try:
             items = self._within_budget(items)
-            permit = await shared.limiter.acquire(len(items))
-            reply, took_ms = await self._send_once(items, backoff, permit)
+            reserved = await shared.tokens.start(sum(item.encoded.nbytes for item in items), len(items))
+            try:
+                permit = await shared.limiter.acquire(len(items))
+                shared.tokens.started(reserved, permit)
+                reply, took_ms = await self._send_once(items, backoff, permit)
+            finally:
+                shared.tokens.ended(reserved, reply)
         finally:
             await shared.spending.ended(reply, len(items))
         return _Called(items, reply, took_ms, permit)

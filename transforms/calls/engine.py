@@ -24,10 +24,11 @@ from .batch_sender import BatchSender
 from .batching import Item
 from .endpoint import Fault, stopping_error
 from .limits.choose import limiter_for
-from .limits.divided import DividedLimits
+from .limits.divided import DividedLimits, part_of
 from .limits.local import LocalLimiter
 from .limits.message_size import MessageLimit
 from .limits.spending import Spending
+from .limits.tokens import TokenLimit
 from .loop import engine_loop
 from .model_call import ModelCall
 from .settings import Settings
@@ -134,12 +135,13 @@ class Engine:
         endpoint, calls, workers = self.call.endpoint, self.call.calls, self.call.workers
         self._session = await endpoint.open(calls.timeout)
         limiter = limiter_for(calls, workers)
+        tokens = TokenLimit(part_of(calls.tokens_per_minute, workers), self.call.answer_tokens)
         if (
             workers > 1
             and isinstance(limiter, LocalLimiter)
-            and (calls.calls_per_second or calls.inputs_per_second)
+            and (calls.calls_per_second or calls.inputs_per_second or calls.tokens_per_minute)
         ):
-            self.limits = DividedLimits(limiter, calls, workers, asyncio.get_running_loop())
+            self.limits = DividedLimits(limiter, tokens, calls, workers, asyncio.get_running_loop())
         self._settings = Settings(
             session=self._session,
             sizes=MessageLimit(endpoint.limits.overhead_bytes),
@@ -152,6 +154,7 @@ class Engine:
             abort=self._abort,
             budget=self.control,
             spending=Spending(self.call.stop, workers, lambda text: self.control.stop("budget", text)),
+            tokens=tokens,
         )
         self._watcher = asyncio.get_running_loop().create_task(self._watch())
 

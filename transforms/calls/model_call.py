@@ -23,6 +23,7 @@ class ModelCall:
         calls: batch sizes, calls in flight, rate limits, timeouts and retries.
         stop: when to stop the job.
         workers: processes that divide the rate limits and the budget among them.
+        answer_tokens: most of an input's answer, as its arguments say; None where they do not.
         token: names this call in a process, so that all its DoFn instances use one engine.
     """
 
@@ -30,6 +31,7 @@ class ModelCall:
     calls: CallsConfig
     stop: StopConfig
     workers: int = 1
+    answer_tokens: int | None = None
     token: str = dataclasses.field(default_factory=lambda: uuid.uuid4().hex, compare=False)
 
 

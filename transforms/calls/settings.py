@@ -12,6 +12,7 @@ from .endpoint import Fault, Session
 from .limits.limiter import Limiter
 from .limits.message_size import MessageLimit
 from .limits.spending import Spending
+from .limits.tokens import TokenLimit
 
 __all__ = ["Budget", "Settings"]
 
@@ -43,6 +44,7 @@ class Settings:
         abort: stops the job for a fault after which nothing will work.
         budget: of inputs that the job may send.
         spending: of tokens and cost.
+        tokens: the limit of tokens a minute.
         spent: set once all of it is reserved, so that no batch waits for a retry that it will not get.
         answered: calls that the server answered so far, whatever it answered.
         succeeded: calls among these that did not fail as a whole.
@@ -59,6 +61,7 @@ class Settings:
     abort: Callable[[Fault], None]
     budget: Budget
     spending: Spending
+    tokens: TokenLimit = dataclasses.field(default_factory=lambda: TokenLimit(None))
     spent: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
     answered: int = 0
     succeeded: int = 0

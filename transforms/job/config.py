@@ -58,6 +58,9 @@ class CallsConfig(Section):
     inputs_per_second: float | None = Field(
         None, gt=0, description="Most inputs sent in any one second, all workers together."
     )
+    tokens_per_minute: float | None = Field(
+        None, gt=0, description="Most tokens of prompts and answers in any minute, all workers together."
+    )
     limiter: str | None = Field(
         None,
         description="redis://HOST:PORT/DB of a limiter for a fleet of changing size; default: fixed parts.",

@@ -16,6 +16,7 @@ from ...errors import ConfigError
 from ...job.config import CallsConfig, StopConfig
 from ...runs.rebalance import Rank
 from .local import LocalLimiter
+from .tokens import TokenLimit
 
 __all__ = ["DividedLimits", "check_divided", "part_of"]
 
@@ -36,7 +37,7 @@ def part_of(limit: float | None, workers: int, rank: int | None = None) -> float
     least, rest = divmod(int(limit), workers)
     if not least:
         raise ConfigError(
-            f"{limit:g} a second cannot be divided among {workers} workers, which take whole units"
+            f"a limit of {limit:g} cannot be divided among {workers} workers, which take whole units"
         )
     return float(least + (rank is not None and rank < rest))
 
@@ -51,14 +52,14 @@ def check_divided(calls: CallsConfig, stop: StopConfig, workers: int, *, fixed: 
         ConfigError: a limit or the budget is smaller than the fleet, or a limit is to be divided in one that grows.
     """
     names = ("calls.calls_per_second", "calls.inputs_per_second") if not calls.limiter else ()
-    divided = {name: getattr(calls, name.partition(".")[2]) for name in names}
+    divided = {name: getattr(calls, name.partition(".")[2]) for name in (*names, "calls.tokens_per_minute")}
     for name, whole in {**divided, "stop.inputs": stop.inputs}.items():
         if whole is None:
             continue
         if not fixed:
             raise ConfigError(
                 f"{name}: {whole:g} cannot be divided among workers whose number the runner decides; leave the number "
-                "to runner.workers, or name a Redis in calls.limiter for limits"
+                "to runner.workers, or name a Redis in calls.limiter for limits of calls and inputs"
             )
         if workers > 1 and whole < workers:
             raise ConfigError(
@@ -72,15 +73,22 @@ class DividedLimits:
 
     Args:
         limiter: of this process.
+        tokens: likewise.
         calls: the limits of all workers together.
         workers: how many there are.
         loop: the limiter's; this object may be used from any thread.
     """
 
     def __init__(
-        self, limiter: LocalLimiter, calls: CallsConfig, workers: int, loop: asyncio.AbstractEventLoop
+        self,
+        limiter: LocalLimiter,
+        tokens: TokenLimit,
+        calls: CallsConfig,
+        workers: int,
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
-        self._limiter, self._calls, self._workers, self._loop = limiter, calls, workers, loop
+        self._limiter, self._tokens = limiter, tokens
+        self._calls, self._workers, self._loop = calls, workers, loop
         self._lapse: asyncio.TimerHandle | None = None
 
     def hold(self, seconds: float) -> None:
@@ -104,3 +112,4 @@ class DividedLimits:
             part_of(self._calls.calls_per_second, at_work, number),
             part_of(self._calls.inputs_per_second, at_work, number),
         )
+        self._tokens.allow(part_of(self._calls.tokens_per_minute, at_work, number))

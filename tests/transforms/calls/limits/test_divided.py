@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from bulkinfer.transforms.calls.limits.divided import DividedLimits, check_divided, part_of
 from bulkinfer.transforms.calls.limits.local import LocalLimiter
+from bulkinfer.transforms.calls.limits.tokens import TokenLimit
 from bulkinfer.transforms.errors import ConfigError, StoreError
 from bulkinfer.transforms.job.config import CallsConfig, StopConfig
 from bulkinfer.transforms.runs.control import ControlSpec
@@ -47,13 +48,15 @@ def test_a_part_of_no_limit_is_no_limit() -> None:
 
 def test_a_limit_smaller_than_the_fleet_is_refused() -> None:
     calls = CallsConfig(calls_per_second=3)
-    with pytest.raises(ConfigError, match="3 a second cannot be divided among 4 workers"):
+    with pytest.raises(ConfigError, match="a limit of 3 cannot be divided among 4 workers"):
         part_of(3, 4)
     check_divided(calls, UNTIL_DONE, 3)
     check_divided(CallsConfig(calls_per_second=0.5), UNTIL_DONE, 1)
     check_divided(CallsConfig(calls_per_second=3, limiter="redis://r:1/0"), UNTIL_DONE, 4)
     with pytest.raises(ConfigError, match=r"calls\.calls_per_second: 3 cannot be divided among 4 worker"):
         check_divided(calls, UNTIL_DONE, 4)
+    with pytest.raises(ConfigError, match=r"calls\.tokens_per_minute: 3 cannot be divided among 4 worker"):
+        check_divided(CallsConfig(tokens_per_minute=3, limiter="redis://r:1/0"), UNTIL_DONE, 4)
     with pytest.raises(ConfigError, match=r"calls\.inputs_per_second: 1 cannot be divided among 2 worker"):
         check_divided(CallsConfig(inputs_per_second=1), UNTIL_DONE, 2)
 
@@ -355,7 +358,7 @@ def test_a_rank_that_is_not_renewed_lapses() -> None:
 
     async def main() -> list[tuple[float | None, float | None]]:
         limiter, calls = Limiter(3, 25), CallsConfig(calls_per_second=15, inputs_per_second=100)
-        limits = DividedLimits(limiter, calls, 4, asyncio.get_running_loop())
+        limits = DividedLimits(limiter, TokenLimit(None), calls, 4, asyncio.get_running_loop())
         seen = []
         for rank, until_s, wait in ((Rank(1, 2), 3.0, 2.0), (Rank(1, 2), 3.0, 2.9), (None, 0.0, 0.2)):
             limits.divide(rank, time.monotonic() + until_s)
@@ -374,7 +377,8 @@ def test_a_rank_that_is_not_renewed_lapses() -> None:
 def test_a_call_that_is_held_starts_when_the_wait_ends_early() -> None:
     async def main() -> float:
         limiter = LocalLimiter(3, None)
-        limits = DividedLimits(limiter, CallsConfig(calls_per_second=15), 4, asyncio.get_running_loop())
+        calls = CallsConfig(calls_per_second=15)
+        limits = DividedLimits(limiter, TokenLimit(None), calls, 4, asyncio.get_running_loop())
         begun = time.monotonic()
         limits.hold(5.0)
         await asyncio.sleep(0)

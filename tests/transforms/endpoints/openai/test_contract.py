@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ from bulkinfer.transforms.calls.endpoint import Verdict
 from bulkinfer.transforms.endpoints.openai.endpoint import OpenAIEndpoint
 from bulkinfer.transforms.endpoints.openai.kind import OpenAIKind
 from bulkinfer.transforms.job.config import CallsConfig, ModelConfig, StopConfig
-from contract import EndpointContract
+from contract import EndpointContract, call_of, sent
 from support.openai_server import OpenAIServer, running
 
 
@@ -42,12 +43,16 @@ class ServerKind:
     def __init__(self, server: OpenAIServer) -> None:
         self.server = server
 
-    def endpoint(self, method: str, *, small: bool = False) -> OpenAIEndpoint:
+    def endpoint(self, method: str, *, small: bool = False, **arguments: Any) -> OpenAIEndpoint:
         model = ModelConfig(
             kind="openai",
             endpoint=self.server.endpoint,
             name="echo",
-            arguments={"prompt": "$content", **({"stream": True} if method == "stream" else {})},
+            arguments={
+                "prompt": "$content",
+                **({"stream": True} if method == "stream" else {}),
+                **arguments,
+            },
         )
         kind = OpenAIKind()
         call = kind.prepare(
@@ -104,3 +109,20 @@ class TestOpenAI(EndpointContract):
     test_messages_that_are_too_large_are_split_until_they_fit = None
     test_an_input_that_is_too_large_alone_is_its_own_error = None
     test_masks_become_rle_beside_the_predictions = None
+
+    def test_a_server_that_limits_tokens_is_not_asked_for_more(self, kind: ServerKind) -> None:
+        """It refuses some of these calls where the job does not name its limit."""
+        names = [f"one two three four five six {number}" for number in range(120)]
+        call = call_of(kind.endpoint("text", max_tokens=50), in_flight=32)
+        refused = {}
+        for limit in (None, 60_000):
+            kind.server.set(tokens_per_minute=66_000, burst_seconds=1.5)
+            limited = dataclasses.replace(
+                call, calls=call.calls.model_copy(update={"tokens_per_minute": limit}), answer_tokens=50
+            )
+            outcome = sent(limited, names)
+            assert set(outcome.good) == set(names)
+            refused[limit] = outcome.metrics.get("throttled", 0)
+
+        assert refused[None] > 0
+        assert refused[60_000] == 0
