@@ -27,6 +27,7 @@ _FORMATS = (
     "png-masks",
     "sa1b",
     "voc",
+    "webdataset",
     "yolo",
     "yolo-seg",
 )
@@ -73,7 +74,7 @@ _EXTRAS = {"duckdb": "demo"}
 @click.option(
     "--images",
     type=click.Choice(("copy", "link", "none")),
-    help="Pictures beside their labels. Default: none; copy where the format holds them (hf, webdataset).",
+    help="Pictures beside their labels. Default: none; copy where the format holds them (fiftyone, webdataset).",
 )
 @click.option("--mixed", is_flag=True, help="Rows of several models or versions may go together.")
 @click.option("--dry-run", is_flag=True, help="Count the rows and the regions of each label; write nothing.")

@@ -36,6 +36,7 @@ FORMATS: Mapping[str, str] = {
     "png-masks": "png:Masks",
     "sa1b": "sa1b:Sa1b",
     "voc": "voc:PascalVoc",
+    "webdataset": "webdataset:WebDataset",
     "yolo": "yolo:Yolo",
     "yolo-seg": "yolo:YoloSegments",
 }

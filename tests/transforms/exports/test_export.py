@@ -190,7 +190,7 @@ def test_a_condition_chooses_rows(store: Store, tmp_path: Path) -> None:
 
 def test_the_same_tables_give_the_same_bytes(store: Store, tmp_path: Path) -> None:
     for name in FORMATS:
-        if name == "csv":  # which has no masks
+        if name in ("csv", "webdataset"):  # one has no masks, the other needs the inputs
             continue
         hashes = []
         for attempt in ("first", "second"):

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import supervision
+import webdataset
 from bulkinfer.transforms.exports.contents import Origin
 from bulkinfer.transforms.exports.export import ExportOptions, export
 from bulkinfer.transforms.storage.store import Store
 from faster_coco_eval import COCO as FasterCoco
 from PIL import Image
+from pycocotools import mask as coco
 from support.exports import HEIGHT, RING, SOLID, WIDTH, output_of, picture
 
 
@@ -93,3 +96,22 @@ def test_supervision_reads_outlines(store: Store, tmp_path: Path) -> None:
         for y, x in ((0, 0), (0, 1), (1, 0), (1, 1)):
             grown[y : y + HEIGHT, x : x + WIDTH] |= exact
         assert (mask == grown[:HEIGHT, :WIDTH]).all()
+
+
+def test_webdataset_reads_shards(store: Store, tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        export(store, "webdataset", str(tmp_path / name), origin=Origin())
+    shard = tmp_path / "first" / "shard-000000.tar"
+    assert shard.read_bytes() == (tmp_path / "second" / "shard-000000.tar").read_bytes()
+    samples = {}
+    for sample in webdataset.WebDataset(str(shard), shardshuffle=False):
+        labels = json.loads(sample["json"])
+        assert sample["png"] == (tmp_path / labels["input_id"]).read_bytes()
+        samples[labels["input_id"]] = labels
+    assert set(samples) == {"one.png", "two.png", "none.png"}
+    masks = {one["label"]: one for one in samples["one.png"]["regions"]}
+    for label, exact in (("coin", RING), ("cat", SOLID)):
+        rle = masks[label]["rle"]
+        assert (coco.decode({**rle, "counts": rle["counts"].encode()}) == exact).all()
+    assert [one["bbox"] for one in samples["two.png"]["regions"]] == [[4, 3, 4, 6]]
+    assert samples["none.png"]["text"] == "about none.png"
