@@ -268,6 +268,36 @@ def test_one_bad_input_is_a_row_of_its_own(
     assert told in error["message"]
 
 
+ODD = [
+    {"usage": [1]},
+    {"usage": {"prompt_tokens": "many", "completion_tokens": {}}},
+    {"id": 7, "created": "soon"},
+    {"choices": ["x"]},
+    {"choices": {"0": 1}},
+    {"choices": [{"message": 5, "delta": 5}]},
+    {"choices": [{"message": {"content": [1, {"text": 2}]}, "delta": {"tool_calls": 5}}]},
+    {"choices": [{"message": {"tool_calls": {"a": 1}}, "delta": {"content": {}, "tool_calls": [5]}}]},
+    {"error": ["odd", 5]},
+]
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_answers_of_any_other_shape_cost_their_input_alone(
+    tmp_path: Path, server: OpenAIServer, stream: bool
+) -> None:
+    server.set(inputs={f"odd {n}": {"kind": "merge", "body": body} for n, body in enumerate(ODD)})
+    texts = [*(f"odd {n}" for n in range(len(ODD))), *(f"good {n}" for n in range(30))]
+    arguments = {"prompt": "$content", "stream": stream}
+    job(tmp_path, server, "echo", texts, model={"arguments": arguments}, stop={"error_ratio": 1})
+    ran = run(tmp_path)
+
+    assert ran.code in (0, 3), ran.err
+    done, failed = found(tmp_path), found(tmp_path, "errors")
+    assert sorted([*done, *failed]) == sorted(texts)
+    assert not any(name.startswith("good") for name in failed)
+    assert all(row["message"] for row in failed.values())
+
+
 @pytest.mark.parametrize(
     "fault",
     [

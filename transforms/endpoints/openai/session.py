@@ -25,6 +25,8 @@ __all__ = ["METHODS", "EncodedInput", "HttpSession"]
 
 METHODS = {"chat": chat, "responses": responses, "embeddings": embeddings}
 _CONNECT_S = 10.0
+#: What reading JSON of another shape than the API's raises; it is that input's fault and ends no job.
+_UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 @dataclasses.dataclass(slots=True)
@@ -95,7 +97,7 @@ class HttpSession:
                 self._read(data, batch, reply)
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
             reply.fault = lost(error)
-        except MisreadError as error:
+        except (MisreadError, *_UNREADABLE) as error:
             verdict = Verdict.SPLIT if reply.partial else Verdict.MISMATCH
             reply.fault = Fault(verdict, "unexpected_answer", cut(f"the answer cannot be read: {error}"))
         if reply.fault is not None:
@@ -153,9 +155,10 @@ class HttpSession:
         answers = self._method.answers(data)
         if len(answers) != len(batch):
             raise MisreadError(f"it holds {len(answers)} answers to {len(batch)} inputs")
-        usage = data.get("usage") or {}
-        reply.prompt_tokens = int(usage.get("prompt_tokens", usage.get("input_tokens")) or 0)
-        reply.completion_tokens = int(usage.get("completion_tokens", usage.get("output_tokens")) or 0)
+        usage = data.get("usage")
+        if isinstance(usage, Mapping):
+            reply.prompt_tokens = _count(usage.get("prompt_tokens", usage.get("input_tokens")))
+            reply.completion_tokens = _count(usage.get("completion_tokens", usage.get("output_tokens")))
         body = (
             json.dumps(data, ensure_ascii=False).encode(errors="backslashreplace") if len(batch) == 1 else b""
         )
@@ -174,6 +177,10 @@ class HttpSession:
         except MisfitError as misfit:
             return _unfit(misfit, text or "", answer.columns.get("finish_reason"), one)
         return answer
+
+
+def _count(value: Any) -> int:
+    return value if type(value) is int and value > 0 else 0
 
 
 def _unfit(misfit: MisfitError, text: str, finish: str | None, one: EncodedInput) -> Fault:
