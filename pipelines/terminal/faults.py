@@ -13,6 +13,8 @@ import click
 from bulkinfer.transforms.errors import BulkinferError, JobError, StoppedError
 from bulkinfer.transforms.storage.references import hide_secrets
 
+from .printable import printable
+
 __all__ = ["faults_told"]
 
 
@@ -50,7 +52,8 @@ def _fail(error: BaseException, message: str, exit_code: int) -> NoReturn:
     parameters = click.get_current_context().params
     if parameters.get("as_json"):
         click.echo(json.dumps({"error": message, "exit_code": exit_code}))
-    click.echo(f"bulkinfer: {message}", err=True)
+    # Names of files and answers of servers stand in it, and a terminal must not take them for commands.
+    click.echo(f"bulkinfer: {printable(message, len(message))}", err=True)
     if parameters.get("verbose"):
         # Drivers repeat references whole in errors of their own.
         click.echo(hide_secrets("".join(traceback.format_exception(error))), err=True, nl=False)
