@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 
-from aiohttp import web
+from aiohttp import http_exceptions, web
 from bulkinfer.transforms.errors import EndpointError
 
 __all__ = ["HttpThread"]
+
+logger = logging.getLogger(__name__)
+
+
+def _is_worth_telling(record: logging.LogRecord) -> bool:
+    """A client that speaks something else, such as gRPC, gets 400, and is no fault of the server's."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, http_exceptions.HttpProcessingError)
+
+
+logger.addFilter(_is_worth_telling)
 
 
 class HttpThread:
@@ -35,7 +47,7 @@ class HttpThread:
         self._thread.start()
         # A client that goes away must not keep the cores from those who wait: its handler is cancelled.
         self._runner = web.AppRunner(
-            app, access_log=None, handler_cancellation=True, shutdown_timeout=stop_seconds
+            app, access_log=None, handler_cancellation=True, shutdown_timeout=stop_seconds, logger=logger
         )
         try:
             self.port = asyncio.run_coroutine_threadsafe(self._start(host, port), self._loop).result()
