@@ -86,7 +86,8 @@ def test_a_second_ctrl_c_ends_at_once_and_what_was_durable_stays(server, tmp_pat
 
 
 def test_an_interrupt_before_the_first_call_leaves_nothing_half_done(server, tmp_path):
-    job = Job(tmp_path, server, count=40)
+    # More than the calls that may have begun by the time the signal comes: else there is nothing left to stop.
+    job = Job(tmp_path, server, count=600, places=4)
 
     with job.start() as started:
         until(lambda: list(tmp_path.glob("out/_runs/*/run.json")))
